@@ -1,0 +1,11 @@
+//! The world: everything the agent believes, as plain values. API types end before it, rows begin after it.
+
+mod endpoint;
+mod network;
+mod project;
+mod world;
+
+pub use endpoint::{Endpoint, EndpointId};
+pub use network::{ClusterNetwork, HostSubnet, LocalNode, Mode, NetworkEntry, gateway};
+pub use project::{Project, Vnid, VnidOutOfRange};
+pub use world::{Change, Problem, World};

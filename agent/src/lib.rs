@@ -1,0 +1,27 @@
+//! weft: the node agent, the controller and the admin command line.
+//!
+//! # Layout
+//! One line: ingest -> model -> compile -> diff -> apply. Model, compile and diff are the crate `weft-core`.
+//! - [`config`]: the configuration file
+//! - [`store`]: API objects, listed, watched and updated
+//! - [`ingest`]: API objects -> model, validated; API types end here
+//! - [`sync`]: the loop that owns the world and the tables
+//! - [`apply`]: the only code that changes the kernel's network
+//! - [`observe`]: reads the actual content back
+//! - [`netlink`]: rtnetlink requests for `apply` and `observe`
+//! - [`cni`]: the CNI protocol, server, address management and attachment
+//! - [`controller`]: allocates what is cluster-wide
+//! - [`api`]: the admin socket
+//! - [`cli`]: the commands of `weft`
+
+pub mod api;
+pub mod apply;
+pub mod cli;
+pub mod cni;
+pub mod config;
+pub mod controller;
+pub mod ingest;
+pub mod netlink;
+pub mod observe;
+pub mod store;
+pub mod sync;

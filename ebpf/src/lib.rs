@@ -1,0 +1,25 @@
+//! What the kernel and user space share.
+//!
+//! # Layout
+//! - [`addr`]: the 128-bit address every key and row uses (IPv4 is mapped, RFC 4291 section 2.5.5.2)
+//! - [`rows`]: keys and rows of the eBPF maps, and the maps' names and capacities
+//! - [`packet`]: headers of one packet, parsed once
+//! - [`decide`]: the packet decisions, plain functions over a packet and a [`decide::Tables`]
+//! - [`reason`]: why a packet was dropped
+//! - [`event`]: what the ring buffer carries
+//!
+//! The crate is `no_std` and builds for the host and for BPF: tests, `explain` and the data path run the same code.
+#![no_std]
+#![forbid(unsafe_code)]
+
+pub mod addr;
+pub mod decide;
+pub mod event;
+pub mod packet;
+pub mod reason;
+pub mod rows;
+
+/// Version of everything that is pinned: map names, keys, rows, program names.
+///
+/// Change it with any of them; the pins of another version live in another folder (`v<ABI>`) and are never opened.
+pub const ABI: u32 = 1;
