@@ -59,13 +59,22 @@ impl Addr {
     /// The address with all but the first `bits` (0..=128, counted on the 128-bit form) cleared.
     #[inline(always)]
     pub const fn masked(&self, bits: u8) -> Self {
-        let n = u128::from_be_bytes(self.0);
-        let keep = match bits {
-            0 => 0,
-            1..=127 => u128::MAX << (128 - bits as u32),
-            _ => u128::MAX,
+        // Two 64-bit halves: BPF has no 128-bit shift.
+        let b = &self.0;
+        let high = u64::from_be_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]);
+        let low = u64::from_be_bytes([b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]]);
+        let (high, low) = match bits {
+            0 => (0, 0),
+            1..=63 => (high & (u64::MAX << (64 - bits as u32)), 0),
+            64 => (high, 0),
+            65..=127 => (high, low & (u64::MAX << (128 - bits as u32))),
+            _ => (high, low),
         };
-        Self((n & keep).to_be_bytes())
+        let h = high.to_be_bytes();
+        let l = low.to_be_bytes();
+        Self([
+            h[0], h[1], h[2], h[3], h[4], h[5], h[6], h[7], l[0], l[1], l[2], l[3], l[4], l[5], l[6], l[7],
+        ])
     }
 
     /// The address as the standard library's type; a mapped one comes back as IPv4.

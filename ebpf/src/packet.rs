@@ -20,7 +20,7 @@ impl Bytes for [u8] {
 }
 
 /// What the decisions look at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Packet {
     /// Source MAC address.
     pub src_mac: [u8; 6],
@@ -54,105 +54,95 @@ const MAX_EXTENSIONS: usize = 6;
 
 /// Parses the frame at offset 0: Ethernet, then IPv4 (RFC 791) or IPv6 (RFC 8200), then ports.
 ///
+/// Fills the caller's value in place: the programs have 512 bytes of stack, and a returned one would stand there twice.
+///
 /// # Errors
-/// `NotIp`, `Malformed` or `TooManyHeaders`.
+/// `NotIp`, `Malformed` or `TooManyHeaders`; `packet` then holds what was found so far.
 #[inline(always)]
-pub fn parse<B: Bytes + ?Sized>(bytes: &B) -> Result<Packet, DropReason> {
+pub fn parse<B: Bytes + ?Sized>(bytes: &B, packet: &mut Packet) -> Result<(), DropReason> {
     let eth: [u8; ETH_LEN] = bytes.load(0).ok_or(DropReason::Malformed)?;
-    let src_mac = [eth[6], eth[7], eth[8], eth[9], eth[10], eth[11]];
+    packet.src_mac = [eth[6], eth[7], eth[8], eth[9], eth[10], eth[11]];
     match [eth[12], eth[13]] {
-        ETH_IPV4 => parse_v4(bytes, src_mac),
-        ETH_IPV6 => parse_v6(bytes, src_mac),
+        ETH_IPV4 => parse_v4(bytes, packet),
+        ETH_IPV6 => parse_v6(bytes, packet),
         _ => Err(DropReason::NotIp),
     }
 }
 
 #[inline(always)]
-fn parse_v4<B: Bytes + ?Sized>(bytes: &B, src_mac: [u8; 6]) -> Result<Packet, DropReason> {
+fn parse_v4<B: Bytes + ?Sized>(bytes: &B, packet: &mut Packet) -> Result<(), DropReason> {
     let ip: [u8; 20] = bytes.load(ETH_LEN).ok_or(DropReason::Malformed)?;
     let header_len = ((ip[0] & 0x0f) as usize) * 4;
     if ip[0] >> 4 != 4 || header_len < 20 {
         return Err(DropReason::Malformed);
     }
+    packet.src = Addr::v4([ip[12], ip[13], ip[14], ip[15]]);
+    packet.dst = Addr::v4([ip[16], ip[17], ip[18], ip[19]]);
+    packet.proto = ip[9];
     let first_fragment = u16::from_be_bytes([ip[6], ip[7]]) & 0x1fff == 0;
-    let (src_port, dst_port) = ports(bytes, ip[9], ETH_LEN + header_len, first_fragment);
-    Ok(Packet {
-        src_mac,
-        src: Addr::v4([ip[12], ip[13], ip[14], ip[15]]),
-        dst: Addr::v4([ip[16], ip[17], ip[18], ip[19]]),
-        src_port,
-        dst_port,
-        proto: ip[9],
-    })
+    parse_ports(bytes, ETH_LEN + header_len, first_fragment, packet);
+    Ok(())
 }
 
 #[inline(always)]
-fn parse_v6<B: Bytes + ?Sized>(bytes: &B, src_mac: [u8; 6]) -> Result<Packet, DropReason> {
+fn parse_v6<B: Bytes + ?Sized>(bytes: &B, packet: &mut Packet) -> Result<(), DropReason> {
     let first: [u8; 8] = bytes.load(ETH_LEN).ok_or(DropReason::Malformed)?;
-    let src: Addr = bytes.load(ETH_LEN + 8).ok_or(DropReason::Malformed)?;
-    let dst: Addr = bytes.load(ETH_LEN + 24).ok_or(DropReason::Malformed)?;
+    packet.src = bytes.load(ETH_LEN + 8).ok_or(DropReason::Malformed)?;
+    packet.dst = bytes.load(ETH_LEN + 24).ok_or(DropReason::Malformed)?;
     if first[0] >> 4 != 6 {
         return Err(DropReason::Malformed);
     }
-    let mut next = first[6];
-    let mut offset = ETH_LEN + 40;
-    let mut first_fragment = true;
+    let mut walk = Walk { next: first[6], first_fragment: true, offset: ETH_LEN + 40 };
+    if !matches!(walk.next, proto::TCP | proto::UDP) {
+        walk_extensions(bytes, &mut walk)?;
+    }
+    packet.proto = walk.next;
+    parse_ports(bytes, walk.offset, walk.first_fragment, packet);
+    Ok(())
+}
+
+/// Where a walk over IPv6 extension headers stands.
+struct Walk {
+    next: u8,
+    first_fragment: bool,
+    offset: usize,
+}
+
+/// Walks to the first header that is no extension, or to the fragment header of a later fragment. A function of its own
+/// in the programs: the loop is unrolled there, and its stack slots must not add to the caller's.
+#[inline(never)]
+fn walk_extensions<B: Bytes + ?Sized>(bytes: &B, walk: &mut Walk) -> Result<(), DropReason> {
     for _ in 0..MAX_EXTENSIONS {
         // Hop-by-hop, routing, destination options count 8-byte units after the first; a fragment header has 8 bytes;
         // an authentication header counts 4-byte units minus two (RFC 4302).
-        let known = matches!(next, 0 | 43 | 60 | 44 | 51);
-        if !known {
-            let (src_port, dst_port) = ports(bytes, next, offset, first_fragment);
-            return Ok(Packet {
-                src_mac,
-                src,
-                dst,
-                src_port,
-                dst_port,
-                proto: next,
-            });
+        if !matches!(walk.next, 0 | 43 | 44 | 51 | 60) {
+            return Ok(());
         }
-        let header: [u8; 4] = bytes.load(offset).ok_or(DropReason::Malformed)?;
-        let len = match next {
+        let header: [u8; 4] = bytes.load(walk.offset).ok_or(DropReason::Malformed)?;
+        walk.offset += match walk.next {
             44 => {
-                first_fragment &= u16::from_be_bytes([header[2], header[3]]) & 0xfff8 == 0;
+                walk.first_fragment = u16::from_be_bytes([header[2], header[3]]) & 0xfff8 == 0;
                 8
             }
             51 => (header[1] as usize + 2) * 4,
             _ => (header[1] as usize + 1) * 8,
         };
-        next = header[0];
-        offset += len;
-        if !first_fragment {
-            return Ok(Packet {
-                src_mac,
-                src,
-                dst,
-                src_port: 0,
-                dst_port: 0,
-                proto: next,
-            });
+        walk.next = header[0];
+        if !walk.first_fragment {
+            return Ok(());
         }
     }
     Err(DropReason::TooManyHeaders)
 }
 
-/// Ports of TCP, UDP and SCTP; zero where the packet does not show them (other protocols, later fragments, short ones).
+/// Ports of TCP, UDP and SCTP. They stay zero where the packet shows none: other protocols, later fragments, short ones.
 #[inline(always)]
-fn ports<B: Bytes + ?Sized>(
-    bytes: &B,
-    proto: u8,
-    offset: usize,
-    first_fragment: bool,
-) -> (u16, u16) {
-    if !first_fragment || !matches!(proto, proto::TCP | proto::UDP | proto::SCTP) {
-        return (0, 0);
-    }
-    match bytes.load::<[u8; 4]>(offset) {
-        Some(p) => (
-            u16::from_be_bytes([p[0], p[1]]),
-            u16::from_be_bytes([p[2], p[3]]),
-        ),
-        None => (0, 0),
+fn parse_ports<B: Bytes + ?Sized>(bytes: &B, offset: usize, first_fragment: bool, packet: &mut Packet) {
+    if first_fragment
+        && matches!(packet.proto, proto::TCP | proto::UDP | proto::SCTP)
+        && let Some(p) = bytes.load::<[u8; 4]>(offset)
+    {
+        packet.src_port = u16::from_be_bytes([p[0], p[1]]);
+        packet.dst_port = u16::from_be_bytes([p[2], p[3]]);
     }
 }

@@ -1,1 +1,136 @@
-//! The packet decisions.
+//! The packet decisions: plain functions over a parsed packet and the tables.
+//!
+//! One function per program. `ebpf/programs` implements [`Tables`] with eBPF maps, `weft-core` with ordinary ones.
+
+mod admit;
+mod from_overlay;
+mod from_pod;
+mod to_overlay;
+mod to_pod;
+
+pub use admit::admit;
+pub use from_overlay::from_overlay;
+pub use from_pod::from_pod;
+pub use to_overlay::to_overlay;
+pub use to_pod::to_pod;
+
+use crate::addr::Addr;
+use crate::reason::DropReason;
+use crate::rows::{EndpointRow, PeerRow, PrefixRow, ProjectKey, SubnetRow, VNID_CLOSED};
+
+/// What the decisions look up.
+pub trait Tables {
+    /// UDP port of the overlay, host byte order.
+    fn vxlan_port(&self) -> u16;
+    /// Longest prefix that contains the address.
+    fn prefix(&self, addr: &Addr) -> Option<PrefixRow>;
+    /// Subnet by its network address.
+    fn subnet(&self, network: &Addr) -> Option<SubnetRow>;
+    /// Overlay peer by its underlay address.
+    fn peer(&self, addr: &Addr) -> Option<PeerRow>;
+    /// Local endpoint by one of its addresses.
+    fn endpoint(&self, addr: &Addr) -> Option<EndpointRow>;
+    /// VNID of a project; `VNID_CLOSED` if it is not known.
+    fn vnid(&self, project: &ProjectKey) -> u32;
+}
+
+/// Outcome of a packet.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Into the pod behind this row.
+    Deliver(EndpointRow),
+    /// Through the overlay.
+    Tunnel {
+        /// Underlay address of the receiving node.
+        node: Addr,
+        /// Sender's VNID.
+        vnid: u32,
+    },
+    /// On to the host's network stack (from a pod or the overlay), or on to the device (towards a pod).
+    Pass,
+    /// Dropped.
+    Drop(Denial),
+}
+
+/// Why a packet was dropped, and between whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// The reason.
+    pub reason: DropReason,
+    /// Sender's project; zero if it is not a local pod.
+    pub src_project: ProjectKey,
+    /// Receiver's project; zero if it is not a local pod.
+    pub dst_project: ProjectKey,
+    /// Sender's VNID, `VNID_CLOSED` if not known.
+    pub src_vnid: u32,
+    /// Receiver's VNID, `VNID_CLOSED` if not known.
+    pub dst_vnid: u32,
+}
+
+impl From<DropReason> for Denial {
+    #[inline(always)]
+    fn from(reason: DropReason) -> Self {
+        Self {
+            reason,
+            src_project: ProjectKey(0),
+            dst_project: ProjectKey(0),
+            src_vnid: VNID_CLOSED,
+            dst_vnid: VNID_CLOSED,
+        }
+    }
+}
+
+impl From<DropReason> for Verdict {
+    #[inline(always)]
+    fn from(reason: DropReason) -> Self {
+        Self::Drop(reason.into())
+    }
+}
+
+/// A party of a packet as admission sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Party {
+    /// Project, zero if it is not a local pod.
+    pub project: ProjectKey,
+    /// VNID, `VNID_CLOSED` if its project is closed.
+    pub vnid: u32,
+}
+
+impl Party {
+    /// The node itself, another node, or something outside the cluster: network 0.
+    pub const HOST: Self = Self { project: ProjectKey(0), vnid: 0 };
+
+    /// A local pod.
+    #[inline(always)]
+    pub fn pod<T: Tables>(tables: &T, endpoint: &EndpointRow) -> Self {
+        Self { project: endpoint.project, vnid: tables.vnid(&endpoint.project) }
+    }
+
+    /// A sender behind the overlay.
+    #[inline(always)]
+    pub const fn remote(vnid: u32) -> Self {
+        Self { project: ProjectKey(0), vnid }
+    }
+}
+
+/// Where a pod address lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Home {
+    /// This node's own subnet.
+    Here,
+    /// Another node's, by its underlay address.
+    At(Addr),
+    /// Nobody's.
+    Nowhere,
+}
+
+/// Finds the node of a pod address whose prefix row is `row`.
+#[inline(always)]
+fn home<T: Tables>(tables: &T, row: &PrefixRow, addr: &Addr) -> Home {
+    match tables.subnet(&addr.masked(row.subnet_len as u8)) {
+        Some(SubnetRow { node: Addr::UNSPECIFIED }) => Home::Here,
+        Some(SubnetRow { node }) => Home::At(node),
+        None => Home::Nowhere,
+    }
+}

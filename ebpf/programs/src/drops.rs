@@ -1,0 +1,103 @@
+//! Counters and events of dropped packets.
+
+use aya_ebpf::helpers::bpf_ktime_get_ns;
+use aya_ebpf::programs::TcContext;
+use weft_ebpf::decide::{Denial, Tables};
+use weft_ebpf::event::{DropEvent, hook};
+use weft_ebpf::packet::Packet;
+use weft_ebpf::rows::{DropKey, DropRow};
+
+use crate::forward::DROP;
+use crate::maps::{BUDGET, DROPS, EVENTS, Maps, REASONS};
+use crate::sys;
+
+/// Events of one CPU in one window; the counters are exact whatever is suppressed.
+const EVENTS_PER_WINDOW: u64 = 200;
+const WINDOW_NANOSECONDS: u64 = 1_000_000_000;
+
+/// Counts the packet and tells user space; returns the action. A function of its own, so that drops cost the
+/// forwarding path no instructions.
+#[inline(never)]
+pub fn drop_packet(ctx: &TcContext, hook: u32, packet: &Packet, denial: &Denial) -> i32 {
+    let reason = denial.reason as u32;
+    let bytes = u64::from(ctx.len());
+    if let Some(row) = REASONS.get_ptr_mut(reason) {
+        // SAFETY: a per-CPU value; programs of this CPU are not preempted by another one on it.
+        let row = unsafe { &mut *row };
+        row.packets += 1;
+        row.bytes += bytes;
+    }
+    let key = DropKey { ifindex: endpoint_of(ctx, hook, packet), reason };
+    match DROPS.get_ptr_mut(key) {
+        Some(row) => {
+            // SAFETY: as above.
+            let row = unsafe { &mut *row };
+            row.packets += 1;
+            row.bytes += bytes;
+        }
+        // A full map evicts its oldest row; should the insert fail all the same, `REASONS` still has the packet.
+        None => {
+            let _ignored = DROPS.insert(key, DropRow { packets: 1, bytes }, 0);
+        }
+    }
+    if let Some(time) = event_allowed() {
+        send(ctx, hook, packet, denial, time);
+    }
+    DROP
+}
+
+/// The endpoint a drop is charged to: on a pod's own hooks that pod, from the overlay the receiver.
+#[inline(always)]
+fn endpoint_of(ctx: &TcContext, hook: u32, packet: &Packet) -> u32 {
+    if hook == hook::FROM_POD || hook == hook::TO_POD {
+        return sys::ifindex(ctx);
+    }
+    Maps.endpoint(&packet.dst).map_or(0, |row| row.ifindex)
+}
+
+/// Takes one event from this CPU's budget and returns the time.
+#[inline(always)]
+fn event_allowed() -> Option<u64> {
+    let row = BUDGET.get_ptr_mut(0)?;
+    // SAFETY: a per-CPU value, as in `drop_packet`.
+    let budget = unsafe { &mut *row };
+    // SAFETY: the helper has no preconditions.
+    let now = unsafe { bpf_ktime_get_ns() };
+    if now.wrapping_sub(budget.window_start) >= WINDOW_NANOSECONDS {
+        budget.window_start = now;
+        budget.sent = 0;
+    }
+    if budget.sent >= EVENTS_PER_WINDOW {
+        budget.suppressed += 1;
+        return None;
+    }
+    budget.sent += 1;
+    Some(now)
+}
+
+#[inline(always)]
+fn send(ctx: &TcContext, hook: u32, packet: &Packet, denial: &Denial, time: u64) {
+    let event = DropEvent {
+        time,
+        src_project: denial.src_project,
+        dst_project: denial.dst_project,
+        src: packet.src,
+        dst: packet.dst,
+        src_vnid: denial.src_vnid,
+        dst_vnid: denial.dst_vnid,
+        reason: denial.reason as u32,
+        ifindex: sys::ifindex(ctx),
+        len: ctx.len(),
+        hook,
+        src_port: packet.src_port,
+        dst_port: packet.dst_port,
+        proto: packet.proto,
+        reserved: [0; 3],
+    };
+    if EVENTS.output_untyped::<DropEvent>(&event, 0).is_err()
+        && let Some(row) = BUDGET.get_ptr_mut(0)
+    {
+        // SAFETY: a per-CPU value, as in `drop_packet`.
+        unsafe { &mut *row }.suppressed += 1;
+    }
+}

@@ -1,0 +1,40 @@
+//! What another node sends.
+
+use super::{Home, Party, Tables, Verdict, admit, home};
+use crate::addr::Addr;
+use crate::packet::Packet;
+use crate::reason::DropReason;
+use crate::rows::class;
+
+/// Decides on a packet that came through the overlay from the node at `peer` with VXLAN network `vnid`.
+///
+/// The outer source must be a known node and the inner source must belong to it; then `vnid` is the sender's.
+#[inline(always)]
+pub fn from_overlay<T: Tables>(tables: &T, packet: &Packet, peer: Addr, vnid: u32) -> Verdict {
+    if tables.peer(&peer).is_none() {
+        return DropReason::UnknownPeer.into();
+    }
+    // A node sends from its own underlay address when one of its processes is bound to it.
+    if packet.src != peer {
+        let from_peer = match tables.prefix(&packet.src) {
+            Some(row) if row.class == class::PODS => home(tables, &row, &packet.src) == Home::At(peer),
+            _ => false,
+        };
+        if !from_peer {
+            return DropReason::ForeignSource.into();
+        }
+    }
+    if let Some(receiver) = tables.endpoint(&packet.dst) {
+        return match admit(Party::remote(vnid), Party::pod(tables, &receiver)) {
+            Ok(()) => Verdict::Deliver(receiver),
+            Err(denial) => Verdict::Drop(denial),
+        };
+    }
+    match tables.prefix(&packet.dst) {
+        Some(row) if row.class == class::NODE => Verdict::Pass,
+        Some(row) if row.class == class::PODS && home(tables, &row, &packet.dst) == Home::Here => {
+            DropReason::NoSuchPod.into()
+        }
+        _ => DropReason::NotForThisNode.into(),
+    }
+}

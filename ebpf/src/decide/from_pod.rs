@@ -1,0 +1,73 @@
+//! What a pod sends.
+
+use super::{Denial, Home, Party, Tables, Verdict, admit, home};
+use crate::packet::{Packet, proto};
+use crate::reason::DropReason;
+use crate::rows::{EndpointRow, class};
+
+/// Decides on a packet that came out of the pod behind interface `ifindex`.
+#[inline(always)]
+pub fn from_pod<T: Tables>(tables: &T, packet: &Packet, ifindex: u32) -> Verdict {
+    let sender = match sender(tables, packet, ifindex) {
+        Ok(sender) => sender,
+        Err(denial) => return Verdict::Drop(denial),
+    };
+    let party = Party::pod(tables, &sender);
+    let denied = |reason| {
+        Verdict::Drop(Denial { src_project: party.project, src_vnid: party.vnid, ..Denial::from(reason) })
+    };
+
+    // A pod's packet to the overlay port would leave with the node's address and pass for the node's own.
+    if packet.proto == proto::UDP && packet.dst_port == tables.vxlan_port() {
+        return denied(DropReason::ForgedOverlay);
+    }
+    if let Some(receiver) = tables.endpoint(&packet.dst) {
+        return match admit(party, Party::pod(tables, &receiver)) {
+            Ok(()) => Verdict::Deliver(receiver),
+            Err(denial) => Verdict::Drop(denial),
+        };
+    }
+    if packet.dst.is_multicast() {
+        return denied(DropReason::MulticastDisabled);
+    }
+    let Some(prefix) = tables.prefix(&packet.dst) else {
+        return external(party, denied);
+    };
+    match prefix.class {
+        class::PODS => match home(tables, &prefix, &packet.dst) {
+            Home::Here => denied(DropReason::NoSuchPod),
+            Home::Nowhere => denied(DropReason::NoSuchNode),
+            // Admission is the receiving node's: only it knows the receiver's project. A closed sender stops here.
+            Home::At(node) => match admit(party, Party::HOST) {
+                Ok(()) => Verdict::Tunnel { node, vnid: party.vnid },
+                Err(denial) => Verdict::Drop(denial),
+            },
+        },
+        // Service hops are free, as the endpoint is judged once the host has translated the address; the node's own
+        // addresses are open to all its pods.
+        class::SERVICES | class::NODE => Verdict::Pass,
+        _ => denied(DropReason::UnknownClass),
+    }
+}
+
+/// Traffic that leaves the cluster: the host stack routes it and translates its source.
+#[inline(always)]
+fn external(party: Party, denied: impl Fn(DropReason) -> Verdict) -> Verdict {
+    match admit(party, Party::HOST) {
+        Ok(()) => Verdict::Pass,
+        Err(denial) => denied(denial.reason),
+    }
+}
+
+/// The endpoint that may send from this address, over this interface, with this MAC address.
+#[inline(always)]
+fn sender<T: Tables>(tables: &T, packet: &Packet, ifindex: u32) -> Result<EndpointRow, Denial> {
+    match tables.endpoint(&packet.src) {
+        Some(row) if row.ifindex != ifindex => Err(DropReason::SpoofedAddress.into()),
+        Some(row) if row.mac != packet.src_mac => {
+            Err(Denial { src_project: row.project, ..DropReason::SpoofedMac.into() })
+        }
+        Some(row) => Ok(row),
+        None => Err(DropReason::SpoofedAddress.into()),
+    }
+}
