@@ -51,7 +51,9 @@ fn build(out: &Path) -> PathBuf {
     let mut cargo = match toolchain {
         Toolchain::Debian => {
             let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-            cargo.env("RUSTC", "/usr/bin/rustc").env("RUSTC_BOOTSTRAP", "1");
+            cargo
+                .env("RUSTC", "/usr/bin/rustc")
+                .env("RUSTC_BOOTSTRAP", "1");
             cargo
         }
         Toolchain::Nightly => {
@@ -61,15 +63,38 @@ fn build(out: &Path) -> PathBuf {
         }
     };
     // The outer cargo's settings are for the host: its flags, wrappers and target directory must not leak in.
-    for name in ["CARGO_ENCODED_RUSTFLAGS", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "CARGO_TARGET_DIR", "RUSTUP_TOOLCHAIN"] {
+    for name in [
+        "CARGO_ENCODED_RUSTFLAGS",
+        "RUSTC_WRAPPER",
+        "RUSTC_WORKSPACE_WRAPPER",
+        "CARGO_TARGET_DIR",
+        "RUSTUP_TOOLCHAIN",
+    ] {
         cargo.env_remove(name);
     }
-    let mut path = linker.parent().map(Path::to_path_buf).into_iter().collect::<Vec<_>>();
+    let mut path = linker
+        .parent()
+        .map(Path::to_path_buf)
+        .into_iter()
+        .collect::<Vec<_>>();
     path.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
     let path = env::join_paths(path).unwrap_or_else(|e| fail(&format!("PATH: {e}")));
     let status = cargo
-        .args(["build", "--release", "--package", "weft-ebpf-programs", "--bin", "weft-tc"])
-        .args(["--target", "bpfel-unknown-none", "-Z", "build-std=core", "--target-dir"])
+        .args([
+            "build",
+            "--release",
+            "--package",
+            "weft-ebpf-programs",
+            "--bin",
+            "weft-tc",
+        ])
+        .args([
+            "--target",
+            "bpfel-unknown-none",
+            "-Z",
+            "build-std=core",
+            "--target-dir",
+        ])
         .arg(&target_dir)
         .env("PATH", path)
         .env("RUSTFLAGS", "-Cdebuginfo=2 -Clink-arg=--btf")
@@ -95,10 +120,16 @@ fn find_linker() -> Option<PathBuf> {
 
 fn find_toolchain() -> Option<Toolchain> {
     let source = |sysroot: &str| {
-        Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library/core/src/lib.rs").exists()
+        Path::new(sysroot.trim())
+            .join("lib/rustlib/src/rust/library/core/src/lib.rs")
+            .exists()
     };
     let sysroot = |cargo: &mut Command| {
-        cargo.args(["--print", "sysroot"]).output().ok().map(|o| String::from_utf8_lossy(&o.stdout).into_owned())
+        cargo
+            .args(["--print", "sysroot"])
+            .output()
+            .ok()
+            .map(|o| String::from_utf8_lossy(&o.stdout).into_owned())
     };
     if Path::new("/usr/bin/rustc").exists()
         && sysroot(&mut Command::new("/usr/bin/rustc")).is_some_and(|s| source(&s))
@@ -106,7 +137,9 @@ fn find_toolchain() -> Option<Toolchain> {
         return Some(Toolchain::Debian);
     }
     let nightly = sysroot(Command::new("rustup").args(["run", "nightly", "rustc"]));
-    nightly.is_some_and(|s| source(&s)).then_some(Toolchain::Nightly)
+    nightly
+        .is_some_and(|s| source(&s))
+        .then_some(Toolchain::Nightly)
 }
 
 fn fail(message: &str) -> ! {

@@ -92,7 +92,11 @@ fn parse_v6<B: Bytes + ?Sized>(bytes: &B, packet: &mut Packet) -> Result<(), Dro
     if first[0] >> 4 != 6 {
         return Err(DropReason::Malformed);
     }
-    let mut walk = Walk { next: first[6], first_fragment: true, offset: ETH_LEN + 40 };
+    let mut walk = Walk {
+        next: first[6],
+        first_fragment: true,
+        offset: ETH_LEN + 40,
+    };
     if !matches!(walk.next, proto::TCP | proto::UDP) {
         walk_extensions(bytes, &mut walk)?;
     }
@@ -137,7 +141,12 @@ fn walk_extensions<B: Bytes + ?Sized>(bytes: &B, walk: &mut Walk) -> Result<(), 
 
 /// Ports of TCP, UDP and SCTP. They stay zero where the packet shows none: other protocols, later fragments, short ones.
 #[inline(always)]
-fn parse_ports<B: Bytes + ?Sized>(bytes: &B, offset: usize, first_fragment: bool, packet: &mut Packet) {
+fn parse_ports<B: Bytes + ?Sized>(
+    bytes: &B,
+    offset: usize,
+    first_fragment: bool,
+    packet: &mut Packet,
+) {
     if first_fragment
         && matches!(packet.proto, proto::TCP | proto::UDP | proto::SCTP)
         && let Some(p) = bytes.load::<[u8; 4]>(offset)

@@ -2,8 +2,14 @@
 //!
 //! # Layout
 //! - [`model`]: the world, a plain value made from API objects and configuration
+//! - [`compile`]: world -> tables, the whole wanted content of the data path
+//! - [`diff`]: wanted tables x actual tables -> writes
+//! - [`explain`]: the data path's own decision code over compiled tables
 //!
 //! No crate that does I/O may stand in the manifest: Cargo is the layering lint.
 #![forbid(unsafe_code)]
 
+pub mod compile;
+pub mod diff;
+pub mod explain;
 pub mod model;

@@ -27,7 +27,10 @@ pub fn drop_packet(ctx: &TcContext, hook: u32, packet: &Packet, denial: &Denial)
         row.packets += 1;
         row.bytes += bytes;
     }
-    let key = DropKey { ifindex: endpoint_of(ctx, hook, packet), reason };
+    let key = DropKey {
+        ifindex: endpoint_of(ctx, hook, packet),
+        reason,
+    };
     match DROPS.get_ptr_mut(key) {
         Some(row) => {
             // SAFETY: as above.

@@ -7,8 +7,14 @@
 //! - `sys`: the helper calls, each behind a safe function
 #![no_std]
 #![no_main]
-#![expect(unsafe_code, reason = "helper calls, map values, and the entry points' symbol names")]
-#![expect(missing_docs, reason = "the classifier macro drops the doc comments of entry points")]
+#![expect(
+    unsafe_code,
+    reason = "helper calls, map values, and the entry points' symbol names"
+)]
+#![expect(
+    missing_docs,
+    reason = "the classifier macro drops the doc comments of entry points"
+)]
 
 mod drops;
 mod forward;
@@ -28,28 +34,36 @@ use crate::sys::Frame;
 /// Host veth, ingress: what a pod sends.
 #[classifier]
 pub fn from_pod(ctx: TcContext) -> i32 {
-    run(&ctx, hook::FROM_POD, |packet| decide::from_pod(&Maps, packet, sys::ifindex(&ctx)))
+    run(&ctx, hook::FROM_POD, |packet| {
+        decide::from_pod(&Maps, packet, sys::ifindex(&ctx))
+    })
 }
 
 /// Host veth, egress: what reaches a pod through the host stack.
 #[classifier]
 pub fn to_pod(ctx: TcContext) -> i32 {
-    run(&ctx, hook::TO_POD, |packet| decide::to_pod(&Maps, packet, sys::ifindex(&ctx)))
+    run(&ctx, hook::TO_POD, |packet| {
+        decide::to_pod(&Maps, packet, sys::ifindex(&ctx))
+    })
 }
 
 /// Overlay device, ingress: what other nodes send.
 #[classifier]
 pub fn from_overlay(ctx: TcContext) -> i32 {
-    run(&ctx, hook::FROM_OVERLAY, |packet| match sys::tunnel_key(&ctx) {
-        Some((peer, vnid)) => decide::from_overlay(&Maps, packet, peer, vnid),
-        None => DropReason::NoTunnelKey.into(),
+    run(&ctx, hook::FROM_OVERLAY, |packet| {
+        match sys::tunnel_key(&ctx) {
+            Some((peer, vnid)) => decide::from_overlay(&Maps, packet, peer, vnid),
+            None => DropReason::NoTunnelKey.into(),
+        }
     })
 }
 
 /// Overlay device, egress: what the host stack sends to pods of other nodes.
 #[classifier]
 pub fn to_overlay(ctx: TcContext) -> i32 {
-    run(&ctx, hook::TO_OVERLAY, |packet| decide::to_overlay(&Maps, packet))
+    run(&ctx, hook::TO_OVERLAY, |packet| {
+        decide::to_overlay(&Maps, packet)
+    })
 }
 
 /// Parses, decides, forwards or drops.

@@ -1,13 +1,16 @@
 //! The maps, and the decisions' view of them.
 
-use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, LruPerCpuHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
 use aya_ebpf::btf_maps::lpm_trie::Key;
+use aya_ebpf::btf_maps::{
+    Array, HashMap, LpmTrie, LruPerCpuHashMap, PerCpuArray, PerCpuHashMap, RingBuf,
+};
 use aya_ebpf::macros::btf_map;
 use weft_ebpf::addr::Addr;
 use weft_ebpf::decide::Tables;
 use weft_ebpf::rows::{
-    DROPS_CAPACITY, DropKey, DropRow, EVENTS_BYTES, EndpointRow, EventBudget, NodeRow, PeerRow, PrefixRow,
-    ProjectKey, ProjectRow, REASONS_CAPACITY, SubnetRow, TABLE_CAPACITY, TrafficRow, VNID_CLOSED,
+    DROPS_CAPACITY, DropKey, DropRow, EVENTS_BYTES, EndpointRow, EventBudget, NodeRow, PeerRow,
+    PrefixRow, ProjectKey, ProjectRow, REASONS_CAPACITY, SubnetRow, TABLE_CAPACITY, TrafficRow,
+    VNID_CLOSED,
 };
 
 const ROWS: usize = TABLE_CAPACITY as usize;
@@ -29,7 +32,8 @@ static PROJECTS: HashMap<ProjectKey, ProjectRow, ROWS, ON_DEMAND> = HashMap::new
 #[btf_map]
 pub static TRAFFIC: PerCpuHashMap<u32, TrafficRow, ROWS, ON_DEMAND> = PerCpuHashMap::new();
 #[btf_map]
-pub static DROPS: LruPerCpuHashMap<DropKey, DropRow, { DROPS_CAPACITY as usize }> = LruPerCpuHashMap::new();
+pub static DROPS: LruPerCpuHashMap<DropKey, DropRow, { DROPS_CAPACITY as usize }> =
+    LruPerCpuHashMap::new();
 #[btf_map]
 pub static REASONS: PerCpuArray<DropRow, { REASONS_CAPACITY as usize }> = PerCpuArray::new();
 #[btf_map]
@@ -41,7 +45,10 @@ pub static EVENTS: RingBuf<(), { EVENTS_BYTES as usize }> = RingBuf::new();
 /// The node's row; zeros until user space has written it.
 #[inline(always)]
 pub fn node() -> NodeRow {
-    NODE.get(0).copied().unwrap_or(NodeRow { overlay_ifindex: 0, vxlan_port: 0 })
+    NODE.get(0).copied().unwrap_or(NodeRow {
+        overlay_ifindex: 0,
+        vxlan_port: 0,
+    })
 }
 
 /// The maps as the decisions see them.

@@ -30,7 +30,8 @@ pub fn ifindex(ctx: &TcContext) -> u32 {
 /// Writes both MAC addresses.
 #[inline(always)]
 pub fn set_macs(ctx: &TcContext, dst: [u8; 6], src: [u8; 6]) -> Result<(), DropReason> {
-    ctx.store(0, &[dst, src], 0).map_err(|_| DropReason::HelperFailed)
+    ctx.store(0, &[dst, src], 0)
+        .map_err(|_| DropReason::HelperFailed)
 }
 
 /// Outer source address (IPv4) and VXLAN network of a packet that came out of the overlay device.
@@ -53,7 +54,9 @@ pub fn tunnel_key(ctx: &TcContext) -> Option<(Addr, u32)> {
 /// Says where the overlay device shall send the packet. The underlay is IPv4.
 #[inline(always)]
 pub fn set_tunnel_key(ctx: &TcContext, node: Addr, vnid: u32) -> Result<(), DropReason> {
-    let Some(node) = node.as_v4() else { return Err(DropReason::HelperFailed) };
+    let Some(node) = node.as_v4() else {
+        return Err(DropReason::HelperFailed);
+    };
     // SAFETY: as in `tunnel_key`.
     let mut key: bpf_tunnel_key = unsafe { core::mem::zeroed() };
     key.tunnel_id = vnid;
@@ -63,9 +66,18 @@ pub fn set_tunnel_key(ctx: &TcContext, node: Addr, vnid: u32) -> Result<(), Drop
     let flags = u64::from(BPF_F_ZERO_CSUM_TX);
     // SAFETY: the pointers are valid and the size is that of the structure.
     let failed = unsafe {
-        bpf_skb_set_tunnel_key(ctx.skb.skb, &mut key, size_of::<bpf_tunnel_key>() as u32, flags)
+        bpf_skb_set_tunnel_key(
+            ctx.skb.skb,
+            &mut key,
+            size_of::<bpf_tunnel_key>() as u32,
+            flags,
+        )
     };
-    if failed == 0 { Ok(()) } else { Err(DropReason::HelperFailed) }
+    if failed == 0 {
+        Ok(())
+    } else {
+        Err(DropReason::HelperFailed)
+    }
 }
 
 /// Out of an interface, through its qdisc.

@@ -17,7 +17,9 @@ pub fn from_overlay<T: Tables>(tables: &T, packet: &Packet, peer: Addr, vnid: u3
     // A node sends from its own underlay address when one of its processes is bound to it.
     if packet.src != peer {
         let from_peer = match tables.prefix(&packet.src) {
-            Some(row) if row.class == class::PODS => home(tables, &row, &packet.src) == Home::At(peer),
+            Some(row) if row.class == class::PODS => {
+                home(tables, &row, &packet.src) == Home::At(peer)
+            }
             _ => false,
         };
         if !from_peer {

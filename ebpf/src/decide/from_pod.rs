@@ -14,7 +14,11 @@ pub fn from_pod<T: Tables>(tables: &T, packet: &Packet, ifindex: u32) -> Verdict
     };
     let party = Party::pod(tables, &sender);
     let denied = |reason| {
-        Verdict::Drop(Denial { src_project: party.project, src_vnid: party.vnid, ..Denial::from(reason) })
+        Verdict::Drop(Denial {
+            src_project: party.project,
+            src_vnid: party.vnid,
+            ..Denial::from(reason)
+        })
     };
 
     // A pod's packet to the overlay port would leave with the node's address and pass for the node's own.
@@ -39,7 +43,10 @@ pub fn from_pod<T: Tables>(tables: &T, packet: &Packet, ifindex: u32) -> Verdict
             Home::Nowhere => denied(DropReason::NoSuchNode),
             // Admission is the receiving node's: only it knows the receiver's project. A closed sender stops here.
             Home::At(node) => match admit(party, Party::HOST) {
-                Ok(()) => Verdict::Tunnel { node, vnid: party.vnid },
+                Ok(()) => Verdict::Tunnel {
+                    node,
+                    vnid: party.vnid,
+                },
                 Err(denial) => Verdict::Drop(denial),
             },
         },
@@ -64,9 +71,10 @@ fn external(party: Party, denied: impl Fn(DropReason) -> Verdict) -> Verdict {
 fn sender<T: Tables>(tables: &T, packet: &Packet, ifindex: u32) -> Result<EndpointRow, Denial> {
     match tables.endpoint(&packet.src) {
         Some(row) if row.ifindex != ifindex => Err(DropReason::SpoofedAddress.into()),
-        Some(row) if row.mac != packet.src_mac => {
-            Err(Denial { src_project: row.project, ..DropReason::SpoofedMac.into() })
-        }
+        Some(row) if row.mac != packet.src_mac => Err(Denial {
+            src_project: row.project,
+            ..DropReason::SpoofedMac.into()
+        }),
         Some(row) => Ok(row),
         None => Err(DropReason::SpoofedAddress.into()),
     }

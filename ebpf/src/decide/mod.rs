@@ -99,18 +99,27 @@ pub struct Party {
 
 impl Party {
     /// The node itself, another node, or something outside the cluster: network 0.
-    pub const HOST: Self = Self { project: ProjectKey(0), vnid: 0 };
+    pub const HOST: Self = Self {
+        project: ProjectKey(0),
+        vnid: 0,
+    };
 
     /// A local pod.
     #[inline(always)]
     pub fn pod<T: Tables>(tables: &T, endpoint: &EndpointRow) -> Self {
-        Self { project: endpoint.project, vnid: tables.vnid(&endpoint.project) }
+        Self {
+            project: endpoint.project,
+            vnid: tables.vnid(&endpoint.project),
+        }
     }
 
     /// A sender behind the overlay.
     #[inline(always)]
     pub const fn remote(vnid: u32) -> Self {
-        Self { project: ProjectKey(0), vnid }
+        Self {
+            project: ProjectKey(0),
+            vnid,
+        }
     }
 }
 
@@ -129,7 +138,9 @@ enum Home {
 #[inline(always)]
 fn home<T: Tables>(tables: &T, row: &PrefixRow, addr: &Addr) -> Home {
     match tables.subnet(&addr.masked(row.subnet_len as u8)) {
-        Some(SubnetRow { node: Addr::UNSPECIFIED }) => Home::Here,
+        Some(SubnetRow {
+            node: Addr::UNSPECIFIED,
+        }) => Home::Here,
         Some(SubnetRow { node }) => Home::At(node),
         None => Home::Nowhere,
     }

@@ -27,7 +27,10 @@ pub fn to_overlay<T: Tables>(tables: &T, packet: &Packet) -> Verdict {
         return DropReason::NoSuchNode.into();
     }
     match home(tables, &row, &packet.dst) {
-        Home::At(node) => Verdict::Tunnel { node, vnid: source.vnid },
+        Home::At(node) => Verdict::Tunnel {
+            node,
+            vnid: source.vnid,
+        },
         Home::Here => DropReason::NoSuchPod.into(),
         Home::Nowhere => DropReason::NoSuchNode.into(),
     }

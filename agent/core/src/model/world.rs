@@ -19,6 +19,8 @@ pub struct World {
     pub projects: BTreeMap<String, Project>,
     /// Local endpoints.
     pub endpoints: BTreeMap<EndpointId, Endpoint>,
+    /// Interface index of the overlay device; 0 while there is none.
+    pub overlay_ifindex: u32,
 }
 
 /// One input event. `None` takes the object away.
@@ -26,6 +28,8 @@ pub struct World {
 pub enum Change {
     /// This node's addresses changed.
     Node(LocalNode),
+    /// The overlay device was made, or made anew.
+    Overlay(u32),
     /// ClusterNetwork `default`.
     Network(Option<ClusterNetwork>),
     /// A HostSubnet by name.
@@ -54,6 +58,7 @@ impl World {
             hosts: BTreeMap::new(),
             projects: BTreeMap::new(),
             endpoints: BTreeMap::new(),
+            overlay_ifindex: 0,
         }
     }
 
@@ -66,6 +71,7 @@ impl World {
     pub fn take(&mut self, change: Change) {
         match change {
             Change::Node(node) => self.node = node,
+            Change::Overlay(ifindex) => self.overlay_ifindex = ifindex,
             Change::Network(network) => self.network = network,
             Change::Host(name, host) => put(&mut self.hosts, name, host),
             Change::Project(name, project) => put(&mut self.projects, name, project),

@@ -1,0 +1,120 @@
+//! Wanted tables x actual tables -> writes, as data.
+
+use std::collections::BTreeMap;
+
+use weft_ebpf::addr::Addr;
+use weft_ebpf::rows::{
+    EndpointRow, NodeRow, PeerRow, PrefixKey, PrefixRow, ProjectKey, ProjectRow, SubnetRow,
+};
+
+use crate::compile::Tables;
+
+/// One write to a map; `None` removes the row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Write {
+    /// `NODE`
+    Node(NodeRow),
+    /// `PREFIXES`
+    Prefix(PrefixKey, Option<PrefixRow>),
+    /// `SUBNETS`
+    Subnet(Addr, Option<SubnetRow>),
+    /// `PEERS`
+    Peer(Addr, Option<PeerRow>),
+    /// `PROJECTS`
+    Project(ProjectKey, Option<ProjectRow>),
+    /// `ENDPOINTS`
+    Endpoint(Addr, Option<EndpointRow>),
+}
+
+/// The writes that turn `actual` into `wanted`, in the order in which they must be made.
+///
+/// Rows are put before those that point at them and removed after: whoever finds an endpoint finds its project, whoever
+/// finds a prefix finds its subnets. Keys of both sides are walked, so leftovers are removed.
+pub fn diff(wanted: &Tables, actual: &Tables) -> Vec<Write> {
+    let Tables {
+        node,
+        prefixes,
+        subnets,
+        peers,
+        projects,
+        endpoints,
+    } = wanted;
+    let mut puts = Vec::new();
+    let mut removes = Vec::new();
+    if *node != actual.node {
+        puts.push(Write::Node(*node));
+    }
+    table(
+        projects,
+        &actual.projects,
+        Write::Project,
+        &mut puts,
+        &mut removes,
+    );
+    table(peers, &actual.peers, Write::Peer, &mut puts, &mut removes);
+    table(
+        subnets,
+        &actual.subnets,
+        Write::Subnet,
+        &mut puts,
+        &mut removes,
+    );
+    table(
+        prefixes,
+        &actual.prefixes,
+        Write::Prefix,
+        &mut puts,
+        &mut removes,
+    );
+    table(
+        endpoints,
+        &actual.endpoints,
+        Write::Endpoint,
+        &mut puts,
+        &mut removes,
+    );
+    puts.extend(removes.into_iter().rev());
+    puts
+}
+
+fn table<K: Copy + Ord, V: Copy + PartialEq>(
+    wanted: &BTreeMap<K, V>,
+    actual: &BTreeMap<K, V>,
+    write: impl Fn(K, Option<V>) -> Write,
+    puts: &mut Vec<Write>,
+    removes: &mut Vec<Write>,
+) {
+    for (key, row) in wanted {
+        if actual.get(key) != Some(row) {
+            puts.push(write(*key, Some(*row)));
+        }
+    }
+    for key in actual.keys().filter(|key| !wanted.contains_key(key)) {
+        removes.push(write(*key, None));
+    }
+}
+
+impl Tables {
+    /// What the maps hold after a write: the tables' own copy of it.
+    pub fn write(&mut self, write: &Write) {
+        match *write {
+            Write::Node(row) => self.node = row,
+            Write::Prefix(key, row) => put(&mut self.prefixes, key, row),
+            Write::Subnet(key, row) => put(&mut self.subnets, key, row),
+            Write::Peer(key, row) => put(&mut self.peers, key, row),
+            Write::Project(key, row) => put(&mut self.projects, key, row),
+            Write::Endpoint(key, row) => put(&mut self.endpoints, key, row),
+        }
+    }
+}
+
+fn put<K: Ord, V>(table: &mut BTreeMap<K, V>, key: K, row: Option<V>) {
+    match row {
+        Some(row) => {
+            table.insert(key, row);
+        }
+        None => {
+            table.remove(&key);
+        }
+    }
+}
