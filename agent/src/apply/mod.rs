@@ -1,1 +1,15 @@
-//! (to be written)
+//! Runs writes against the kernel. Nothing else in the agent changes its network.
+//!
+//! # Layout
+//! - [`pins`]: the folder of pinned maps and links
+//! - [`object`]: the eBPF object, loaded over the pins
+//! - [`maps`]: typed maps, one write at a time
+//! - [`links`]: programs attached to interfaces
+
+pub mod links;
+pub mod maps;
+pub mod object;
+pub mod pins;
+mod row;
+
+pub use row::Row;

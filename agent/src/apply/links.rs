@@ -1,0 +1,253 @@
+//! Programs attached to interfaces.
+//!
+//! With TCX a link is pinned and outlives the agent; a start replaces the program in place (`BPF_LINK_UPDATE`), so that
+//! no packet passes without one. Without TCX, a filter on the clsact qdisc does the same: it needs no pin.
+
+use std::mem::ManuallyDrop;
+
+use aya::Ebpf;
+use aya::programs::links::{FdLink, LinkError, PinnedLink};
+use aya::programs::tc::{
+    NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle, qdisc_add_clsact,
+};
+use aya::programs::{LinkOrder, ProgramError, SchedClassifier, TcAttachType};
+
+use super::pins::{PinError, Pins};
+
+/// A program could not be attached or detached.
+#[derive(Debug, thiserror::Error)]
+pub enum AttachError {
+    /// The object lacks the program.
+    #[error("the eBPF object has no program {0}")]
+    Missing(&'static str),
+    /// The kernel refused.
+    #[error("attach {program} to {interface}: {source}")]
+    Attach {
+        /// The program.
+        program: &'static str,
+        /// The interface.
+        interface: String,
+        /// The cause.
+        #[source]
+        source: ProgramError,
+    },
+    /// The link could not be pinned or taken.
+    #[error("pin the link of {program} on {interface}: {reason}")]
+    Pin {
+        /// The program.
+        program: &'static str,
+        /// The interface.
+        interface: String,
+        /// The cause.
+        reason: String,
+    },
+    /// The clsact qdisc could not be added.
+    #[error("add the clsact qdisc to {interface}: {source}")]
+    Qdisc {
+        /// The interface.
+        interface: String,
+        /// The cause.
+        #[source]
+        source: TcError,
+    },
+    /// Pin folder trouble.
+    #[error(transparent)]
+    Folder(#[from] PinError),
+}
+
+/// A program and the hook it belongs to.
+pub type Hook = (&'static str, TcAttachType);
+/// What a pod's host-side veth carries. `to_pod` first: nothing may reach a pod before it is there.
+pub const POD_HOOKS: [Hook; 2] = [
+    ("to_pod", TcAttachType::Egress),
+    ("from_pod", TcAttachType::Ingress),
+];
+/// What the overlay device carries.
+pub const OVERLAY_HOOKS: [Hook; 2] = [
+    ("to_overlay", TcAttachType::Egress),
+    ("from_overlay", TcAttachType::Ingress),
+];
+
+/// How programs are attached on this kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attachment {
+    /// TCX links (Linux 6.6).
+    Tcx,
+    /// Filters on the clsact qdisc.
+    Clsact,
+}
+
+/// Priority and handle of our filter on the clsact qdisc: both are fixed, so that a start finds and replaces it.
+const CLSACT_PRIORITY: u16 = 119;
+const CLSACT_HANDLE: TcHandle = TcHandle::new(0, 1);
+
+impl Attachment {
+    /// Asks the kernel, by a query that needs nothing attached.
+    pub fn probe() -> Self {
+        match SchedClassifier::query_tcx("lo", TcAttachType::Ingress) {
+            Ok(_) => Self::Tcx,
+            Err(_) => Self::Clsact,
+        }
+    }
+}
+
+/// Attaches the programs of `hooks` to an interface, or replaces them in place where they are attached already.
+///
+/// `fresh` says that the interface was just made: what is pinned under its name belongs to one that is gone.
+pub fn attach(
+    ebpf: &mut Ebpf,
+    pins: &Pins,
+    how: Attachment,
+    interface: &str,
+    hooks: &[Hook],
+    fresh: bool,
+) -> Result<(), AttachError> {
+    for (name, direction) in hooks {
+        let program = program(ebpf, name)?;
+        match how {
+            Attachment::Tcx => attach_tcx(program, pins, interface, name, *direction, fresh)?,
+            Attachment::Clsact => attach_clsact(program, interface, name, *direction)?,
+        }
+    }
+    Ok(())
+}
+
+/// Takes the programs of `hooks` off an interface that may be gone already.
+///
+/// A clsact filter goes with its interface, which is about to be deleted.
+pub fn detach(pins: &Pins, interface: &str, hooks: &[Hook]) -> Result<(), AttachError> {
+    for (name, _) in hooks {
+        Pins::remove(&pins.link(interface, name))?;
+    }
+    Ok(())
+}
+
+/// Whether every program of `hooks` is attached; the first that is not is the error.
+pub fn verify(how: Attachment, interface: &str, hooks: &[Hook]) -> Result<(), &'static str> {
+    for (name, direction) in hooks {
+        let attached = match how {
+            Attachment::Tcx => SchedClassifier::query_tcx(interface, *direction)
+                .is_ok_and(|(_, programs)| programs.iter().any(|p| p.name_as_str() == Some(name))),
+            Attachment::Clsact => SchedClassifierLink::attached(
+                interface,
+                *direction,
+                CLSACT_PRIORITY,
+                CLSACT_HANDLE,
+                None,
+            )
+            .is_ok(),
+        };
+        if !attached {
+            return Err(name);
+        }
+    }
+    Ok(())
+}
+
+fn program<'a>(
+    ebpf: &'a mut Ebpf,
+    name: &'static str,
+) -> Result<&'a mut SchedClassifier, AttachError> {
+    ebpf.program_mut(name)
+        .and_then(|program| program.try_into().ok())
+        .ok_or(AttachError::Missing(name))
+}
+
+fn attach_tcx(
+    program: &mut SchedClassifier,
+    pins: &Pins,
+    interface: &str,
+    name: &'static str,
+    direction: TcAttachType,
+    fresh: bool,
+) -> Result<(), AttachError> {
+    let path = pins.link(interface, name);
+    if !fresh && let Ok(link) = PinnedLink::from_pin(&path) {
+        let replaced = SchedClassifierLink::try_from(FdLink::from(link))
+            .map_err(|e: LinkError| e.to_string())
+            .and_then(|link| program.attach_to_link(link).map_err(|e| e.to_string()));
+        if let Ok(id) = replaced {
+            // Dropping our descriptor leaves the pinned link attached.
+            return program
+                .take_link(id)
+                .map(drop)
+                .map_err(|source| AttachError::Attach {
+                    program: name,
+                    interface: interface.to_owned(),
+                    source,
+                });
+        }
+        // The link's interface is gone, or it is no link at all: a new one takes its place.
+    }
+    Pins::remove(&path)?;
+    let failed = |source| AttachError::Attach {
+        program: name,
+        interface: interface.to_owned(),
+        source,
+    };
+    let id = program
+        .attach_with_options(
+            interface,
+            direction,
+            TcAttachOptions::TcxOrder(LinkOrder::default()),
+        )
+        .map_err(failed)?;
+    let link = program.take_link(id).map_err(failed)?;
+    let unpinned = |reason: String| AttachError::Pin {
+        program: name,
+        interface: interface.to_owned(),
+        reason,
+    };
+    FdLink::try_from(link)
+        .map_err(|e: LinkError| unpinned(e.to_string()))?
+        .pin(&path)
+        .map(drop)
+        .map_err(|e| unpinned(e.to_string()))
+}
+
+fn attach_clsact(
+    program: &mut SchedClassifier,
+    interface: &str,
+    name: &'static str,
+    direction: TcAttachType,
+) -> Result<(), AttachError> {
+    match qdisc_add_clsact(interface) {
+        Ok(()) | Err(TcError::AlreadyAttached) => {}
+        Err(source) => {
+            return Err(AttachError::Qdisc {
+                interface: interface.to_owned(),
+                source,
+            });
+        }
+    }
+    let failed = |source| AttachError::Attach {
+        program: name,
+        interface: interface.to_owned(),
+        source,
+    };
+    let id = match SchedClassifierLink::attached(
+        interface,
+        direction,
+        CLSACT_PRIORITY,
+        CLSACT_HANDLE,
+        None,
+    )
+    .ok()
+    .and_then(|link| program.attach_to_link(link).ok())
+    {
+        Some(id) => id,
+        None => {
+            let options = NlOptions {
+                priority: CLSACT_PRIORITY,
+                handle: CLSACT_HANDLE,
+                ..NlOptions::default()
+            };
+            program
+                .attach_with_options(interface, direction, TcAttachOptions::Netlink(options))
+                .map_err(failed)?
+        }
+    };
+    // aya removes a filter when its handle is dropped; ours outlives the agent.
+    let _kept = ManuallyDrop::new(program.take_link(id).map_err(failed)?);
+    Ok(())
+}

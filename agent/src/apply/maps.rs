@@ -1,0 +1,174 @@
+//! Typed maps, one write at a time.
+
+use aya::Ebpf;
+use aya::maps::lpm_trie::Key;
+use aya::maps::{
+    Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues,
+    RingBuf,
+};
+use weft_core::diff::Write;
+use weft_ebpf::addr::Addr;
+use weft_ebpf::rows::{
+    DropKey, DropRow, EndpointRow, EventBudget, NodeRow, PeerRow, PrefixKey, PrefixRow, ProjectKey,
+    ProjectRow, SubnetRow, TrafficRow, map,
+};
+
+use super::Row;
+
+/// A map could not be opened or written.
+#[derive(Debug, thiserror::Error)]
+pub enum TableError {
+    /// The object lacks the map.
+    #[error("the eBPF object has no map {0}")]
+    Missing(&'static str),
+    /// The map call failed.
+    #[error("{call} map {map}: {source}")]
+    Call {
+        /// `open`, `write`, `read`.
+        call: &'static str,
+        /// The map.
+        map: &'static str,
+        /// The cause.
+        #[source]
+        source: MapError,
+    },
+    /// The number of processors could not be read.
+    #[error("read the number of possible processors: {0}")]
+    Cpus(String),
+}
+
+/// The maps that user space writes, and the counters it reads.
+pub struct Maps {
+    pub(crate) node: Array<MapData, Row<NodeRow>>,
+    pub(crate) prefixes: LpmTrie<MapData, Row<Addr>, Row<PrefixRow>>,
+    pub(crate) subnets: HashMap<MapData, Row<Addr>, Row<SubnetRow>>,
+    pub(crate) peers: HashMap<MapData, Row<Addr>, Row<PeerRow>>,
+    pub(crate) projects: HashMap<MapData, Row<ProjectKey>, Row<ProjectRow>>,
+    pub(crate) endpoints: HashMap<MapData, Row<Addr>, Row<EndpointRow>>,
+    pub(crate) traffic: PerCpuHashMap<MapData, u32, Row<TrafficRow>>,
+    pub(crate) drops: PerCpuHashMap<MapData, Row<DropKey>, Row<DropRow>>,
+    pub(crate) reasons: PerCpuArray<MapData, Row<DropRow>>,
+    pub(crate) budget: PerCpuArray<MapData, Row<EventBudget>>,
+    cpus: usize,
+}
+
+impl Maps {
+    /// Takes the maps out of the loaded object, all but the event ring.
+    pub fn take(ebpf: &mut Ebpf) -> Result<Self, TableError> {
+        Ok(Self {
+            node: take(ebpf, map::NODE)?,
+            prefixes: take(ebpf, map::PREFIXES)?,
+            subnets: take(ebpf, map::SUBNETS)?,
+            peers: take(ebpf, map::PEERS)?,
+            projects: take(ebpf, map::PROJECTS)?,
+            endpoints: take(ebpf, map::ENDPOINTS)?,
+            traffic: take(ebpf, map::TRAFFIC)?,
+            drops: take(ebpf, map::DROPS)?,
+            reasons: take(ebpf, map::REASONS)?,
+            budget: take(ebpf, map::BUDGET)?,
+            cpus: aya::util::nr_cpus().map_err(|(_, e)| TableError::Cpus(e.to_string()))?,
+        })
+    }
+
+    /// Makes one write.
+    pub fn write(&mut self, write: &Write) -> Result<(), TableError> {
+        let (map, result) = match *write {
+            Write::Node(row) => (map::NODE, self.node.set(0, Row(row), 0)),
+            Write::Prefix(key, row) => {
+                let key_of = |PrefixKey { prefix_len, addr }| Key::new(prefix_len, Row(addr));
+                let result = match row {
+                    Some(row) => self.prefixes.insert(&key_of(key), Row(row), 0),
+                    None => self.prefixes.remove(&key_of(key)),
+                };
+                (map::PREFIXES, result)
+            }
+            Write::Subnet(key, row) => (map::SUBNETS, put(&mut self.subnets, key, row)),
+            Write::Peer(key, row) => (map::PEERS, put(&mut self.peers, key, row)),
+            Write::Project(key, row) => (map::PROJECTS, put(&mut self.projects, key, row)),
+            Write::Endpoint(key, row) => (map::ENDPOINTS, put(&mut self.endpoints, key, row)),
+        };
+        result.map_err(|source| TableError::Call {
+            call: "write",
+            map,
+            source,
+        })
+    }
+
+    /// Starts counting an endpoint's traffic from zero; one that is counted already goes on.
+    pub fn count(&mut self, ifindex: u32) -> Result<(), TableError> {
+        let fail = |source| TableError::Call {
+            call: "write",
+            map: map::TRAFFIC,
+            source,
+        };
+        if self.traffic.get(&ifindex, 0).is_ok() {
+            return Ok(());
+        }
+        let zero = PerCpuValues::try_from(vec![Row(TrafficRow::default()); self.cpus])
+            .map_err(|e| fail(MapError::IoError(e)))?;
+        self.traffic.insert(ifindex, zero, 0).map_err(fail)
+    }
+
+    /// Forgets an endpoint's counters.
+    pub fn forget(&mut self, ifindex: u32) -> Result<(), TableError> {
+        ignore_missing(self.traffic.remove(&ifindex)).map_err(|source| TableError::Call {
+            call: "write",
+            map: map::TRAFFIC,
+            source,
+        })?;
+        for reason in weft_ebpf::reason::DropReason::ALL {
+            let key = Row(DropKey {
+                ifindex,
+                reason: *reason as u32,
+            });
+            ignore_missing(self.drops.remove(&key)).map_err(|source| TableError::Call {
+                call: "write",
+                map: map::DROPS,
+                source,
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// Takes the event ring out of the loaded object.
+pub fn take_events(ebpf: &mut Ebpf) -> Result<RingBuf<MapData>, TableError> {
+    take(ebpf, map::EVENTS)
+}
+
+fn take<M: TryFrom<Map, Error = MapError>>(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+) -> Result<M, TableError> {
+    let map = ebpf.take_map(name).ok_or(TableError::Missing(name))?;
+    M::try_from(map).map_err(|source| TableError::Call {
+        call: "open",
+        map: name,
+        source,
+    })
+}
+
+fn put<K, V>(
+    map: &mut HashMap<MapData, Row<K>, Row<V>>,
+    key: K,
+    row: Option<V>,
+) -> Result<(), MapError>
+where
+    Row<K>: aya::Pod,
+    Row<V>: aya::Pod,
+{
+    match row {
+        Some(row) => map.insert(Row(key), Row(row), 0),
+        None => ignore_missing(map.remove(&Row(key))),
+    }
+}
+
+fn ignore_missing(result: Result<(), MapError>) -> Result<(), MapError> {
+    match result {
+        Err(MapError::KeyNotFound) => Ok(()),
+        Err(MapError::SyscallError(e)) if e.io_error.raw_os_error() == Some(nix::libc::ENOENT) => {
+            Ok(())
+        }
+        other => other,
+    }
+}

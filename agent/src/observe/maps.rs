@@ -1,0 +1,120 @@
+//! Rows and counters of the eBPF maps.
+
+use std::collections::BTreeMap;
+
+use aya::maps::{MapData, MapError};
+use weft_core::compile::Tables;
+use weft_ebpf::addr::Addr;
+use weft_ebpf::reason::DropReason;
+use weft_ebpf::rows::{DropRow, PrefixKey, TrafficRow, map};
+
+use crate::apply::Row;
+use crate::apply::maps::{Maps, TableError};
+
+/// Every row that user space writes.
+pub fn tables(maps: &Maps) -> Result<Tables, TableError> {
+    let mut tables = Tables {
+        node: maps.node.get(&0, 0).map_err(reading(map::NODE))?.0,
+        ..Tables::default()
+    };
+    for row in maps.prefixes.iter() {
+        let (key, row) = row.map_err(reading(map::PREFIXES))?;
+        let key = PrefixKey {
+            prefix_len: key.prefix_len(),
+            addr: key.data().0,
+        };
+        tables.prefixes.insert(key, row.0);
+    }
+    tables.subnets = rows(&maps.subnets, map::SUBNETS)?;
+    tables.peers = rows(&maps.peers, map::PEERS)?;
+    tables.projects = rows(&maps.projects, map::PROJECTS)?;
+    tables.endpoints = rows(&maps.endpoints, map::ENDPOINTS)?;
+    Ok(tables)
+}
+
+/// Whether the map holds a row for the address that points at this interface.
+pub fn has_endpoint(maps: &Maps, address: Addr, ifindex: u32) -> bool {
+    maps.endpoints
+        .get(&Row(address), 0)
+        .is_ok_and(|row| row.0.ifindex == ifindex)
+}
+
+/// An endpoint's traffic since it was attached, summed over the processors.
+pub fn traffic(maps: &Maps, ifindex: u32) -> TrafficRow {
+    let mut sum = TrafficRow::default();
+    let Ok(values) = maps.traffic.get(&ifindex, 0) else {
+        return sum;
+    };
+    for Row(value) in values.iter() {
+        sum.from_packets += value.from_packets;
+        sum.from_bytes += value.from_bytes;
+        sum.to_packets += value.to_packets;
+        sum.to_bytes += value.to_bytes;
+    }
+    sum
+}
+
+/// Drops by reason, of the whole node, those that happened.
+pub fn drops_by_reason(maps: &Maps) -> Result<BTreeMap<DropReason, DropRow>, TableError> {
+    let mut found = BTreeMap::new();
+    for reason in DropReason::ALL {
+        let values = maps
+            .reasons
+            .get(&(*reason as u32), 0)
+            .map_err(reading(map::REASONS))?;
+        let sum = sum(values.iter());
+        if sum.packets > 0 {
+            found.insert(*reason, sum);
+        }
+    }
+    Ok(found)
+}
+
+/// Drops by endpoint (interface index) and reason.
+pub fn drops_by_endpoint(maps: &Maps) -> Result<BTreeMap<(u32, DropReason), DropRow>, TableError> {
+    let mut found = BTreeMap::new();
+    for row in maps.drops.iter() {
+        let (Row(key), values) = row.map_err(reading(map::DROPS))?;
+        if let Some(reason) = DropReason::from_number(key.reason) {
+            found.insert((key.ifindex, reason), sum(values.iter()));
+        }
+    }
+    Ok(found)
+}
+
+/// Drop events that were not sent, for want of budget or of room.
+pub fn suppressed_events(maps: &Maps) -> Result<u64, TableError> {
+    let values = maps.budget.get(&0, 0).map_err(reading(map::BUDGET))?;
+    Ok(values.iter().map(|Row(budget)| budget.suppressed).sum())
+}
+
+fn sum<'a>(values: impl Iterator<Item = &'a Row<DropRow>>) -> DropRow {
+    values.fold(DropRow::default(), |sum, Row(value)| DropRow {
+        packets: sum.packets + value.packets,
+        bytes: sum.bytes + value.bytes,
+    })
+}
+
+fn rows<K: Copy + Ord, V: Copy>(
+    map: &aya::maps::HashMap<MapData, Row<K>, Row<V>>,
+    name: &'static str,
+) -> Result<BTreeMap<K, V>, TableError>
+where
+    Row<K>: aya::Pod,
+    Row<V>: aya::Pod,
+{
+    map.iter()
+        .map(|row| {
+            row.map(|(Row(key), Row(value))| (key, value))
+                .map_err(reading(name))
+        })
+        .collect()
+}
+
+fn reading(map: &'static str) -> impl Fn(MapError) -> TableError {
+    move |source| TableError::Call {
+        call: "read",
+        map,
+        source,
+    }
+}
