@@ -108,15 +108,16 @@ want_commands() {
 
 # --- Rust ------------------------------------------------------------------------------------
 
+has_core_source() { [ -d "$1/lib/rustlib/src/rust/library/core" ]; }
 debian_rustc() { # version of Debian's rustc when its library source lies beside it
     local version
-    version=$(/usr/bin/rustc -V 2>/dev/null | cut -d' ' -f2) || return 1
-    [ -d "/usr/src/rustc-$version/library/core" ] && at_least "$version" "$MIN_RUST" && echo "$version"
+    [ -x /usr/bin/rustc ] && version=$(/usr/bin/rustc -V | cut -d' ' -f2) || return 1
+    has_core_source "$(/usr/bin/rustc --print sysroot)" && at_least "$version" "$MIN_RUST" && echo "$version"
 }
 nightly_rustc() { # version of the rustup nightly when it has rust-src
     local sysroot
     have rustup && sysroot=$(rustup run nightly rustc --print sysroot 2>/dev/null) || return 1
-    [ -d "$sysroot/lib/rustlib/src/rust/library/core" ] && rustup run nightly rustc -V | cut -d' ' -f2
+    has_core_source "$sysroot" && rustup run nightly rustc -V | cut -d' ' -f2
 }
 llvm_of() { "$@" -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p'; }
 
@@ -134,7 +135,7 @@ want_cargo() {
         offered cargo-web "$MIN_RUST" ||
             die "no cargo found, and the package sources have no cargo-web $MIN_RUST or newer:" \
                 "enable Debian 12's security updates, or install Rust from https://rustup.rs"
-        step 'installing Rust from Debian (about a minute)' \
+        step 'installing Rust from Debian, some ten seconds' \
             apt_install_fresh cargo-web rustc-web rustfmt-web rust-web-clippy
     fi
     version=$(cargo -V | cut -d' ' -f2)
@@ -149,9 +150,9 @@ want_ebpf_rustc() {
     elif rustc_version=$(nightly_rustc); then
         route=nightly
     elif have apt-get && { offered rust-web-src "$MIN_RUST" || { refresh_lists && offered rust-web-src "$MIN_RUST"; }; }; then
-        step 'installing rustc with its library source for the eBPF programs (60 MB, about a minute)' \
+        step 'installing rustc with its library source for the eBPF programs (60 MB, about half a minute)' \
             apt_install_fresh rustc-web rust-web-src
-        rustc_version=$(debian_rustc) || die "rustc-web and rust-web-src are installed, but /usr/src/rustc-*/library is not there"
+        rustc_version=$(debian_rustc) || die "rustc-web and rust-web-src are installed, but rustc's sysroot has no lib/rustlib/src/rust/library"
         route=debian
     elif have rustup; then
         step 'installing a nightly toolchain with rust-src for the eBPF programs, about a minute' \
@@ -182,7 +183,7 @@ want_bpf_linker() {
     [ -n "$prefix" ] ||
         die "bpf-linker needs the development files of LLVM $llvm (rustc $rustc_version is built on it): install llvm-$llvm-dev," \
             "or set LLVM_PREFIX to where it lies"
-    LLVM_PREFIX=$prefix step "building bpf-linker $BPF_LINKER on LLVM $llvm (about a minute)" \
+    LLVM_PREFIX=$prefix step "building bpf-linker $BPF_LINKER on LLVM $llvm , one to two minutes" \
         cargo install bpf-linker --version "$BPF_LINKER" --locked --no-default-features --features "llvm-$llvm"
 }
 
