@@ -183,7 +183,7 @@ want_bpf_linker() {
     [ -n "$prefix" ] ||
         die "bpf-linker needs the development files of LLVM $llvm (rustc $rustc_version is built on it): install llvm-$llvm-dev," \
             "or set LLVM_PREFIX to where it lies"
-    LLVM_PREFIX=$prefix step "building bpf-linker $BPF_LINKER on LLVM $llvm , one to two minutes" \
+    LLVM_PREFIX=$prefix step "building bpf-linker $BPF_LINKER on LLVM $llvm, one to two minutes" \
         cargo install bpf-linker --version "$BPF_LINKER" --locked --no-default-features --features "llvm-$llvm"
 }
 
