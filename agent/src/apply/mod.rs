@@ -1,1 +1,5 @@
-//! (to be written)
+//! The only code that changes the kernel's network.
+
+pub mod host;
+pub mod iptables;
+pub mod sysctl;

@@ -1,1 +1,6 @@
-//! (to be written)
+//! Reads back what the kernel holds.
+
+pub mod host;
+pub mod iptables;
+pub mod node;
+pub mod preflight;
