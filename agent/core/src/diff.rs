@@ -1,5 +1,8 @@
 //! Wanted tables x actual tables -> writes, as data.
 
+pub mod host;
+pub mod iptables;
+
 use std::collections::BTreeMap;
 
 use weft_ebpf::addr::Addr;

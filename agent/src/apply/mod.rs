@@ -1,3 +1,4 @@
+<<<<<<< HEAD
 //! Runs writes against the kernel. Nothing else in the agent changes its network.
 //!
 //! # Layout
@@ -13,3 +14,10 @@ pub mod pins;
 mod row;
 
 pub use row::Row;
+=======
+//! The only code that changes the kernel's network.
+
+pub mod host;
+pub mod iptables;
+pub mod sysctl;
+>>>>>>> host

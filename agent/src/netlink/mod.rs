@@ -3,6 +3,11 @@
 //! A socket belongs to the network namespace its thread was in when it was opened, and stays there: open it inside
 //! `NetNs::run`, use it from anywhere.
 
+pub mod address;
+pub mod device;
+pub mod neighbour;
+pub mod route;
+
 use std::io;
 
 use netlink_packet_core::{

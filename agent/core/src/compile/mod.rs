@@ -4,6 +4,8 @@
 //! after it, and their difference, are all that has to be written. A compile of everything gives the same tables.
 
 mod cluster;
+pub mod host;
+pub mod iptables;
 mod scope;
 mod tables;
 

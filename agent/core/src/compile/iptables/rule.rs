@@ -1,0 +1,194 @@
+//! One rule: printed for `iptables-restore`, read back from `iptables-save`.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+/// A condition. An interface name that ends in `+` stands for all that begin so.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Match {
+    /// Source in the network.
+    Source(IpNet),
+    /// Destination in the network.
+    Destination(IpNet),
+    /// Came in on the interface.
+    In(String),
+    /// Goes out elsewhere than on the interface.
+    NotOut(String),
+    /// UDP to the port.
+    UdpPort(u16),
+    /// Connection tracking cannot place it.
+    Invalid,
+    /// Packet mark under a mask.
+    Mark {
+        /// Wanted bits.
+        value: u32,
+        /// Bits that count.
+        mask: u32,
+    },
+}
+
+/// What happens to a packet that meets all conditions.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Target {
+    /// ACCEPT
+    Accept,
+    /// DROP
+    Drop,
+    /// RETURN
+    Return,
+    /// MASQUERADE
+    Masquerade,
+    /// No connection tracking.
+    NoTrack,
+    /// A chain of the same table.
+    Jump(String),
+}
+
+/// A rule. The order of the conditions has no meaning.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rule {
+    /// Conditions.
+    pub matches: BTreeSet<Match>,
+    /// Effect.
+    pub target: Target,
+}
+
+impl Rule {
+    /// A rule from its parts.
+    pub fn new(matches: impl IntoIterator<Item = Match>, target: Target) -> Self {
+        Self {
+            matches: matches.into_iter().collect(),
+            target,
+        }
+    }
+
+    /// Reads what follows `-A CHAIN` in the output of `iptables-save`; `None` for whatever we never write.
+    ///
+    /// Comments are passed over, and so are the names of match modules (`-m udp`), which their options imply.
+    pub fn parse(spec: &str) -> Option<Self> {
+        let words = words(spec)?;
+        let mut rest = words.iter().map(String::as_str);
+        let mut matches = BTreeSet::new();
+        let (mut udp, mut port, mut target) = (false, None, None);
+        while let Some(option) = rest.next() {
+            if option == "!" {
+                match (rest.next()?, rest.next()?) {
+                    ("-o", name) => matches.insert(Match::NotOut(name.to_owned())),
+                    _ => return None,
+                };
+                continue;
+            }
+            if option == "--notrack" && target == Some("CT") {
+                target = Some("NOTRACK");
+                continue;
+            }
+            let value = rest.next()?;
+            match option {
+                "-p" if value == "udp" => udp = true,
+                "--dport" => port = Some(value.parse().ok()?),
+                "-s" => {
+                    matches.insert(Match::Source(network(value)?));
+                }
+                "-d" => {
+                    matches.insert(Match::Destination(network(value)?));
+                }
+                "-i" => {
+                    matches.insert(Match::In(value.to_owned()));
+                }
+                "--ctstate" | "--state" if value == "INVALID" => {
+                    matches.insert(Match::Invalid);
+                }
+                "--mark" => {
+                    matches.insert(mark(value)?);
+                }
+                "-m" | "--comment" => {}
+                "-j" if target.is_none() => target = Some(value),
+                _ => return None,
+            }
+        }
+        match (udp, port) {
+            (true, Some(port)) => {
+                matches.insert(Match::UdpPort(port));
+            }
+            (false, None) => {}
+            _ => return None,
+        }
+        let target = match target? {
+            "ACCEPT" => Target::Accept,
+            "DROP" => Target::Drop,
+            "RETURN" => Target::Return,
+            "MASQUERADE" => Target::Masquerade,
+            "NOTRACK" => Target::NoTrack,
+            "CT" => return None,
+            chain => Target::Jump(chain.to_owned()),
+        };
+        Some(Self { matches, target })
+    }
+}
+
+impl std::fmt::Display for Rule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for m in &self.matches {
+            match m {
+                Match::Source(net) => write!(f, "-s {net} "),
+                Match::Destination(net) => write!(f, "-d {net} "),
+                Match::In(name) => write!(f, "-i {name} "),
+                Match::NotOut(name) => write!(f, "! -o {name} "),
+                Match::UdpPort(port) => write!(f, "-p udp -m udp --dport {port} "),
+                Match::Invalid => f.write_str("-m conntrack --ctstate INVALID "),
+                Match::Mark { value, mask } => write!(f, "-m mark --mark {value:#x}/{mask:#x} "),
+            }?;
+        }
+        f.write_str(match &self.target {
+            Target::Accept => "-j ACCEPT",
+            Target::Drop => "-j DROP",
+            Target::Return => "-j RETURN",
+            Target::Masquerade => "-j MASQUERADE",
+            Target::NoTrack => "-j CT --notrack",
+            Target::Jump(chain) => return write!(f, "-j {chain}"),
+        })
+    }
+}
+
+fn network(text: &str) -> Option<IpNet> {
+    match text.parse() {
+        Ok(net) => Some(net),
+        Err(_) => text.parse::<IpAddr>().ok().map(IpNet::from),
+    }
+}
+
+fn mark(text: &str) -> Option<Match> {
+    let number = |t: &str| match t.strip_prefix("0x") {
+        Some(hex) => u32::from_str_radix(hex, 16).ok(),
+        None => t.parse().ok(),
+    };
+    let (value, mask) = text.split_once('/').unwrap_or((text, "0xffffffff"));
+    Some(Match::Mark {
+        value: number(value)?,
+        mask: number(mask)?,
+    })
+}
+
+/// Splits at blanks; double quotes hold together, a backslash in them takes the next character literally, as
+/// `iptables-save` writes. `None` when a quote stays open.
+pub fn words(text: &str) -> Option<Vec<String>> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut quoted = false;
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '"' => {
+                quoted = !quoted;
+                word.get_or_insert_default();
+            }
+            '\\' if quoted => word.get_or_insert_default().push(chars.next()?),
+            c if c.is_whitespace() && !quoted => words.extend(word.take()),
+            c => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    (!quoted).then_some(words)
+}

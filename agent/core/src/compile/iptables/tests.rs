@@ -1,0 +1,173 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::compile::host::tests::cluster;
+
+fn node(ip: &str) -> LocalNode {
+    LocalNode {
+        name: "node1".into(),
+        ip: ip.parse().unwrap(),
+        addresses: vec![ip.parse().unwrap()],
+    }
+}
+
+#[test]
+fn the_rules_of_an_ipv4_node() {
+    let sets = rulesets(
+        &cluster(&["10.128.0.0/14", "10.200.0.0/16"]),
+        &node("192.168.50.11"),
+    );
+    assert_eq!(sets.len(), 1);
+    assert_eq!(
+        sets[0].to_string(),
+        "\
+*raw
+:OPENSHIFT-NOTRACK -
+-A OUTPUT -j OPENSHIFT-NOTRACK
+-A PREROUTING -j OPENSHIFT-NOTRACK
+-A OPENSHIFT-NOTRACK -p udp -m udp --dport 4789 -j CT --notrack
+*nat
+:OPENSHIFT-MASQUERADE -
+:OPENSHIFT-MASQUERADE-2 -
+-A POSTROUTING -j OPENSHIFT-MASQUERADE
+-A OPENSHIFT-MASQUERADE -m mark --mark 0x1/0x1 -j RETURN
+-A OPENSHIFT-MASQUERADE -s 10.128.0.0/14 -j OPENSHIFT-MASQUERADE-2
+-A OPENSHIFT-MASQUERADE -s 10.200.0.0/16 -j OPENSHIFT-MASQUERADE-2
+-A OPENSHIFT-MASQUERADE-2 -d 10.128.0.0/14 -j RETURN
+-A OPENSHIFT-MASQUERADE-2 -d 10.200.0.0/16 -j RETURN
+-A OPENSHIFT-MASQUERADE-2 -j MASQUERADE
+*filter
+:OPENSHIFT-FIREWALL-ALLOW -
+:OPENSHIFT-FIREWALL-FORWARD -
+:OPENSHIFT-ADMIN-OUTPUT-RULES -
+-A FORWARD -i weft+ ! -o weft+ -j OPENSHIFT-ADMIN-OUTPUT-RULES
+-A FORWARD -j OPENSHIFT-FIREWALL-FORWARD
+-A INPUT -j OPENSHIFT-FIREWALL-ALLOW
+-A OPENSHIFT-FIREWALL-ALLOW -p udp -m udp --dport 4789 -j ACCEPT
+-A OPENSHIFT-FIREWALL-ALLOW -i weft+ -j ACCEPT
+-A OPENSHIFT-FIREWALL-FORWARD -s 10.128.0.0/14 -m conntrack --ctstate INVALID -j DROP
+-A OPENSHIFT-FIREWALL-FORWARD -d 10.128.0.0/14 -j ACCEPT
+-A OPENSHIFT-FIREWALL-FORWARD -s 10.128.0.0/14 -j ACCEPT
+-A OPENSHIFT-FIREWALL-FORWARD -s 10.200.0.0/16 -m conntrack --ctstate INVALID -j DROP
+-A OPENSHIFT-FIREWALL-FORWARD -d 10.200.0.0/16 -j ACCEPT
+-A OPENSHIFT-FIREWALL-FORWARD -s 10.200.0.0/16 -j ACCEPT
+"
+    );
+}
+
+#[test]
+fn each_family_holds_only_its_own_networks_and_the_overlay_stands_where_the_underlay_is() {
+    let sets = rulesets(
+        &cluster(&["10.128.0.0/14", "fd01::/48"]),
+        &node("192.168.50.11"),
+    );
+    let text: Vec<_> = sets.iter().map(ToString::to_string).collect();
+    assert!(
+        !text[0].contains("fd01") && text[0].contains("4789"),
+        "{}",
+        text[0]
+    );
+    assert!(
+        !text[1].contains("10.128") && !text[1].contains("4789"),
+        "{}",
+        text[1]
+    );
+    assert!(text[1].contains("-s fd01::/48 -j OPENSHIFT-MASQUERADE-2"));
+
+    // An IPv6 underlay under IPv4 pods: ip6tables must let the overlay in.
+    let sets = rulesets(&cluster(&["10.128.0.0/14"]), &node("2001:db8::1"));
+    assert_eq!(sets[1].family, Family::V6);
+    assert!(sets[1].to_string().contains("--dport 4789 -j ACCEPT"));
+}
+
+#[test]
+fn what_iptables_save_prints_differently_is_the_same_rule() {
+    for (printed, wanted) in [
+        (
+            "-p udp -m udp --dport 4789 -j NOTRACK",
+            "-p udp --dport 4789 -j CT --notrack",
+        ),
+        ("-i weft+ ! -o weft+ -j X", "! -o weft+ -i weft+ -j X"),
+        ("-s 10.1.0.1/32 -j ACCEPT", "-s 10.1.0.1 -j ACCEPT"),
+        ("-m comment --comment \"a \\\"b\\\" c\" -j DROP", "-j DROP"),
+        (
+            "-m state --state INVALID -j DROP",
+            "-m conntrack --ctstate INVALID -j DROP",
+        ),
+        (
+            "-m mark --mark 0x1/0x1 -j RETURN",
+            "-m mark --mark 1/1 -j RETURN",
+        ),
+    ] {
+        assert!(Rule::parse(printed).is_some(), "{printed}");
+        assert_eq!(Rule::parse(printed), Rule::parse(wanted), "{printed}");
+    }
+}
+
+#[test]
+fn what_we_never_write_is_no_rule_of_ours() {
+    for foreign in [
+        "-p tcp -m tcp --dport 4789 -j ACCEPT",
+        "-p udp -j ACCEPT",
+        "-j MASQUERADE --random-fully",
+        "! -s 10.0.0.0/8 -j ACCEPT",
+        "-i weft+ -g X",
+        "-j REJECT --reject-with icmp-port-unreachable",
+        "-i",
+        "!",
+        "",
+        "-m comment --comment \"open -j DROP",
+        "-j CT",
+    ] {
+        let parsed = Rule::parse(foreign);
+        assert!(parsed.is_none(), "{foreign}: {parsed:?}");
+    }
+}
+
+fn any_network() -> impl Strategy<Value = IpNet> {
+    prop_oneof![
+        (any::<[u8; 4]>(), 0u8..=32)
+            .prop_map(|(a, len)| IpNet::new(a.into(), len).unwrap().trunc()),
+        (any::<[u8; 16]>(), 0u8..=128)
+            .prop_map(|(a, len)| IpNet::new(a.into(), len).unwrap().trunc()),
+    ]
+}
+
+fn any_match() -> impl Strategy<Value = Match> {
+    prop_oneof![
+        any_network().prop_map(Match::Source),
+        any_network().prop_map(Match::Destination),
+        "[a-z][a-z0-9.]{0,12}\\+?".prop_map(Match::In),
+        "[a-z][a-z0-9.]{0,12}\\+?".prop_map(Match::NotOut),
+        any::<u16>().prop_map(Match::UdpPort),
+        Just(Match::Invalid),
+        (any::<u32>(), any::<u32>()).prop_map(|(value, mask)| Match::Mark { value, mask }),
+    ]
+}
+
+fn any_target() -> impl Strategy<Value = Target> {
+    prop_oneof![
+        Just(Target::Accept),
+        Just(Target::Drop),
+        Just(Target::Return),
+        Just(Target::Masquerade),
+        Just(Target::NoTrack),
+        "OPENSHIFT-[A-Z0-9-]{1,18}".prop_map(Target::Jump),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn a_printed_rule_reads_back(m in proptest::collection::vec(any_match(), 0..4), target in any_target()) {
+        // iptables takes each kind of condition once.
+        let mut kinds = BTreeSet::new();
+        let m: Vec<_> = m.into_iter().filter(|m| kinds.insert(format!("{:?}", std::mem::discriminant(m)))).collect();
+        let rule = Rule::new(m, target);
+        prop_assert_eq!(Rule::parse(&rule.to_string()), Some(rule));
+    }
+
+    #[test]
+    fn any_text_is_read_without_panic(text in "[ -~]{0,80}") {
+        let _rule = Rule::parse(&text);
+    }
+}

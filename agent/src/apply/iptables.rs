@@ -1,0 +1,128 @@
+//! The firewall rules, written with `iptables-restore`: one transaction a table and family.
+
+use std::io::{self, Write as _};
+use std::process::{Command, Stdio};
+
+use weft_core::compile::iptables::{Family, Ruleset, Table};
+use weft_core::diff::iptables::{TableOps, diff};
+
+use crate::observe;
+
+/// The rules could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum IptablesError {
+    /// No such program, most likely.
+    #[error(
+        "start {program}: {source}: install the package iptables, or put the program on the agent's PATH"
+    )]
+    Start {
+        /// Its name.
+        program: String,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// Reading failed.
+    #[error(
+        "{program}: {stderr}: the rules of this family cannot be read; does another iptables variant or nft hold its tables? (iptables -V, nft list ruleset)"
+    )]
+    Save {
+        /// The program.
+        program: String,
+        /// What it said.
+        stderr: String,
+    },
+    /// Writing a table failed.
+    #[error(
+        "{program}, table {table}: {stderr}: none of this table's changes were made; check that the kernel has its modules (nf_tables or ip_tables, nf_conntrack, nf_nat)"
+    )]
+    Restore {
+        /// The program.
+        program: String,
+        /// The table.
+        table: Table,
+        /// What it said.
+        stderr: String,
+    },
+}
+
+/// What a pass did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IptablesReport {
+    /// Transactions committed.
+    pub writes: usize,
+    /// What was missing or wrong: `ip6tables nat: chain OPENSHIFT-MASQUERADE`.
+    pub repaired: Vec<String>,
+}
+
+/// Somebody may change the rules between our look and our write; the transaction fails then and is worked out anew.
+const ATTEMPTS: usize = 4;
+
+/// Brings the rules of the calling thread's network namespace in line. Writes nothing when nothing differs.
+pub fn sync(wanted: &[Ruleset]) -> Result<IptablesReport, IptablesError> {
+    let mut report = IptablesReport::default();
+    for ruleset in wanted {
+        sync_family(ruleset, &mut report)?;
+    }
+    Ok(report)
+}
+
+fn sync_family(wanted: &Ruleset, report: &mut IptablesReport) -> Result<(), IptablesError> {
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        let ops = diff(wanted, &observe::iptables::observe(wanted.family)?);
+        let mut failure = None;
+        for table in ops {
+            match restore(wanted.family, &table) {
+                Ok(()) => {
+                    report.writes += 1;
+                    let program = wanted.family.program();
+                    let reasons = table.reasons().into_iter();
+                    report
+                        .repaired
+                        .extend(reasons.map(|reason| format!("{program} {reason}")));
+                }
+                Err(error) => failure = Some(error),
+            }
+        }
+        match failure {
+            None => return Ok(()),
+            Some(error) if attempt == ATTEMPTS => return Err(error),
+            Some(error) => tracing::debug!(%error, "looking at the rules again"),
+        }
+    }
+}
+
+fn restore(family: Family, ops: &TableOps) -> Result<(), IptablesError> {
+    let program = format!("{}-restore", family.program());
+    let start = |source| IptablesError::Start {
+        program: program.clone(),
+        source,
+    };
+    let mut child = Command::new(&program)
+        .args(["--noflush", "-w", "5"])
+        .env("LC_ALL", "C")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(start)?;
+    // The input is smaller than a pipe's buffer, and a program that ends early says why on its error output.
+    let fed = child.stdin.take().map_or(Ok(()), |mut pipe| {
+        pipe.write_all(ops.to_string().as_bytes())
+    });
+    let output = child.wait_with_output().map_err(start)?;
+    let stderr = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    match fed {
+        Ok(()) if output.status.success() => Ok(()),
+        Ok(()) => Err(stderr),
+        Err(e) if stderr.is_empty() => Err(e.to_string()),
+        Err(_) => Err(stderr),
+    }
+    .map_err(|stderr| IptablesError::Restore {
+        program,
+        table: ops.table,
+        stderr,
+    })
+}

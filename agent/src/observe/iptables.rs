@@ -1,0 +1,29 @@
+//! The actual firewall rules: what `iptables-save` prints.
+
+use std::collections::BTreeMap;
+use std::process::{Command, Stdio};
+
+use weft_core::compile::iptables::{Family, Table};
+use weft_core::diff::iptables::{ActualTable, parse_save};
+
+use crate::apply::iptables::IptablesError;
+
+/// Our tables in the calling thread's network namespace. Tables that nobody made are missing.
+pub fn observe(family: Family) -> Result<BTreeMap<Table, ActualTable>, IptablesError> {
+    let program = format!("{}-save", family.program());
+    let output = Command::new(&program)
+        .env("LC_ALL", "C")
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|source| IptablesError::Start {
+            program: program.clone(),
+            source,
+        })?;
+    if !output.status.success() {
+        return Err(IptablesError::Save {
+            program,
+            stderr: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        });
+    }
+    Ok(parse_save(&String::from_utf8_lossy(&output.stdout)))
+}
