@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 //! Runs writes against the kernel. Nothing else in the agent changes its network.
 //!
 //! # Layout
@@ -6,18 +5,16 @@
 //! - [`object`]: the eBPF object, loaded over the pins
 //! - [`maps`]: typed maps, one write at a time
 //! - [`links`]: programs attached to interfaces
+//! - [`host`]: overlay device, its addresses, routes, kernel settings
+//! - [`iptables`]: firewall and translation rules of the host
 
+pub mod host;
+pub mod iptables;
 pub mod links;
 pub mod maps;
 pub mod object;
 pub mod pins;
 mod row;
+mod sysctl;
 
 pub use row::Row;
-=======
-//! The only code that changes the kernel's network.
-
-pub mod host;
-pub mod iptables;
-pub mod sysctl;
->>>>>>> host
