@@ -1,1 +1,2 @@
-//! (to be written)
+//! CNI.
+pub mod datapath;

@@ -54,6 +54,14 @@ pub fn traffic(maps: &Maps, ifindex: u32) -> TrafficRow {
     sum
 }
 
+/// Interfaces whose traffic is counted.
+pub fn counted(maps: &Maps) -> Result<Vec<u32>, TableError> {
+    maps.traffic
+        .keys()
+        .collect::<Result<_, _>>()
+        .map_err(reading(map::TRAFFIC))
+}
+
 /// Drops by reason, of the whole node, those that happened.
 pub fn drops_by_reason(maps: &Maps) -> Result<BTreeMap<DropReason, DropRow>, TableError> {
     let mut found = BTreeMap::new();

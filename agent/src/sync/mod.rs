@@ -1,1 +1,221 @@
-//! (to be written)
+//! The loop that owns the data path. Everything that changes it comes through here, one request at a time.
+//!
+//! # Layout
+//! - [`shared`]: what other threads read: the world, problems, the state of the last pass
+//! - [`kernel`]: the data path in the kernel, and what it is known to hold
+//! - [`pass`]: a full pass: observe, compile, diff, apply
+//! - [`handle`]: how other threads ask; the CNI server's `DataPath`
+//!
+//! A change is compiled alone (its scope) and written at once. A full pass runs at the start, after changes that move the
+//! host's own network, every few minutes, and with back-off after a failure; when nothing differs it writes nothing.
+//! Before every kind of object was listed once, nothing is written: the pinned rows of the previous run stay in force.
+
+mod handle;
+mod kernel;
+mod pass;
+mod shared;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel};
+use std::time::{Duration, Instant};
+
+use weft_core::compile::Scope;
+use weft_core::model::{Change, Endpoint, EndpointId, LocalNode, Problem, World};
+
+use crate::apply::maps::Maps;
+use crate::cni::datapath::AttachError;
+use crate::ingest;
+
+pub use handle::Handle;
+pub use kernel::{Kernel, KernelError};
+pub use shared::{PassState, Shared};
+
+/// Between full passes that nobody asked for.
+const FULL_PASS_INTERVAL: Duration = Duration::from_secs(180);
+/// After the first failed pass; doubles with each, up to the interval above.
+const RETRY_FIRST: Duration = Duration::from_secs(1);
+/// Changes that need a full pass are collected this long.
+const DEBOUNCE: Duration = Duration::from_millis(10);
+
+/// A request to the loop.
+pub enum Request {
+    /// News from the store.
+    Ingest(ingest::Event),
+    /// The node's addresses, and the interface that holds the one in use.
+    Node(LocalNode, String),
+    /// What is wrong with the node itself.
+    NodeProblems(Vec<Problem>),
+    /// Attach an endpoint.
+    Attach(Endpoint, SyncSender<Result<(), AttachError>>),
+    /// Detach an endpoint.
+    Detach(EndpointId, SyncSender<Result<(), AttachError>>),
+    /// Check what the kernel holds for an endpoint.
+    Verify(Endpoint, SyncSender<Result<(), AttachError>>),
+    /// Read the maps.
+    Read(Box<dyn FnOnce(&Maps) + Send>),
+    /// End the loop. Everything in the kernel stays.
+    Stop,
+}
+
+/// The loop's own state.
+struct Sync {
+    shared: Arc<Shared>,
+    kernel: Kernel,
+    underlay: String,
+    synced: bool,
+    next_pass: Instant,
+    retry: Duration,
+}
+
+/// Starts the loop on a thread of its own.
+///
+/// `world` holds the node and the endpoints of the previous run; `underlay` is the interface of the node's address.
+pub fn spawn(
+    bpf_dir: &Path,
+    world: World,
+    underlay: String,
+) -> Result<(Handle, std::thread::JoinHandle<()>), KernelError> {
+    let kernel = Kernel::open(bpf_dir)?;
+    let shared = Arc::new(Shared::new(world, kernel.description()));
+    let (sender, receiver) = channel();
+    let handle = Handle::new(sender, Arc::clone(&shared));
+    let sync = Sync {
+        shared,
+        kernel,
+        underlay,
+        synced: false,
+        next_pass: Instant::now() + FULL_PASS_INTERVAL,
+        retry: RETRY_FIRST,
+    };
+    let thread = std::thread::Builder::new()
+        .name("sync".into())
+        .spawn(move || sync.run(&receiver))
+        .map_err(KernelError::Thread)?;
+    Ok((handle, thread))
+}
+
+/// Carries the store's events to the loop until either end is gone.
+pub fn forward(events: Receiver<ingest::Event>, to: Sender<Request>) {
+    for event in events {
+        if to.send(Request::Ingest(event)).is_err() {
+            return;
+        }
+    }
+}
+
+impl Sync {
+    fn run(mut self, requests: &Receiver<Request>) {
+        loop {
+            let wait = self.next_pass.saturating_duration_since(Instant::now());
+            match requests.recv_timeout(wait) {
+                Ok(Request::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                Ok(request) => self.handle(request),
+                Err(RecvTimeoutError::Timeout) => self.full_pass(),
+            }
+        }
+    }
+
+    fn handle(&mut self, request: Request) {
+        match request {
+            Request::Ingest(ingest::Event::Changes(changes)) => self.take(changes),
+            Request::Ingest(ingest::Event::Problems(problems)) => {
+                self.shared.object_problems(problems)
+            }
+            Request::Ingest(ingest::Event::Synced) => {
+                self.synced = true;
+                self.full_pass();
+            }
+            Request::Node(node, underlay) => {
+                self.underlay = underlay;
+                self.take(vec![Change::Node(node)]);
+            }
+            Request::NodeProblems(problems) => self.shared.node_problems(problems),
+            Request::Attach(endpoint, reply) => answer(&reply, self.attach(endpoint)),
+            Request::Detach(id, reply) => answer(&reply, self.detach(&id)),
+            Request::Verify(endpoint, reply) => answer(&reply, self.kernel.verify(&endpoint)),
+            Request::Read(read) => read(self.kernel.maps()),
+            Request::Stop => {}
+        }
+    }
+
+    /// Takes changes in, each with the writes of its scope. Before the first list is complete they only gather.
+    fn take(&mut self, changes: Vec<Change>) {
+        for change in changes {
+            let world = self.shared.world();
+            let scope = Scope::of(&world, &change);
+            let own = match &change {
+                Change::Node(_) | Change::Network(_) => true,
+                Change::Host(name, _) => *name == world.node.name,
+                _ => false,
+            };
+            drop(world);
+            if !self.synced {
+                self.shared.change(|world| world.take(change));
+            } else if own {
+                self.shared.change(|world| world.take(change));
+                self.next_pass = self.next_pass.min(Instant::now() + DEBOUNCE);
+            } else {
+                let written = self.kernel.change(&self.shared, change, &scope);
+                self.note(written);
+            }
+        }
+    }
+
+    /// A failed write is made good by a full pass soon.
+    fn note(&mut self, result: Result<usize, KernelError>) {
+        if let Err(error) = result {
+            tracing::error!(%error, "a change could not be written; a full pass follows");
+            self.shared.pass_failed(vec![error.to_string()]);
+            self.next_pass = Instant::now() + self.retry;
+        }
+    }
+
+    fn attach(&mut self, endpoint: Endpoint) -> Result<(), AttachError> {
+        if !self.synced {
+            return Err(AttachError::Failed(
+                "the agent has not read all objects yet".into(),
+            ));
+        }
+        let failed = |e: KernelError| AttachError::Failed(e.to_string());
+        self.kernel.attach(&self.shared, endpoint).map_err(failed)
+    }
+
+    fn detach(&mut self, id: &EndpointId) -> Result<(), AttachError> {
+        self.kernel
+            .detach(&self.shared, id)
+            .map_err(|e| AttachError::Failed(e.to_string()))
+    }
+
+    fn full_pass(&mut self) {
+        if !self.synced {
+            self.next_pass = Instant::now() + FULL_PASS_INTERVAL;
+            return;
+        }
+        let start = Instant::now();
+        let report = self.kernel.full_pass(&self.shared, &self.underlay);
+        let took = start.elapsed();
+        for line in &report.done {
+            tracing::info!(change = %line, "applied");
+        }
+        if report.failures.is_empty() {
+            self.retry = RETRY_FIRST;
+            self.next_pass = Instant::now() + FULL_PASS_INTERVAL;
+            tracing::info!(writes = report.writes, ?took, "pass complete");
+        } else {
+            for failure in &report.failures {
+                tracing::error!(%failure, "pass incomplete");
+            }
+            self.next_pass = Instant::now() + self.retry;
+            self.retry = (self.retry * 2).min(FULL_PASS_INTERVAL);
+        }
+        self.shared.pass_done(took, report);
+    }
+}
+
+/// The asker may have given up at its deadline.
+fn answer<T>(reply: &SyncSender<T>, value: T) {
+    if reply.send(value).is_err() {
+        tracing::debug!("nobody waits for the answer any more");
+    }
+}

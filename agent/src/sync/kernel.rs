@@ -1,0 +1,285 @@
+//! The data path in the kernel, and what it is known to hold.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use serde::Serialize;
+use weft_core::compile::host::endpoint_routes;
+use weft_core::compile::{Scope, Tables, compile, compile_scope};
+use weft_core::diff::{Write, diff};
+use weft_core::model::{Change, Endpoint, EndpointId, HostSubnet, World};
+use weft_ebpf::addr::Addr;
+use weft_ebpf::rows::TABLE_CAPACITY;
+
+use super::shared::Shared;
+use crate::apply::host::{Host, HostError};
+use crate::apply::links::{self, Attachment, POD_HOOKS};
+use crate::apply::maps::{Maps, TableError};
+use crate::apply::object::{self, LoadError};
+use crate::apply::pins::{PinError, Pins};
+use crate::cni::datapath::AttachError;
+use crate::observe;
+
+/// The data path could not be opened or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum KernelError {
+    /// The object could not be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// Pin folder trouble.
+    #[error(transparent)]
+    Pin(#[from] PinError),
+    /// A map could not be written.
+    #[error(transparent)]
+    Table(#[from] TableError),
+    /// A program could not be attached.
+    #[error(transparent)]
+    Attach(#[from] links::AttachError),
+    /// A device, address or route could not be changed.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// The rows do not fit. Nothing was written.
+    #[error("{table} would need {rows} rows, and {TABLE_CAPACITY} fit; the rows in force stay")]
+    Full {
+        /// The map.
+        table: &'static str,
+        /// Rows it would hold.
+        rows: usize,
+    },
+    /// The loop's thread could not be started.
+    #[error("start the sync thread: {0}")]
+    Thread(#[source] std::io::Error),
+}
+
+/// How the data path is loaded.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Loaded {
+    /// `tcx` or `clsact`.
+    pub attachment: &'static str,
+    /// Time to load programs and maps, microseconds.
+    pub load_micros: u64,
+    /// ABI number of the pins.
+    pub abi: u32,
+}
+
+/// Maps, programs and links of this node.
+pub struct Kernel {
+    pub(super) object: object::Object,
+    pub(super) maps: Maps,
+    pub(super) pins: Pins,
+    pub(super) host: Host,
+    pub(super) attachment: Attachment,
+    /// What the maps hold: read in each full pass, kept by each write.
+    pub(super) mirror: Tables,
+    /// Endpoints whose programs this process has attached or replaced.
+    pub(super) attached: BTreeSet<EndpointId>,
+    /// Index of the overlay device that has this process's programs; 0 for none.
+    pub(super) overlay: u32,
+    events: Option<aya::maps::RingBuf<aya::maps::MapData>>,
+}
+
+impl Kernel {
+    /// Loads the programs over the pins and reads what the maps hold.
+    pub fn open(bpf_dir: &Path) -> Result<Self, KernelError> {
+        let pins = Pins::open(bpf_dir)?;
+        let mut object = object::load(&pins)?;
+        for map in &object.replaced {
+            tracing::warn!(map, "the pinned map had another shape and was replaced");
+        }
+        let maps = Maps::take(&mut object.ebpf)?;
+        let events = Some(crate::apply::maps::take_events(&mut object.ebpf)?);
+        let mirror = observe::maps::tables(&maps)?;
+        Ok(Self {
+            maps,
+            pins,
+            host: Host::open()?,
+            attachment: Attachment::probe(),
+            mirror,
+            attached: BTreeSet::new(),
+            overlay: 0,
+            events,
+            object,
+        })
+    }
+
+    pub(super) fn description(&self) -> Loaded {
+        Loaded {
+            attachment: match self.attachment {
+                Attachment::Tcx => "tcx",
+                Attachment::Clsact => "clsact",
+            },
+            load_micros: u64::try_from(self.object.took.as_micros()).unwrap_or(u64::MAX),
+            abi: weft_ebpf::ABI,
+        }
+    }
+
+    pub(super) fn maps(&self) -> &Maps {
+        &self.maps
+    }
+
+    /// The event ring, once.
+    pub fn take_events(&mut self) -> Option<aya::maps::RingBuf<aya::maps::MapData>> {
+        self.events.take()
+    }
+
+    /// Takes a change into the world and writes the rows it alters.
+    pub(super) fn change(
+        &mut self,
+        shared: &Shared,
+        change: Change,
+        scope: &Scope,
+    ) -> Result<usize, KernelError> {
+        let (wanted, before) = {
+            let mut world = shared.world();
+            let before = match scope {
+                Scope::Everything => None,
+                narrow => Some(compile_scope(&world, narrow)),
+            };
+            world.take(change);
+            (compile_of(&world, scope), before)
+        };
+        shared.change(|_| ());
+        let writes = diff(&wanted, before.as_ref().unwrap_or(&self.mirror));
+        self.write(&writes)
+    }
+
+    /// Writes rows, all or (if they do not fit) none.
+    pub(super) fn write(&mut self, writes: &[Write]) -> Result<usize, KernelError> {
+        fits(&self.mirror, writes)?;
+        for write in writes {
+            self.maps.write(write)?;
+            self.mirror.write(write);
+        }
+        Ok(writes.len())
+    }
+
+    /// Programs, counters, link up, routes, and the rows last: they open the endpoint. Undone as a whole on failure.
+    pub(super) fn attach(
+        &mut self,
+        shared: &Shared,
+        endpoint: Endpoint,
+    ) -> Result<(), KernelError> {
+        let id = endpoint.id.clone();
+        let fresh = !self.attached.contains(&id);
+        let result = self.try_attach(shared, endpoint, fresh);
+        if result.is_err()
+            && let Err(undo) = self.detach(shared, &id)
+        {
+            tracing::error!(endpoint = %id, error = %undo, "a failed attachment could not be undone");
+        }
+        result
+    }
+
+    fn try_attach(
+        &mut self,
+        shared: &Shared,
+        endpoint: Endpoint,
+        fresh: bool,
+    ) -> Result<(), KernelError> {
+        let change = Change::Endpoint(endpoint.id.clone(), Some(endpoint.clone()));
+        let (scope, gateways) = {
+            let world = shared.world();
+            (Scope::of(&world, &change), gateways(&world))
+        };
+        let hooks = &POD_HOOKS;
+        let interface = &endpoint.host_ifname;
+        links::attach(
+            &mut self.object.ebpf,
+            &self.pins,
+            self.attachment,
+            interface,
+            hooks,
+            fresh,
+        )?;
+        self.attached.insert(endpoint.id.clone());
+        self.maps.count(endpoint.host_ifindex)?;
+        self.host.set_up(interface)?;
+        for route in endpoint_routes(&endpoint, &gateways) {
+            self.host.add_endpoint_route(&route)?;
+        }
+        self.change(shared, change, &scope).map(drop)
+    }
+
+    /// Rows first: the endpoint is closed before anything else goes.
+    pub(super) fn detach(&mut self, shared: &Shared, id: &EndpointId) -> Result<(), KernelError> {
+        let change = Change::Endpoint(id.clone(), None);
+        let (endpoint, scope, gateways) = {
+            let world = shared.world();
+            let endpoint = world.endpoints.get(id).cloned();
+            (endpoint, Scope::of(&world, &change), gateways(&world))
+        };
+        self.change(shared, change, &scope)?;
+        self.attached.remove(id);
+        let Some(endpoint) = endpoint else {
+            return Ok(());
+        };
+        for route in endpoint_routes(&endpoint, &gateways) {
+            self.host.remove_endpoint_route(&route)?;
+        }
+        links::detach(&self.pins, &endpoint.host_ifname, &POD_HOOKS)?;
+        self.maps.forget(endpoint.host_ifindex)?;
+        Ok(())
+    }
+
+    /// Whether programs and rows of an endpoint are in the kernel.
+    pub(super) fn verify(&self, endpoint: &Endpoint) -> Result<(), AttachError> {
+        let interface = &endpoint.host_ifname;
+        links::verify(self.attachment, interface, &POD_HOOKS)
+            .map_err(|program| AttachError::Missing(format!("program {program} on {interface}")))?;
+        for address in &endpoint.addresses {
+            if !observe::maps::has_endpoint(&self.maps, Addr::from(*address), endpoint.host_ifindex)
+            {
+                return Err(AttachError::Missing(format!(
+                    "row of {address} for {interface}"
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn compile_of(world: &World, scope: &Scope) -> Tables {
+    match scope {
+        Scope::Everything => compile(world),
+        narrow => compile_scope(world, narrow),
+    }
+}
+
+pub(super) fn gateways(world: &World) -> Vec<std::net::IpAddr> {
+    world
+        .own_host()
+        .into_iter()
+        .flat_map(HostSubnet::gateways)
+        .collect()
+}
+
+/// Checks every map's size after the writes.
+fn fits(mirror: &Tables, writes: &[Write]) -> Result<(), KernelError> {
+    let mut tables: Option<Tables> = None;
+    let sizes = |t: &Tables| {
+        [
+            ("PREFIXES", t.prefixes.len()),
+            ("SUBNETS", t.subnets.len()),
+            ("PEERS", t.peers.len()),
+            ("PROJECTS", t.projects.len()),
+            ("ENDPOINTS", t.endpoints.len()),
+        ]
+    };
+    let room = |rows: usize| rows <= TABLE_CAPACITY as usize;
+    // Far from the limit the exact sum does not matter, and a copy of the tables is not worth it.
+    if sizes(mirror)
+        .iter()
+        .all(|(_, rows)| room(rows + writes.len()))
+    {
+        return Ok(());
+    }
+    let after = tables.get_or_insert_with(|| mirror.clone());
+    for write in writes {
+        after.write(write);
+    }
+    match sizes(after).into_iter().find(|(_, rows)| !room(*rows)) {
+        Some((table, rows)) => Err(KernelError::Full { table, rows }),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,175 @@
+//! A full pass: observe, compile, diff, apply. It depends on nothing but the world and the kernel, so it is also how the
+//! agent starts and how it recovers.
+
+use std::collections::BTreeSet;
+
+use weft_core::compile::compile;
+use weft_core::compile::host::{HostPlan, OVERLAY, endpoint_routes, host_plan};
+use weft_core::diff::diff;
+use weft_core::model::{Change, Endpoint};
+
+use super::kernel::{Kernel, KernelError, gateways};
+use super::shared::Shared;
+use crate::apply::links::{self, OVERLAY_HOOKS, POD_HOOKS};
+use crate::{apply, observe};
+
+/// What a full pass did.
+#[derive(Debug, Default)]
+pub struct PassReport {
+    /// Changes made in the kernel.
+    pub writes: usize,
+    /// Those worth a line in the log.
+    pub done: Vec<String>,
+    /// What could not be done. Independent parts go on.
+    pub failures: Vec<String>,
+}
+
+impl PassReport {
+    fn take(&mut self, result: Result<usize, impl std::fmt::Display>) {
+        match result {
+            Ok(writes) => self.writes += writes,
+            Err(error) => self.failures.push(error.to_string()),
+        }
+    }
+}
+
+impl Kernel {
+    pub(super) fn full_pass(&mut self, shared: &Shared, underlay: &str) -> PassReport {
+        let mut report = PassReport::default();
+        let (plan, routes, endpoints) = {
+            let world = shared.world();
+            let plan = match (&world.network, world.own_host()) {
+                (Some(network), Some(host)) => {
+                    Some(host_plan(network, host, &world.node, underlay))
+                }
+                _ => None,
+            };
+            let gateways = gateways(&world);
+            let endpoints: Vec<Endpoint> = world.endpoints.values().cloned().collect();
+            let routes: Vec<_> = endpoints
+                .iter()
+                .flat_map(|e| endpoint_routes(e, &gateways))
+                .collect();
+            (plan, routes, endpoints)
+        };
+        if let Some(plan) = &plan {
+            self.host_pass(shared, plan, &routes, &mut report);
+        }
+        for endpoint in &endpoints {
+            let result = self.endpoint_pass(endpoint);
+            report.take(result);
+        }
+        let result = self.table_pass(shared);
+        report.take(result);
+        let result = self.leftovers(&endpoints, plan.is_some());
+        report.take(result);
+        if let Some(plan) = &plan {
+            match apply::iptables::sync(&plan.firewall) {
+                Ok(done) => {
+                    report.writes += done.writes;
+                    report.done.extend(done.repaired);
+                }
+                Err(error) => report.failures.push(error.to_string()),
+            }
+        }
+        report
+    }
+
+    /// Overlay device, addresses, routes, settings; then the overlay's programs.
+    fn host_pass(
+        &mut self,
+        shared: &Shared,
+        plan: &HostPlan,
+        routes: &[weft_core::compile::host::Route],
+        report: &mut PassReport,
+    ) {
+        let done = match self.host.sync(plan, routes) {
+            Ok(done) => done,
+            Err(error) => return report.failures.push(error.to_string()),
+        };
+        report.writes += done.writes;
+        report.done.extend(done.done);
+        report.failures.extend(
+            done.failed
+                .iter()
+                .map(|(route, error)| format!("{route}: {error}")),
+        );
+        if self.overlay != done.overlay
+            || links::verify(self.attachment, OVERLAY, &OVERLAY_HOOKS).is_err()
+        {
+            // What is pinned may belong to the device of the previous run, which is this one unless it was made just now:
+            // a dead link cannot be updated and is then replaced.
+            let attached = links::attach(
+                &mut self.object.ebpf,
+                &self.pins,
+                self.attachment,
+                OVERLAY,
+                &OVERLAY_HOOKS,
+                false,
+            );
+            match attached {
+                Ok(()) => {
+                    self.overlay = done.overlay;
+                    report.writes += OVERLAY_HOOKS.len();
+                }
+                Err(error) => return report.failures.push(error.to_string()),
+            }
+        }
+        shared.change(|world| world.take(Change::Overlay(done.overlay)));
+    }
+
+    /// The first pass replaces an adopted endpoint's programs; later ones only repair.
+    fn endpoint_pass(&mut self, endpoint: &Endpoint) -> Result<usize, KernelError> {
+        let interface = &endpoint.host_ifname;
+        if self.attached.contains(&endpoint.id)
+            && links::verify(self.attachment, interface, &POD_HOOKS).is_ok()
+        {
+            return Ok(0);
+        }
+        links::attach(
+            &mut self.object.ebpf,
+            &self.pins,
+            self.attachment,
+            interface,
+            &POD_HOOKS,
+            false,
+        )?;
+        self.maps.count(endpoint.host_ifindex)?;
+        self.attached.insert(endpoint.id.clone());
+        Ok(POD_HOOKS.len())
+    }
+
+    fn table_pass(&mut self, shared: &Shared) -> Result<usize, KernelError> {
+        let wanted = compile(&shared.world());
+        self.mirror = observe::maps::tables(&self.maps)?;
+        let writes = diff(&wanted, &self.mirror);
+        self.write(&writes)
+    }
+
+    /// Links and counters of interfaces that are no endpoint's.
+    fn leftovers(&mut self, endpoints: &[Endpoint], overlay: bool) -> Result<usize, KernelError> {
+        let names: BTreeSet<&str> = endpoints
+            .iter()
+            .map(|endpoint| endpoint.host_ifname.as_str())
+            .chain(overlay.then_some(OVERLAY))
+            .collect();
+        let mut removed = 0;
+        for (interface, program) in self.pins.links()? {
+            if !names.contains(interface.as_str()) {
+                apply::pins::Pins::remove(&self.pins.link(&interface, &program))?;
+                removed += 1;
+            }
+        }
+        let indices: BTreeSet<u32> = endpoints
+            .iter()
+            .map(|endpoint| endpoint.host_ifindex)
+            .collect();
+        for ifindex in observe::maps::counted(&self.maps)? {
+            if !indices.contains(&ifindex) {
+                self.maps.forget(ifindex)?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+}

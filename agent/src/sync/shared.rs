@@ -1,0 +1,149 @@
+//! What other threads read.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use serde::Serialize;
+use weft_core::model::{Problem, World};
+
+use super::pass::PassReport;
+
+/// The outcome of the last full pass.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PassState {
+    /// Full passes since the start.
+    pub passes: u64,
+    /// Writes of the last one.
+    pub writes: usize,
+    /// How long it took, microseconds.
+    pub micros: u64,
+    /// When it ended, seconds since 1970.
+    pub ended: u64,
+    /// What went wrong in it; empty if all is well.
+    pub failures: Vec<String>,
+}
+
+/// The world and how well the kernel follows it. The loop writes, everybody reads.
+pub struct Shared {
+    world: Mutex<World>,
+    changed: Condvar,
+    state: Mutex<State>,
+    /// How the data path is loaded: fixed for the process.
+    pub loaded: super::kernel::Loaded,
+}
+
+#[derive(Default)]
+struct State {
+    pass: PassState,
+    object_problems: Vec<Problem>,
+    node_problems: Vec<Problem>,
+}
+
+impl Shared {
+    pub(super) fn new(world: World, loaded: super::kernel::Loaded) -> Self {
+        Self {
+            world: Mutex::new(world),
+            changed: Condvar::new(),
+            state: Mutex::default(),
+            loaded,
+        }
+    }
+
+    /// The world, locked: be quick.
+    pub fn world(&self) -> MutexGuard<'_, World> {
+        // Nothing panics between two states of the world: it is changed by `take` alone.
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the world and wakes who waits for it.
+    pub(super) fn change(&self, change: impl FnOnce(&mut World)) {
+        change(&mut self.world());
+        self.changed.notify_all();
+    }
+
+    /// Waits until `ready` answers, at most until `deadline`; then its last refusal.
+    pub fn wait<T, E>(
+        &self,
+        deadline: Instant,
+        mut ready: impl FnMut(&World, &PassState) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut world = self.world();
+        loop {
+            let answer = ready(&world, &self.state().pass);
+            let left = deadline.saturating_duration_since(Instant::now());
+            if answer.is_ok() || left.is_zero() {
+                return answer;
+            }
+            world = self
+                .changed
+                .wait_timeout(world, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+    }
+
+    /// Everything that is wrong, sorted.
+    pub fn problems(&self) -> Vec<Problem> {
+        let state = self.state();
+        let mut all: Vec<_> = state
+            .object_problems
+            .iter()
+            .chain(&state.node_problems)
+            .cloned()
+            .collect();
+        all.extend(state.pass.failures.iter().map(|message| Problem {
+            object: "data path".into(),
+            message: message.clone(),
+        }));
+        all.sort();
+        all
+    }
+
+    /// The last full pass.
+    pub fn pass(&self) -> PassState {
+        self.state().pass.clone()
+    }
+
+    pub(super) fn object_problems(&self, problems: Vec<Problem>) {
+        for problem in &problems {
+            tracing::warn!(object = %problem.object, problem = %problem.message, "object not in force");
+        }
+        self.state().object_problems = problems;
+    }
+
+    pub(super) fn node_problems(&self, problems: Vec<Problem>) {
+        for problem in &problems {
+            tracing::warn!(object = %problem.object, problem = %problem.message, "node");
+        }
+        self.state().node_problems = problems;
+    }
+
+    pub(super) fn pass_failed(&self, failures: Vec<String>) {
+        self.state().pass.failures = failures;
+    }
+
+    pub(super) fn pass_done(&self, took: Duration, report: PassReport) {
+        let ended = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        // Under the world's lock, so that who waits cannot miss the wake-up between looking and sleeping.
+        let world = self.world();
+        {
+            let mut state = self.state();
+            state.pass = PassState {
+                passes: state.pass.passes + 1,
+                writes: report.writes,
+                micros: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+                ended: ended.as_secs(),
+                failures: report.failures,
+            };
+        }
+        drop(world);
+        self.changed.notify_all();
+    }
+}
