@@ -10,7 +10,8 @@ use std::process::Command;
 use nix::unistd::chdir;
 
 use crate::enter::enter;
-use crate::namespace::{Error, Kind};
+use crate::error::Error;
+use crate::namespace::Kind;
 use crate::{MountNs, NetNs};
 
 /// Starts a [`Command`] inside namespaces: the child enters them between `fork` and `exec`, the caller stays where it

@@ -7,7 +7,8 @@ use std::thread;
 use nix::errno::Errno;
 use nix::sched::CloneFlags;
 
-use crate::namespace::{Error, Kind};
+use crate::error::Error;
+use crate::namespace::Kind;
 
 /// Runs `work` on a thread of its own, which may change its namespaces because it ends with `work`. A panic goes on
 /// in the caller.

@@ -5,7 +5,7 @@
 //! `fork` and `exec`. The caller's own thread is never moved.
 //!
 //! # Layout
-//! - `namespace`: descriptors, checked to be a namespace of the right kind; the error type
+//! - `namespace`: descriptors, checked to be a namespace of the right kind; `error`: one type
 //! - `enter`: the only calls of `setns` and `unshare`
 //! - `pin`: names for namespaces in the file system
 //! - `network`, `mount`: [`NetNs`] and [`MountNs`]
@@ -14,6 +14,7 @@
 
 mod command;
 mod enter;
+mod error;
 mod mount;
 mod namespace;
 mod network;
@@ -21,7 +22,8 @@ mod pin;
 pub mod sysctl;
 
 pub use command::CommandNs;
+pub use error::Error;
 pub use mount::MountNs;
-pub use namespace::{Error, Kind, NsId};
+pub use namespace::{Kind, NsId};
 pub use network::NetNs;
 pub use pin::unpin;

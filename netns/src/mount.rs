@@ -7,7 +7,8 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::CloneFlags;
 
 use crate::enter::{on_own_thread, run, unshare};
-use crate::namespace::{Error, Handle, Kind, NsId};
+use crate::error::Error;
+use crate::namespace::{Handle, Kind, NsId};
 use crate::pin::pin;
 
 const KIND: Kind = Kind::Mount;
@@ -60,7 +61,8 @@ impl MountNs {
     }
 
     /// Gives the namespace a name until [`crate::unpin`]. The kernel takes only a directory on a private mount, and
-    /// only in a mount namespace older than this one.
+    /// only in a mount namespace older than this one (the machine's first always is; between two others, kernels from
+    /// 6.18 on tell the age reliably only if both were made on one CPU, and answer `EINVAL` otherwise).
     pub fn pin(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         pin(KIND, &self.0, path.as_ref())
     }

@@ -6,7 +6,8 @@ use std::path::Path;
 use nix::sched::CloneFlags;
 
 use crate::enter::{on_own_thread, run, unshare};
-use crate::namespace::{Error, Handle, Kind, NsId};
+use crate::error::Error;
+use crate::namespace::{Handle, Kind, NsId};
 use crate::pin::pin;
 
 const KIND: Kind = Kind::Network;

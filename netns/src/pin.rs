@@ -12,7 +12,8 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::sys::statfs::{NSFS_MAGIC, fstatfs};
 
-use crate::namespace::{Error, Handle, Kind, errno, file_name, proc_path};
+use crate::error::{Error, errno};
+use crate::namespace::{Handle, Kind, file_name, proc_path};
 
 /// Where iproute2 keeps its names (`NETNS_RUN_DIR`), and the older spelling of it.
 const IPROUTE_DIRS: [&str; 2] = ["/run/netns", "/var/run/netns"];

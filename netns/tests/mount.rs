@@ -1,4 +1,5 @@
 //! Mount namespaces on the running kernel; needs root.
+#![expect(clippy::unwrap_used, reason = "a failed preparation fails the test")]
 
 use std::fs;
 use std::path::Path;
@@ -8,6 +9,7 @@ use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use weft_netns::{CommandNs as _, Error, MountNs, NetNs, NsId, unpin};
 
+mod one_cpu;
 mod scratch;
 use scratch::Scratch;
 
@@ -136,6 +138,7 @@ fn a_child_keeps_the_working_directory_by_name() {
 
 #[test]
 fn a_namespace_is_pinned_opened_and_unpinned() {
+    one_cpu::stay();
     let scratch = Scratch::new();
     // A tmpfs of a private namespace, because the kernel takes no pin on a shared mount.
     let (host, ()) = MountNs::create_private(|| mount_new("tmpfs", scratch.path())).unwrap();

@@ -1,4 +1,5 @@
 //! Network namespaces on the running kernel; needs root.
+#![expect(clippy::unwrap_used, reason = "a failed preparation fails the test")]
 
 use std::fs;
 use std::net::TcpListener;
@@ -263,6 +264,19 @@ fn a_descriptor_is_checked_like_a_path() {
     );
 }
 
+/// The mounts on `/run/netns` that are bound from the tmpfs on `/run`, and shared.
+fn shared_directories() -> Vec<String> {
+    let mounts = fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
+    let own = |line: &&str| line.contains(" /netns /run/netns ") && line.contains(" - tmpfs ");
+    let shared = |line: &&str| line.contains(" shared:");
+    mounts
+        .lines()
+        .filter(own)
+        .filter(shared)
+        .map(str::to_owned)
+        .collect()
+}
+
 /// In a mount namespace with its own `/run`, so that the machine's names are not touched.
 #[test]
 fn names_are_iproute2s_both_ways() {
@@ -275,7 +289,7 @@ fn names_are_iproute2s_both_ways() {
         assert!(output.status.success(), "ip netns {words:?}: {output:?}");
         String::from_utf8(output.stdout).unwrap()
     };
-    let ((), ()) = MountNs::create_private(|| {
+    MountNs::create_private(|| {
         let none: Option<&str> = None;
         mount(Some("tmpfs"), "/run", Some("tmpfs"), MsFlags::empty(), none).unwrap();
         NetNs::create_at("/run/netns/ours").unwrap();
@@ -289,17 +303,12 @@ fn names_are_iproute2s_both_ways() {
         ip(&["add", "theirs"]);
         NetNs::open("/run/netns/theirs").unwrap();
         NetNs::create_at("/run/netns/later").unwrap();
-        let mounts = fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
-        let own = mounts
-            .lines()
-            .filter(|line| line.split(' ').nth(4) == Some("/run/netns"));
-        let own: Vec<&str> = own.collect();
+        let own = shared_directories();
         assert_eq!(
             own.len(),
             1,
             "bound onto itself once, whoever comes second: {own:?}"
         );
-        assert!(own[0].contains(" shared:"), "{own:?}");
         ip(&["del", "ours"]);
         ip(&["del", "later"]);
         unpin("/run/netns/theirs").unwrap();
@@ -310,7 +319,6 @@ fn names_are_iproute2s_both_ways() {
             "no file is left"
         );
     })
-    .map(|(ns, done)| (drop(ns), done))
     .unwrap();
 }
 
