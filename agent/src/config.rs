@@ -1,1 +1,226 @@
-//! (to be written)
+//! The configuration file: YAML, every key optional, unknown keys refused, flags override.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+/// Configuration of `weft agent` and `weft controller`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Name of this node's Node and HostSubnet objects; by default the host name in lower case.
+    pub node_name: String,
+    /// Underlay address; by default an address of `node_interface`.
+    pub node_ip: Option<IpAddr>,
+    /// Underlay interface; by default that of the default route.
+    pub node_interface: Option<String>,
+    /// Where API objects come from.
+    pub source: Source,
+    /// Directory of the sockets.
+    pub run_dir: PathBuf,
+    /// Directory of what survives a reboot.
+    pub state_dir: PathBuf,
+    /// Directory on bpffs that holds the pins.
+    pub bpf_dir: PathBuf,
+}
+
+/// Where API objects come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A directory of YAML and JSON files.
+    Manifests(PathBuf),
+}
+
+/// The manifests directory when none is configured.
+pub const DEFAULT_MANIFESTS: &str = "/etc/weft/manifests";
+
+/// Flags that name the configuration file and override it.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct ConfigArgs {
+    /// Configuration file (YAML); built-in defaults without it
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Name of this node [default: the host name]
+    #[arg(long, value_name = "NAME")]
+    pub node_name: Option<String>,
+    /// Address of this node in the underlay [default: an address of the node interface]
+    #[arg(long, value_name = "ADDRESS")]
+    pub node_ip: Option<IpAddr>,
+    /// Interface of this node in the underlay [default: that of the default route]
+    #[arg(long, value_name = "NAME")]
+    pub node_interface: Option<String>,
+    /// Directory of manifests to read API objects from [default: /etc/weft/manifests]
+    #[arg(long, value_name = "DIR")]
+    pub manifests: Option<PathBuf>,
+    /// Directory of the sockets [default: /run/weft]
+    #[arg(long, value_name = "DIR")]
+    pub run_dir: Option<PathBuf>,
+    /// Directory of state that survives a reboot [default: /var/lib/weft]
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Directory on bpffs for maps and links [default: /sys/fs/bpf/weft]
+    #[arg(long, value_name = "DIR")]
+    pub bpf_dir: Option<PathBuf>,
+}
+
+/// The configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("read configuration {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file is no YAML, or a key is unknown or has the wrong type.
+    #[error("configuration {}: {reason}", path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// The key and what is wrong with it.
+        reason: String,
+    },
+    /// A value is not usable.
+    #[error("configuration: {key}: {reason}")]
+    Value {
+        /// The key as the file spells it.
+        key: &'static str,
+        /// What is wrong and what would be right.
+        reason: String,
+    },
+}
+
+/// The file as it is written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct File {
+    node_name: Option<String>,
+    #[serde(rename = "nodeIP")]
+    node_ip: Option<IpAddr>,
+    node_interface: Option<String>,
+    source: Option<SourceKeys>,
+    run_dir: Option<PathBuf>,
+    state_dir: Option<PathBuf>,
+    bpf_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct SourceKeys {
+    manifests: Option<PathBuf>,
+    kubernetes: Option<serde_json::Value>,
+}
+
+impl Config {
+    /// Reads the file, if one is named, and lets the flags override it.
+    pub fn load(args: &ConfigArgs) -> Result<Self, ConfigError> {
+        let file = match &args.config {
+            Some(path) => read(path)?,
+            None => File::default(),
+        };
+        Self::resolve(args, file)
+    }
+
+    fn resolve(args: &ConfigArgs, file: File) -> Result<Self, ConfigError> {
+        let pick = |flag: &Option<PathBuf>, key: Option<PathBuf>, default: &str| {
+            flag.clone().or(key).unwrap_or_else(|| default.into())
+        };
+        let config = Self {
+            node_name: match args.node_name.clone().or(file.node_name) {
+                Some(name) => name,
+                None => host_name()?,
+            },
+            node_ip: args.node_ip.or(file.node_ip),
+            node_interface: args.node_interface.clone().or(file.node_interface),
+            source: source(args, file.source)?,
+            run_dir: pick(&args.run_dir, file.run_dir, "/run/weft"),
+            state_dir: pick(&args.state_dir, file.state_dir, "/var/lib/weft"),
+            bpf_dir: pick(&args.bpf_dir, file.bpf_dir, "/sys/fs/bpf/weft"),
+        };
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        crate::store::check_name(&self.node_name).map_err(|reason| ConfigError::Value {
+            key: "nodeName",
+            reason,
+        })?;
+        let Source::Manifests(manifests) = &self.source;
+        let dirs = [
+            ("source.manifests", manifests),
+            ("runDir", &self.run_dir),
+            ("stateDir", &self.state_dir),
+            ("bpfDir", &self.bpf_dir),
+        ];
+        for (key, dir) in dirs {
+            if dir.as_os_str().is_empty() {
+                let reason = "is empty: name a directory or leave the key out".into();
+                return Err(ConfigError::Value { key, reason });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn source(args: &ConfigArgs, keys: Option<SourceKeys>) -> Result<Source, ConfigError> {
+    if let Some(dir) = &args.manifests {
+        return Ok(Source::Manifests(dir.clone()));
+    }
+    let value = |reason: &str| ConfigError::Value {
+        key: "source",
+        reason: reason.into(),
+    };
+    match keys {
+        None => Ok(Source::Manifests(DEFAULT_MANIFESTS.into())),
+        Some(keys) => match (keys.manifests, keys.kubernetes) {
+            (Some(dir), None) => Ok(Source::Manifests(dir)),
+            (None, Some(_)) => Err(value(
+                "kubernetes is not supported yet: use `manifests: DIRECTORY`",
+            )),
+            (Some(_), Some(_)) => Err(value(
+                "names both manifests and kubernetes: keep exactly one",
+            )),
+            (None, None) => Err(value("names nothing: write `manifests: DIRECTORY`")),
+        },
+    }
+}
+
+fn read(path: &Path) -> Result<File, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+        path: path.into(),
+        source,
+    })?;
+    parse(&text).map_err(|reason| ConfigError::Parse {
+        path: path.into(),
+        reason,
+    })
+}
+
+fn parse(text: &str) -> Result<File, String> {
+    let document = yaml_serde::Deserializer::from_str(text);
+    // An empty file, or one of comments only, is a null document.
+    let file: Option<File> =
+        serde_path_to_error::deserialize(document).map_err(|e| e.to_string())?;
+    Ok(file.unwrap_or_default())
+}
+
+fn host_name() -> Result<String, ConfigError> {
+    let reason = match nix::unistd::gethostname() {
+        Ok(name) => match name.into_string() {
+            Ok(name) => return Ok(name.to_lowercase()),
+            Err(_) => "the host name is no text".into(),
+        },
+        Err(errno) => format!("read the host name: {errno}"),
+    };
+    Err(ConfigError::Value {
+        key: "nodeName",
+        reason: format!("{reason}: set nodeName"),
+    })
+}
+
+#[cfg(test)]
+mod tests;

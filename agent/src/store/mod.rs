@@ -1,1 +1,130 @@
-//! (to be written)
+//! API objects, listed, watched and updated, wherever they are kept.
+//!
+//! # Layout
+//! - [`Object`], [`Key`]: an untyped API object and its name
+//! - [`Store`]: what every implementation can do
+//! - [`Manifests`]: the objects of a directory of YAML and JSON files
+
+mod error;
+mod manifests;
+mod object;
+
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+
+use weft_core::model::Problem;
+
+pub use error::StoreError;
+pub use manifests::Manifests;
+pub use object::{Key, Object, check_name};
+
+use crate::config::Source;
+
+/// Where API objects are kept. Updates are optimistic: they name the version they are based on.
+pub trait Store: Send + Sync {
+    /// Every object in force. Reflects each write made through this store, and everything that its watches were told.
+    fn list(&self) -> Result<Listing, StoreError>;
+
+    /// Every object in force and then each change, from a thread of the store's own.
+    fn watch(&self) -> Result<Watch, StoreError>;
+
+    /// Adds an object; [`StoreError::Exists`] if there is one of its key. Answers the object with its version.
+    fn create(&self, object: &Object) -> Result<Arc<Object>, StoreError>;
+
+    /// Replaces the object of the same key and version; [`StoreError::Conflict`] if it has another version by now.
+    fn update(&self, object: &Object) -> Result<Arc<Object>, StoreError>;
+
+    /// Removes the object of this key and version; [`StoreError::Conflict`] if it has another version by now.
+    fn delete(&self, object: &Object) -> Result<(), StoreError>;
+}
+
+/// What a store holds at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Listing {
+    /// Objects in force, one a key, in the order of their keys.
+    pub objects: Vec<Arc<Object>>,
+    /// What is wrong in the store itself: files that do not parse, objects defined twice.
+    pub problems: Vec<Problem>,
+}
+
+impl Listing {
+    /// The object of a key.
+    pub fn get(&self, kind: &str, namespace: &str, name: &str) -> Option<&Arc<Object>> {
+        let wanted = (kind, namespace, name);
+        let found = self
+            .objects
+            .binary_search_by(|object| object.key.as_tuple().cmp(&wanted));
+        found.ok().and_then(|index| self.objects.get(index))
+    }
+
+    /// The objects of a kind.
+    pub fn of_kind<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Arc<Object>> {
+        self.objects.iter().filter(move |o| o.key.kind == kind)
+    }
+}
+
+/// News from a watch.
+#[derive(Clone, Debug)]
+pub enum Notice {
+    /// Objects that were added, changed or removed together.
+    Changed(Vec<Delta>),
+    /// The whole set of what is wrong in the store itself replaces the one before.
+    Problems(Vec<Problem>),
+    /// All that was there at the start has been told. Comes once, and not before the store could be read.
+    Listed,
+}
+
+/// One change of an object.
+#[derive(Clone, Debug)]
+pub enum Delta {
+    /// Added, or another version.
+    Put(Arc<Object>),
+    /// Removed.
+    Gone(Key),
+}
+
+/// A running watch; it ends when this or its last [`WatchStop`] says so.
+pub struct Watch {
+    /// The news, in order; disconnected once the watch has ended.
+    pub notices: Receiver<Notice>,
+    stop: WatchStop,
+}
+
+/// Ends a watch from another thread.
+#[derive(Clone)]
+pub struct WatchStop(Arc<dyn Fn() + Send + Sync>);
+
+impl WatchStop {
+    /// Ends the watch: its receiver is disconnected, also while somebody waits on it.
+    pub fn stop(&self) {
+        (self.0)();
+    }
+}
+
+impl Watch {
+    fn new(notices: Receiver<Notice>, stop: impl Fn() + Send + Sync + 'static) -> Self {
+        let stop = WatchStop(Arc::new(stop));
+        Self { notices, stop }
+    }
+
+    /// A handle that ends this watch.
+    pub fn stopper(&self) -> WatchStop {
+        self.stop.clone()
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.stop.stop();
+    }
+}
+
+/// Opens the store that the configuration names. Nothing is read yet.
+pub fn open(source: &Source) -> Arc<dyn Store> {
+    match source {
+        Source::Manifests(dir) => Arc::new(Manifests::new(dir)),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod scratch;

@@ -1,0 +1,81 @@
+use super::*;
+
+fn resolve(text: &str, args: &ConfigArgs) -> Result<Config, String> {
+    Config::resolve(args, parse(text)?).map_err(|e| e.to_string())
+}
+
+fn node(name: &str) -> ConfigArgs {
+    ConfigArgs {
+        node_name: Some(name.into()),
+        ..ConfigArgs::default()
+    }
+}
+
+#[test]
+fn every_key_is_optional() {
+    for text in ["", "# nothing\n", "{}", "---\n"] {
+        let config = resolve(text, &node("n1")).unwrap();
+        assert_eq!(config.node_name, "n1");
+        assert_eq!(config.node_ip, None);
+        assert_eq!(config.source, Source::Manifests(DEFAULT_MANIFESTS.into()));
+        assert_eq!(config.run_dir, PathBuf::from("/run/weft"));
+        assert_eq!(config.state_dir, PathBuf::from("/var/lib/weft"));
+        assert_eq!(config.bpf_dir, PathBuf::from("/sys/fs/bpf/weft"));
+    }
+}
+
+#[test]
+fn flags_override_the_file() {
+    let text = "nodeName: a\nnodeIP: 192.0.2.1\nnodeInterface: eth0\n\
+                source: {manifests: /m}\nrunDir: /r\nstateDir: /s\nbpfDir: /b\n";
+    let config = resolve(text, &ConfigArgs::default()).unwrap();
+    assert_eq!(config.node_name, "a");
+    assert_eq!(config.node_ip, Some([192, 0, 2, 1].into()));
+    assert_eq!(config.node_interface.as_deref(), Some("eth0"));
+    assert_eq!(config.source, Source::Manifests("/m".into()));
+    assert_eq!(config.run_dir, PathBuf::from("/r"));
+
+    let args = ConfigArgs {
+        node_ip: Some([192, 0, 2, 2].into()),
+        manifests: Some("/m2".into()),
+        run_dir: Some("/r2".into()),
+        ..node("b")
+    };
+    let config = resolve(text, &args).unwrap();
+    assert_eq!(config.node_name, "b");
+    assert_eq!(config.node_ip, Some([192, 0, 2, 2].into()));
+    assert_eq!(config.source, Source::Manifests("/m2".into()));
+    assert_eq!(config.run_dir, PathBuf::from("/r2"));
+    assert_eq!(config.state_dir, PathBuf::from("/s"));
+}
+
+#[test]
+fn the_error_names_the_key() {
+    let cases = [
+        ("nodename: a", "nodename"),
+        ("source: {manifest: /m}", "source.manifest"),
+        ("nodeIP: 300.1.1.1", "nodeIP"),
+        ("nodeName: [a]", "nodeName"),
+        ("source: {manifests: /m, kubernetes: {}}", "exactly one"),
+        ("source: {kubernetes: {}}", "not supported yet"),
+        ("source: {}", "manifests: DIRECTORY"),
+        ("source: {manifests: ''}", "source.manifests"),
+        ("runDir: ''", "runDir"),
+        ("nodeName: Not/AName", "nodeName"),
+        ("runDir: b: c", "line 1"),
+    ];
+    for (text, part) in cases {
+        let error = resolve(text, &ConfigArgs::default()).unwrap_err();
+        assert!(error.contains(part), "{text:?} gave {error:?}");
+    }
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let args = ConfigArgs {
+        config: Some("/nonexistent/weft.yaml".into()),
+        ..ConfigArgs::default()
+    };
+    let error = Config::load(&args).unwrap_err().to_string();
+    assert!(error.contains("/nonexistent/weft.yaml"), "{error}");
+}

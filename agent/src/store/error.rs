@@ -1,0 +1,75 @@
+//! What can go wrong with a store.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::Key;
+
+/// A request to the store failed; nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The system refused.
+    #[error("{call} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        call: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The directory cannot be watched.
+    #[error("watch {}: {reason}", path.display())]
+    Watch {
+        /// The directory.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// The file that holds the object does not parse, so that it cannot be edited.
+    #[error("{object} is in {}, which does not parse: {reason}; mend the file first", file.display())]
+    Unparsable {
+        /// The object.
+        object: Key,
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The object has changed since it was read.
+    #[error("{object} was changed by somebody else meanwhile; read it again and retry")]
+    Conflict {
+        /// The object.
+        object: Key,
+    },
+    /// No such object.
+    #[error("{object} does not exist")]
+    NotFound {
+        /// The object.
+        object: Key,
+    },
+    /// There is such an object, or its file, already.
+    #[error("{object} cannot be created: {} exists already", file.display())]
+    Exists {
+        /// The object.
+        object: Key,
+        /// The file in the way.
+        file: PathBuf,
+    },
+    /// The object cannot be written as it is.
+    #[error("{object} cannot be written: {reason}")]
+    Unwritable {
+        /// The object.
+        object: Key,
+        /// Why not.
+        reason: String,
+    },
+}
+
+impl StoreError {
+    pub(super) fn io(call: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { call, path, source }
+    }
+}

@@ -1,0 +1,181 @@
+//! An untyped API object.
+
+use std::path::PathBuf;
+
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+
+/// What names an object. Ordered by kind, namespace, name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// `HostSubnet`
+    pub kind: String,
+    /// Empty if the object is cluster-wide.
+    pub namespace: String,
+    /// metadata.name
+    pub name: String,
+}
+
+impl Key {
+    /// A key of a cluster-wide object.
+    pub fn cluster(kind: &str, name: &str) -> Self {
+        Self {
+            kind: kind.into(),
+            namespace: String::new(),
+            name: name.into(),
+        }
+    }
+
+    pub(super) fn as_tuple(&self) -> (&str, &str, &str) {
+        (&self.kind, &self.namespace, &self.name)
+    }
+}
+
+impl std::fmt::Display for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.namespace.is_empty() {
+            write!(f, "{}/{}", self.kind, self.name)
+        } else {
+            write!(f, "{}/{}/{}", self.kind, self.namespace, self.name)
+        }
+    }
+}
+
+/// An API object as it was read: `value` is a mapping with `apiVersion`, `kind` and `metadata.name`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Object {
+    /// Its name.
+    pub key: Key,
+    /// Group and version.
+    pub api_version: String,
+    /// All of it, apiVersion, kind and metadata included.
+    pub value: Value,
+    /// What an optimistic update compares: a digest of `value` as it was read.
+    pub version: String,
+    /// The file it was read from.
+    pub file: Option<PathBuf>,
+}
+
+impl Object {
+    /// A cluster-wide object with these top-level fields beside apiVersion, kind and metadata.
+    pub fn cluster(api_version: &str, kind: &str, name: &str, fields: Map<String, Value>) -> Self {
+        let mut value = json!({
+            "apiVersion": api_version, "kind": kind, "metadata": {"name": name},
+        });
+        if let Value::Object(map) = &mut value {
+            map.extend(fields);
+        }
+        Self {
+            key: Key::cluster(kind, name),
+            api_version: api_version.into(),
+            version: version(&value),
+            value,
+            file: None,
+        }
+    }
+
+    /// Checks what every object must have.
+    pub fn from_value(value: Value) -> Result<Self, String> {
+        let Value::Object(map) = &value else {
+            return Err("is not a mapping: an object has apiVersion, kind and metadata".into());
+        };
+        let api_version = text(map, "apiVersion")?;
+        let kind = text(map, "kind")?;
+        let Some(Value::Object(metadata)) = map.get("metadata") else {
+            return Err(format!("{kind} has no metadata"));
+        };
+        let name = text(metadata, "name").map_err(|e| format!("{kind}: metadata.{e}"))?;
+        let namespace = match metadata.get("namespace") {
+            None | Some(Value::Null) => String::new(),
+            Some(Value::String(namespace)) => namespace.clone(),
+            Some(_) => return Err(format!("{kind}/{name}: metadata.namespace is not a string")),
+        };
+        let key = Key {
+            kind,
+            namespace,
+            name,
+        };
+        Ok(Self {
+            key,
+            api_version,
+            version: version(&value),
+            value,
+            file: None,
+        })
+    }
+
+    /// An annotation's value.
+    pub fn annotation(&self, name: &str) -> Option<&str> {
+        self.value
+            .pointer("/metadata/annotations")?
+            .get(name)?
+            .as_str()
+    }
+
+    /// A label's value.
+    pub fn label(&self, name: &str) -> Option<&str> {
+        self.value.pointer("/metadata/labels")?.get(name)?.as_str()
+    }
+
+    /// Sets an annotation, or takes it away. `version` stays: it is what an update is based on.
+    pub fn set_annotation(&mut self, name: &str, text: Option<&str>) {
+        let Some(Value::Object(metadata)) = self.value.get_mut("metadata") else {
+            return;
+        };
+        match (text, metadata.get_mut("annotations")) {
+            (Some(text), Some(Value::Object(annotations))) => {
+                annotations.insert(name.into(), text.into());
+            }
+            (Some(text), _) => {
+                metadata.insert("annotations".into(), json!({ name: text }));
+            }
+            (None, Some(Value::Object(annotations))) => {
+                annotations.remove(name);
+                if annotations.is_empty() {
+                    metadata.remove("annotations");
+                }
+            }
+            (None, _) => {}
+        }
+    }
+
+    /// Sets a top-level field. `version` stays.
+    pub fn set_field(&mut self, name: &str, to: Value) {
+        if let Value::Object(map) = &mut self.value {
+            map.insert(name.into(), to);
+        }
+    }
+}
+
+fn text(map: &Map<String, Value>, field: &str) -> Result<String, String> {
+    match map.get(field) {
+        Some(Value::String(text)) if !text.is_empty() => Ok(text.clone()),
+        None | Some(Value::Null | Value::String(_)) => Err(format!("{field} is missing")),
+        Some(_) => Err(format!("{field} is not a string: put it in quotes")),
+    }
+}
+
+/// A digest of the content; equal contents have equal versions.
+pub(super) fn version(value: &Value) -> String {
+    let digest = Sha256::digest(value.to_string().as_bytes());
+    digest.iter().take(8).map(|b| format!("{b:02x}")).collect()
+}
+
+/// Checks a name of a cluster-wide object: a DNS subdomain (RFC 1123), as Kubernetes asks.
+pub fn check_name(name: &str) -> Result<(), String> {
+    let label = |label: &str| {
+        let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        !label.is_empty()
+            && label.bytes().all(inner)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    if name.len() <= 253 && name.split('.').all(label) {
+        return Ok(());
+    }
+    let shown: String = name.chars().take(60).collect();
+    Err(format!(
+        "{shown:?} is no valid name: at most 253 lower-case letters, digits, '-' and '.', each part between dots \
+         beginning and ending with a letter or digit"
+    ))
+}
