@@ -38,7 +38,7 @@ pub const DEFAULT_MANIFESTS: &str = "/etc/weft/manifests";
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct ConfigArgs {
     /// Configuration file (YAML); built-in defaults without it
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", env = "WEFT_CONFIG")]
     pub config: Option<PathBuf>,
     /// Name of this node [default: the host name]
     #[arg(long, value_name = "NAME")]

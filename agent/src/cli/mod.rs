@@ -1,1 +1,80 @@
-//! (to be written)
+//! The commands of `weft`, one file each.
+//!
+//! Exit code 0: done; 1: failed; 2: wrong usage.
+
+mod agent;
+mod client;
+mod get;
+mod monitor;
+mod print;
+mod status;
+
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::ConfigArgs;
+
+/// weft: the network agent of a container cluster's node, and its admin command line
+#[derive(Parser)]
+#[command(version, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the node agent: pods, overlay, isolation, firewall of this node
+    Agent(ConfigArgs),
+    /// Tell whether this node's agent is ready, and everything that is wrong (exit code 1 if it is not ready)
+    Status(Query),
+    /// List what the agent knows
+    #[command(subcommand)]
+    Get(get::Get),
+    /// Print each dropped packet with the reason and the two projects, until interrupted
+    Monitor(Query),
+}
+
+/// Flags of commands that ask the agent.
+#[derive(Args)]
+pub struct Query {
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    output: Output,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+/// How to print.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// Columns for people
+    Table,
+    /// JSON for programs
+    Json,
+}
+
+/// Runs a command.
+pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    match cli.command {
+        Command::Agent(args) => agent::run(&args),
+        Command::Status(query) => status::run(&query),
+        Command::Get(get) => get::run(&get),
+        Command::Monitor(query) => monitor::run(&query),
+    }
+}
+
+/// Rust programs ignore SIGPIPE by default.
+pub fn restore_sigpipe() {
+    use nix::sys::signal::{SigHandler, Signal, signal};
+    #[expect(
+        unsafe_code,
+        reason = "setting a signal's disposition has no safe form"
+    )]
+    // SAFETY: the default disposition runs no code of ours.
+    let restored = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
+    if let Err(error) = restored {
+        eprintln!("weft: restore SIGPIPE: {error}");
+    }
+}

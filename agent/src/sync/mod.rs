@@ -27,7 +27,7 @@ use crate::apply::maps::Maps;
 use crate::cni::datapath::AttachError;
 use crate::ingest;
 
-pub use handle::Handle;
+pub use handle::{Handle, pod_network};
 pub use kernel::{Kernel, KernelError};
 pub use shared::{PassState, Shared};
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{ClusterNetwork, Endpoint, EndpointId, HostSubnet, LocalNode, Project};
 
@@ -41,7 +41,7 @@ pub enum Change {
 }
 
 /// Something wrong with an object, shown by status until it is mended.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Problem {
     /// What it is about: `kind/name`, `kind/namespace/name`, or a file's path.
     pub object: String,

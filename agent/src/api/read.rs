@@ -1,0 +1,208 @@
+//! Answers made from the world and the maps.
+
+use std::collections::BTreeMap;
+
+use weft_core::model::{Mode, World};
+
+use super::events::Feed;
+use super::view::{Drops, Node, Pod, PodDrops, Project, Reason, Status};
+use crate::observe::maps;
+use crate::sync::{Handle, pod_network};
+
+/// `None` when the loop does not answer; so for every function here.
+pub fn status(handle: &Handle) -> Option<Status> {
+    let (dropped, suppressed) = handle.read(|m| {
+        let dropped =
+            maps::drops_by_reason(m).map(|drops| drops.values().map(|d| d.packets).sum::<u64>());
+        (
+            dropped.unwrap_or_default(),
+            maps::suppressed_events(m).unwrap_or_default(),
+        )
+    })?;
+    let shared = handle.shared();
+    let problems = shared.problems();
+    let pass = shared.pass();
+    let world = shared.world();
+    let not_ready = match pod_network(&world, &pass, None) {
+        Err(e) => e.to_string(),
+        Ok(_) => pass.failures.join("; "),
+    };
+    Some(Status {
+        node: world.node.name.clone(),
+        node_ip: world.node.ip,
+        ready: not_ready.is_empty(),
+        not_ready,
+        mode: match world.network.as_ref().map(|network| network.mode) {
+            Some(Mode::Subnet) => "subnet".into(),
+            Some(Mode::Multitenant) => "multitenant".into(),
+            None => String::new(),
+        },
+        subnets: world
+            .own_host()
+            .into_iter()
+            .flat_map(|h| &h.subnets)
+            .map(ToString::to_string)
+            .collect(),
+        pods: world.endpoints.len(),
+        nodes: world.hosts.len(),
+        projects: world.projects.len(),
+        problems,
+        pid: std::process::id(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        last_pass: serde_json::to_value(&pass).unwrap_or_default(),
+        data_path: serde_json::to_value(&shared.loaded).unwrap_or_default(),
+        dropped,
+        suppressed_events: suppressed,
+    })
+}
+
+pub fn pods(handle: &Handle) -> Option<Vec<Pod>> {
+    let endpoints: Vec<_> = handle
+        .shared()
+        .world()
+        .endpoints
+        .values()
+        .cloned()
+        .collect();
+    let indices: Vec<u32> = endpoints
+        .iter()
+        .map(|endpoint| endpoint.host_ifindex)
+        .collect();
+    let (traffic, drops) = handle.read(move |m| {
+        let traffic: Vec<_> = indices
+            .iter()
+            .map(|ifindex| maps::traffic(m, *ifindex))
+            .collect();
+        (traffic, maps::drops_by_endpoint(m).unwrap_or_default())
+    })?;
+    let mut dropped = BTreeMap::<u32, u64>::new();
+    for ((ifindex, _), row) in drops {
+        *dropped.entry(ifindex).or_default() += row.packets;
+    }
+    let world = handle.shared().world();
+    let rows = endpoints
+        .into_iter()
+        .zip(traffic)
+        .map(|(endpoint, traffic)| Pod {
+            vnid: vnid(&world, &endpoint.project),
+            namespace: endpoint.project,
+            name: endpoint.pod,
+            ips: endpoint.addresses,
+            interface: endpoint.host_ifname,
+            attachment: endpoint.id.to_string(),
+            sent_packets: traffic.from_packets,
+            sent_bytes: traffic.from_bytes,
+            received_packets: traffic.to_packets,
+            received_bytes: traffic.to_bytes,
+            dropped_packets: dropped
+                .get(&endpoint.host_ifindex)
+                .copied()
+                .unwrap_or_default(),
+        });
+    let mut rows: Vec<_> = rows.collect();
+    rows.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+    Some(rows)
+}
+
+pub fn nodes(handle: &Handle) -> Vec<Node> {
+    let world = handle.shared().world();
+    let row = |host: &weft_core::model::HostSubnet| Node {
+        name: host.name.clone(),
+        ip: host.ip,
+        subnets: host.subnets.iter().map(ToString::to_string).collect(),
+        local: host.name == world.node.name,
+    };
+    world.hosts.values().map(row).collect()
+}
+
+pub fn projects(handle: &Handle) -> Vec<Project> {
+    let world = handle.shared().world();
+    let subnet = world
+        .network
+        .as_ref()
+        .is_some_and(|network| network.mode == Mode::Subnet);
+    let mut networks = BTreeMap::<u32, Vec<&str>>::new();
+    for project in world.projects.values() {
+        networks
+            .entry(project.vnid.number())
+            .or_default()
+            .push(&project.name);
+    }
+    let mut pods = BTreeMap::<&str, usize>::new();
+    for endpoint in world.endpoints.values() {
+        *pods.entry(&endpoint.project).or_default() += 1;
+    }
+    let row = |project: &weft_core::model::Project| {
+        let vnid = if subnet { 0 } else { project.vnid.number() };
+        let others = networks
+            .get(&vnid)
+            .into_iter()
+            .flatten()
+            .filter(|name| **name != project.name);
+        Project {
+            name: project.name.clone(),
+            vnid,
+            global: vnid == 0,
+            joined_with: if vnid == 0 {
+                Vec::new()
+            } else {
+                others.map(ToString::to_string).collect()
+            },
+            pods: pods.get(project.name.as_str()).copied().unwrap_or_default(),
+        }
+    };
+    world.projects.values().map(row).collect()
+}
+
+pub fn drops(handle: &Handle, feed: &Feed) -> Option<Drops> {
+    let (reasons, endpoints) = handle.read(|m| {
+        (
+            maps::drops_by_reason(m).unwrap_or_default(),
+            maps::drops_by_endpoint(m).unwrap_or_default(),
+        )
+    })?;
+    let world = handle.shared().world();
+    let names: BTreeMap<u32, String> = world
+        .endpoints
+        .values()
+        .map(|endpoint| {
+            (
+                endpoint.host_ifindex,
+                format!("{}/{}", endpoint.project, endpoint.pod),
+            )
+        })
+        .collect();
+    let reasons = reasons.into_iter().map(|(reason, row)| Reason {
+        reason: reason.name().into(),
+        text: reason.text().into(),
+        packets: row.packets,
+        bytes: row.bytes,
+    });
+    let pods = endpoints
+        .into_iter()
+        .filter(|((ifindex, _), _)| *ifindex != 0)
+        .map(|((ifindex, reason), row)| PodDrops {
+            pod: names
+                .get(&ifindex)
+                .cloned()
+                .unwrap_or_else(|| format!("interface {ifindex}")),
+            reason: reason.name().into(),
+            packets: row.packets,
+            bytes: row.bytes,
+        });
+    Some(Drops {
+        reasons: reasons.collect(),
+        pods: pods.collect(),
+        recent: feed.recent(),
+    })
+}
+
+fn vnid(world: &World, project: &str) -> Option<u32> {
+    match world.network.as_ref()?.mode {
+        Mode::Subnet => Some(0),
+        Mode::Multitenant => world
+            .projects
+            .get(project)
+            .map(|project| project.vnid.number()),
+    }
+}
