@@ -3,6 +3,9 @@
 //! A socket belongs to the network namespace its thread was in when it was opened, and stays there: open it inside
 //! `NetNs::run`, use it from anywhere.
 
+pub mod pod;
+pub mod veth;
+
 use std::io;
 
 use netlink_packet_core::{
