@@ -1,0 +1,164 @@
+//! What a start makes of the files that the last one left.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+
+use serde::Deserialize;
+use tracing::{info, warn};
+use weft_core::model::Endpoint;
+
+use super::{Journal, JournalError, Record, State, failed, record::SCHEMA};
+use crate::cni::identity::{self, is_host_ifname};
+use crate::netlink::Netlink;
+
+/// Outcome of [`Journal::recover`].
+#[derive(Debug, Default)]
+pub struct Recovered {
+    /// Attachments that are as they were left: the sync loop must know them before its first pass.
+    pub adopted: Vec<Endpoint>,
+    /// Attachments that were half-way, or whose interface is gone. Their links are deleted; rows, files and addresses
+    /// follow when the server starts, since that needs the data path.
+    pub undone: usize,
+    /// What an operator should know.
+    pub problems: Vec<String>,
+}
+
+/// The part of a file that every schema has.
+#[derive(Deserialize)]
+struct Versioned {
+    schema: u32,
+}
+
+impl Journal {
+    /// Reads every file and compares it with the links of the calling thread's network namespace.
+    ///
+    /// Call once, before the sync loop's first pass and before [`crate::cni::serve`].
+    pub fn recover(&self) -> Result<Recovered, JournalError> {
+        let mut netlink = Netlink::open()?;
+        let mut links: HashMap<String, u32> = netlink
+            .veths()?
+            .into_iter()
+            .filter(|l| is_host_ifname(&l.name))
+            .map(|l| (l.name, l.index))
+            .collect();
+        let mut recovered = Recovered::default();
+        let mut records = self.read_all(&mut netlink, &mut links, &mut recovered)?;
+        // The youngest last: the search for addresses goes on after it.
+        records.sort_by_key(|r| r.requested_ms);
+        for mut record in records {
+            let name = record.endpoint.host_ifname.clone();
+            let link = links.remove(&name);
+            let gone = if record.boot_id != self.boot_id {
+                Some("it was made before the machine restarted")
+            } else if record.state != State::Ready {
+                Some("it was not finished")
+            } else if link != Some(record.endpoint.host_ifindex) {
+                Some("its interface is gone")
+            } else {
+                None
+            };
+            match gone {
+                None => recovered.adopted.push(record.endpoint.clone()),
+                Some(why) => {
+                    info!(attachment = %record.endpoint.id, pod = %record.endpoint.pod, why, "attachment is undone");
+                    netlink.delete_link(&name)?;
+                    record.state = State::Removing;
+                    recovered.undone += 1;
+                }
+            }
+            let mut index = self.index();
+            index.pool.occupy(&record.endpoint.addresses);
+            for (subnet, address) in record.subnets.iter().zip(&record.endpoint.addresses) {
+                index.pool.resume_after(subnet, *address);
+            }
+            index.records.insert(name, record);
+        }
+        // Not deleted: a start with the wrong stateDir would end every pod of the node. GC asks the runtime.
+        for name in links.keys() {
+            let text = format!(
+                "interface {name} belongs to no attachment in {}; its pod has no network; CNI GC removes it",
+                self.directory.display()
+            );
+            warn!("{text}");
+            recovered.problems.push(text);
+        }
+        Ok(recovered)
+    }
+
+    fn read_all(
+        &self,
+        netlink: &mut Netlink,
+        links: &mut HashMap<String, u32>,
+        recovered: &mut Recovered,
+    ) -> Result<Vec<Record>, JournalError> {
+        let mut records = Vec::new();
+        let list = fs::read_dir(&self.directory).map_err(|e| failed("list", &self.directory, e))?;
+        for entry in list {
+            let path = entry
+                .map_err(|e| failed("list", &self.directory, e))?
+                .path();
+            match path.extension().and_then(|e| e.to_str()) {
+                Some("tmp") => self.remove_file(&path)?, // a write that was cut short; the old file stands
+                Some("json") => match read(&path)? {
+                    Ok(record) => records.push(record),
+                    Err(problem) => {
+                        let text = format!(
+                            "{} is damaged ({problem}); its attachment is removed, the pod must be started again",
+                            path.display()
+                        );
+                        warn!("{text}");
+                        recovered.problems.push(text);
+                        self.remove_damaged(&path, netlink, links)?;
+                        recovered.undone += 1;
+                    }
+                },
+                _ => {}
+            }
+        }
+        Ok(records)
+    }
+
+    /// The file's name is all that is left, and it is the link's name.
+    fn remove_damaged(
+        &self,
+        path: &Path,
+        netlink: &mut Netlink,
+        links: &mut HashMap<String, u32>,
+    ) -> Result<(), JournalError> {
+        if let Some(name) = stem(path).filter(|n| is_host_ifname(n)) {
+            netlink.delete_link(&name)?;
+            links.remove(&name);
+        }
+        self.remove_file(path)
+    }
+}
+
+fn stem(path: &Path) -> Option<String> {
+    Some(path.file_stem()?.to_str()?.to_owned())
+}
+
+/// The inner error says why the content is no record.
+fn read(path: &Path) -> Result<Result<Record, String>, JournalError> {
+    let bytes = fs::read(path).map_err(|e| failed("read", path, e))?;
+    let schema = match serde_json::from_slice::<Versioned>(&bytes) {
+        Ok(versioned) => versioned.schema,
+        Err(e) => return Ok(Err(e.to_string())),
+    };
+    if schema > SCHEMA {
+        return Err(JournalError::Newer {
+            path: path.to_owned(),
+            schema,
+        });
+    }
+    let record: Record = match serde_json::from_slice(&bytes) {
+        Ok(record) => record,
+        Err(e) => return Ok(Err(e.to_string())),
+    };
+    // The name leads to the link, so a file under another name would lead to the wrong one.
+    let expected = identity::host_ifname(&record.endpoint.id);
+    if record.endpoint.host_ifname != expected || stem(path).as_deref() != Some(&expected) {
+        return Ok(Err(format!("it holds attachment {}", record.endpoint.id)));
+    }
+    Ok(Ok(record))
+}

@@ -1,0 +1,356 @@
+//! A node in a namespace of its own, pods in theirs.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use weft_agent::cni::{
+    AttachError, DataPath, Journal, NotReady, PodNetwork, Recovered, Server, plugin, serve,
+};
+use weft_agent::netlink::Netlink;
+use weft_agent::netlink::veth::Link;
+use weft_core::model::{Endpoint, EndpointId};
+use weft_netns::NetNs;
+
+/// Remembers endpoints; fails and blocks on demand. Like the real one it sets the host-side veth up.
+pub struct Fake {
+    pub network: Mutex<PodNetwork>,
+    pub endpoints: Mutex<HashMap<EndpointId, Endpoint>>,
+    /// Projects nobody knows.
+    pub unknown_project: Mutex<Option<String>>,
+    pub fail_attach: AtomicBool,
+    pub fail_detach: AtomicBool,
+    pub fail_verify: AtomicBool,
+    /// `attach` waits while this is set, then fails at its deadline.
+    pub hold_attach: Mutex<bool>,
+    pub released: Condvar,
+}
+
+impl Fake {
+    pub fn new(subnets: &[&str]) -> Self {
+        Self {
+            network: Mutex::new(PodNetwork {
+                subnets: subnets.iter().map(|s| s.parse().unwrap()).collect(),
+                routes: ["10.128.0.0/14", "172.30.0.0/16", "fd01::/48"]
+                    .map(|r| r.parse().unwrap())
+                    .to_vec(),
+                mtu: 1450,
+            }),
+            endpoints: Mutex::default(),
+            unknown_project: Mutex::default(),
+            fail_attach: AtomicBool::default(),
+            fail_detach: AtomicBool::default(),
+            fail_verify: AtomicBool::default(),
+            hold_attach: Mutex::default(),
+            released: Condvar::new(),
+        }
+    }
+}
+
+impl DataPath for Fake {
+    fn pod_network(&self, project: &str, _deadline: Instant) -> Result<PodNetwork, NotReady> {
+        if self.unknown_project.lock().unwrap().as_deref() == Some(project) {
+            return Err(NotReady(format!(
+                "project {project} has no NetNamespace yet"
+            )));
+        }
+        Ok(self.network.lock().unwrap().clone())
+    }
+
+    fn attach(&self, endpoint: Endpoint, deadline: Instant) -> Result<(), AttachError> {
+        let held = self.hold_attach.lock().unwrap();
+        let patience = deadline.saturating_duration_since(Instant::now());
+        let (held, _) = self
+            .released
+            .wait_timeout_while(held, patience, |h| *h)
+            .unwrap();
+        if *held {
+            return Err(AttachError::Deadline("rows".into()));
+        }
+        drop(held);
+        if self.fail_attach.load(Ordering::SeqCst) {
+            return Err(AttachError::Failed("the kernel refused the program".into()));
+        }
+        let fail = |e: weft_agent::netlink::NetlinkError| AttachError::Failed(e.to_string());
+        let mut netlink = Netlink::open().map_err(fail)?;
+        let link = netlink.link(&endpoint.host_ifname).map_err(fail)?.unwrap();
+        assert_eq!(link.index, endpoint.host_ifindex);
+        netlink.set_link_up(endpoint.host_ifindex).map_err(fail)?;
+        self.endpoints
+            .lock()
+            .unwrap()
+            .insert(endpoint.id.clone(), endpoint);
+        Ok(())
+    }
+
+    fn detach(&self, id: &EndpointId, _deadline: Instant) -> Result<(), AttachError> {
+        if self.fail_detach.load(Ordering::SeqCst) {
+            return Err(AttachError::Failed("the map is away".into()));
+        }
+        self.endpoints.lock().unwrap().remove(id);
+        Ok(())
+    }
+
+    fn verify(&self, endpoint: &Endpoint, _deadline: Instant) -> Result<(), AttachError> {
+        let known = self.endpoints.lock().unwrap().get(&endpoint.id) == Some(endpoint);
+        if !known || self.fail_verify.load(Ordering::SeqCst) {
+            return Err(AttachError::Missing(format!("row of {}", endpoint.id)));
+        }
+        Ok(())
+    }
+}
+
+/// What a plugin printed, and its exit code.
+#[derive(Debug)]
+pub struct Printed {
+    pub exit: u8,
+    pub json: Value,
+}
+
+impl Printed {
+    pub fn ok(self) -> Value {
+        assert_eq!(self.exit, 0, "{}", self.json);
+        self.json
+    }
+
+    /// The message, after the code was compared.
+    pub fn error(self, code: u32) -> String {
+        assert_eq!(self.exit, 1, "{}", self.json);
+        assert_eq!(self.json["code"], code, "{}", self.json);
+        self.json["msg"].as_str().unwrap().to_owned()
+    }
+}
+
+pub struct Node {
+    pub netns: NetNs,
+    pub dir: PathBuf,
+    pub fake: Arc<Fake>,
+    pub server: Option<Server>,
+}
+
+impl Node {
+    pub fn new(subnets: &[&str]) -> Self {
+        let mut node = Self::stopped(subnets);
+        node.start();
+        node
+    }
+
+    /// A node whose agent was never started.
+    pub fn stopped(subnets: &[&str]) -> Self {
+        let dir = std::env::temp_dir().join(format!("weft-cni-test-{:08x}", rand::random::<u32>()));
+        fs::create_dir(&dir).unwrap();
+        Self {
+            netns: NetNs::create().unwrap(),
+            dir,
+            fake: Arc::new(Fake::new(subnets)),
+            server: None,
+        }
+    }
+
+    pub fn run_dir(&self) -> PathBuf {
+        self.dir.join("run")
+    }
+
+    pub fn state_dir(&self) -> PathBuf {
+        self.dir.join("state")
+    }
+
+    pub fn endpoints_dir(&self) -> PathBuf {
+        self.state_dir().join("endpoints")
+    }
+
+    pub fn start(&mut self) -> Recovered {
+        let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+        self.start_in_boot(boot_id.trim())
+    }
+
+    pub fn start_in_boot(&mut self, boot_id: &str) -> Recovered {
+        let (recovered, server) = self
+            .netns
+            .run(|| {
+                let journal = Journal::open_as(&self.state_dir(), boot_id).unwrap();
+                let recovered = journal.recover().unwrap();
+                // What the sync loop does: it knows what was adopted, and drops rows of anything else.
+                let mut endpoints = self.fake.endpoints.lock().unwrap();
+                endpoints.clear();
+                endpoints.extend(recovered.adopted.iter().map(|e| (e.id.clone(), e.clone())));
+                drop(endpoints);
+                let datapath: Arc<dyn DataPath> = Arc::clone(&self.fake) as _;
+                (
+                    recovered,
+                    serve(&self.run_dir(), journal, datapath).unwrap(),
+                )
+            })
+            .unwrap();
+        self.server = Some(server);
+        recovered
+    }
+
+    pub fn stop(&mut self) {
+        if let Some(server) = self.server.take() {
+            server.shutdown(Duration::from_secs(10));
+        }
+        // The journal's lock goes with the last thread of the server.
+        eventually("the journal is free", || {
+            Journal::open_as(&self.state_dir(), "none").is_ok()
+        });
+    }
+
+    pub fn conf(&self, version: &str) -> Value {
+        json!({"cniVersion": version, "name": "weft", "type": "weft-cni", "runDir": self.run_dir()})
+    }
+
+    /// Runs the plugin in this process.
+    pub fn plugin(&self, env: &[(&str, &str)], conf: &Value) -> Printed {
+        run_plugin(env, conf.to_string().as_bytes())
+    }
+
+    pub fn add(&self, pod: &Pod) -> Printed {
+        self.plugin(&pod.env("ADD"), &self.conf("1.1.0"))
+    }
+
+    pub fn del(&self, pod: &Pod) -> Printed {
+        self.plugin(&pod.env("DEL"), &self.conf("1.1.0"))
+    }
+
+    pub fn check(&self, pod: &Pod, prev_result: &Value) -> Printed {
+        let mut conf = self.conf("1.1.0");
+        conf["prevResult"] = prev_result.clone();
+        self.plugin(&pod.env("CHECK"), &conf)
+    }
+
+    pub fn gc(&self, valid: &[&Pod]) -> Printed {
+        let mut conf = self.conf("1.1.0");
+        conf["cni.dev/valid-attachments"] = valid
+            .iter()
+            .map(|p| json!({"containerID": p.container, "ifname": "eth0"}))
+            .collect();
+        self.plugin(&[("CNI_COMMAND", "GC")], &conf)
+    }
+
+    pub fn status(&self) -> Printed {
+        self.plugin(&[("CNI_COMMAND", "STATUS")], &self.conf("1.1.0"))
+    }
+
+    pub fn veths(&self) -> Vec<Link> {
+        self.netns
+            .run(|| Netlink::open().unwrap().veths().unwrap())
+            .unwrap()
+    }
+
+    /// Names of the journal's files.
+    pub fn files(&self) -> Vec<String> {
+        let list = fs::read_dir(self.endpoints_dir()).unwrap();
+        let names = list.map(|e| e.unwrap().file_name().into_string().unwrap());
+        names.filter(|n| n != "lock").collect()
+    }
+
+    /// Nothing of any attachment is left: interface, file, row.
+    pub fn assert_empty(&self) {
+        assert_eq!(self.veths(), [], "interfaces");
+        assert_eq!(self.files(), [""; 0], "files");
+        assert!(self.fake.endpoints.lock().unwrap().is_empty(), "rows");
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        drop(self.server.take());
+        let _ = fs::remove_dir_all(&self.dir).is_ok();
+    }
+}
+
+pub fn run_plugin(env: &[(&str, &str)], input: &[u8]) -> Printed {
+    let variables = |name: &str| {
+        let found = env.iter().find(|(n, _)| *n == name);
+        found.map(|(_, v)| OsString::from(v))
+    };
+    let mut output = Vec::new();
+    let exit = plugin::run(variables, input, &mut output);
+    let json = match output.is_empty() {
+        true => Value::Null,
+        false => serde_json::from_slice(&output).unwrap(),
+    };
+    Printed { exit, json }
+}
+
+/// A sandbox: a pinned namespace, as a container runtime makes it.
+pub struct Pod {
+    pub container: String,
+    pub netns: NetNs,
+    pub path: String,
+    args: String,
+}
+
+impl Pod {
+    pub fn new(node: &Node, name: &str) -> Self {
+        let path = node.dir.join(format!("netns-{name}"));
+        Self {
+            container: format!("{name}-{:08x}", rand::random::<u32>()),
+            netns: NetNs::create_at(&path).unwrap(),
+            path: path.to_str().unwrap().to_owned(),
+            args: format!("IgnoreUnknown=1;K8S_POD_NAMESPACE=shop;K8S_POD_NAME={name}"),
+        }
+    }
+
+    pub fn env<'a>(&'a self, command: &'a str) -> Vec<(&'a str, &'a str)> {
+        vec![
+            ("CNI_COMMAND", command),
+            ("CNI_CONTAINERID", &self.container),
+            ("CNI_IFNAME", "eth0"),
+            ("CNI_NETNS", &self.path),
+            ("CNI_ARGS", &self.args),
+        ]
+    }
+
+    pub fn id(&self) -> EndpointId {
+        EndpointId {
+            container: self.container.clone(),
+            ifname: "eth0".into(),
+        }
+    }
+
+    /// Output of a command inside.
+    pub fn exec(&self, command: &str) -> String {
+        let output = self
+            .netns
+            .run(|| {
+                std::process::Command::new("sh")
+                    .args(["-c", command])
+                    .output()
+                    .unwrap()
+            })
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{command}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+impl Drop for Pod {
+    fn drop(&mut self) {
+        let _ = weft_netns::unpin(&self.path).is_ok();
+    }
+}
+
+/// The first address of a 1.x result, without its length.
+pub fn first_ip(result: &Value) -> String {
+    let address = result["ips"][0]["address"].as_str().unwrap();
+    address.split('/').next().unwrap().to_owned()
+}
+
+pub fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !condition() {
+        assert!(Instant::now() < deadline, "not within 10 s: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
