@@ -15,6 +15,6 @@ pub mod maps;
 pub mod object;
 pub mod pins;
 mod row;
-mod sysctl;
+pub(crate) mod sysctl;
 
 pub use row::Row;

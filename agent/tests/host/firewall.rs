@@ -1,0 +1,1 @@
+//! Real packets through the rules: pods, an external host, another node.
