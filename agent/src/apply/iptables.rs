@@ -95,62 +95,65 @@ impl Iptables {
         wanted: &Ruleset,
         report: &mut IptablesReport,
     ) -> Result<(), IptablesError> {
-    let mut attempt = 0;
-    loop {
-        attempt += 1;
-        let ops = diff(wanted, &observe::iptables::observe(&self.folder, wanted.family)?);
-        let mut failure = None;
-        for table in ops {
-            match self.restore(wanted.family, &table) {
-                Ok(()) => {
-                    report.writes += 1;
-                    let program = wanted.family.program();
-                    let reasons = table.reasons().into_iter();
-                    report
-                        .repaired
-                        .extend(reasons.map(|reason| format!("{program} {reason}")));
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let ops = diff(
+                wanted,
+                &observe::iptables::observe(&self.folder, wanted.family)?,
+            );
+            let mut failure = None;
+            for table in ops {
+                match self.restore(wanted.family, &table) {
+                    Ok(()) => {
+                        report.writes += 1;
+                        let program = wanted.family.program();
+                        let reasons = table.reasons().into_iter();
+                        report
+                            .repaired
+                            .extend(reasons.map(|reason| format!("{program} {reason}")));
+                    }
+                    Err(error) => failure = Some(error),
                 }
-                Err(error) => failure = Some(error),
+            }
+            match failure {
+                None => return Ok(()),
+                Some(error) if attempt == ATTEMPTS => return Err(error),
+                Some(error) => tracing::debug!(%error, "looking at the rules again"),
             }
         }
-        match failure {
-            None => return Ok(()),
-            Some(error) if attempt == ATTEMPTS => return Err(error),
-            Some(error) => tracing::debug!(%error, "looking at the rules again"),
-        }
     }
-}
 
-fn restore(&self, family: Family, ops: &TableOps) -> Result<(), IptablesError> {
-    let program = format!("{}-restore", family.program());
-    let start = |source| IptablesError::Start {
-        program: program.clone(),
-        source,
-    };
-    let mut child = Command::new(self.folder.join(&program))
-        .args(["--noflush", "-w", "5"])
-        .env("LC_ALL", "C")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(start)?;
-    // The input is smaller than a pipe's buffer, and a program that ends early says why on its error output.
-    let fed = child.stdin.take().map_or(Ok(()), |mut pipe| {
-        pipe.write_all(ops.to_string().as_bytes())
-    });
-    let output = child.wait_with_output().map_err(start)?;
-    let stderr = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    match fed {
-        Ok(()) if output.status.success() => Ok(()),
-        Ok(()) => Err(stderr),
-        Err(e) if stderr.is_empty() => Err(e.to_string()),
-        Err(_) => Err(stderr),
+    fn restore(&self, family: Family, ops: &TableOps) -> Result<(), IptablesError> {
+        let program = format!("{}-restore", family.program());
+        let start = |source| IptablesError::Start {
+            program: program.clone(),
+            source,
+        };
+        let mut child = Command::new(self.folder.join(&program))
+            .args(["--noflush", "-w", "5"])
+            .env("LC_ALL", "C")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(start)?;
+        // The input is smaller than a pipe's buffer, and a program that ends early says why on its error output.
+        let fed = child.stdin.take().map_or(Ok(()), |mut pipe| {
+            pipe.write_all(ops.to_string().as_bytes())
+        });
+        let output = child.wait_with_output().map_err(start)?;
+        let stderr = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        match fed {
+            Ok(()) if output.status.success() => Ok(()),
+            Ok(()) => Err(stderr),
+            Err(e) if stderr.is_empty() => Err(e.to_string()),
+            Err(_) => Err(stderr),
+        }
+        .map_err(|stderr| IptablesError::Restore {
+            program,
+            table: ops.table,
+            stderr,
+        })
     }
-    .map_err(|stderr| IptablesError::Restore {
-        program,
-        table: ops.table,
-        stderr,
-    })
-}
 }

@@ -63,12 +63,21 @@ impl Netlink {
         message.attributes = vec![
             LinkAttribute::Address(overlay.mac.to_vec()),
             LinkAttribute::Mtu(overlay.mtu),
-            vxlan(vec![InfoVxlan::Learning(false)]),
         ];
+        self.change(
+            RouteNetlinkMessage::SetLink(message),
+            0,
+            "adjust device",
+            &overlay.name,
+        )?;
+        // Apart from the MTU: the VXLAN driver refuses a change of its parameters that carries one.
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        message.attributes = vec![vxlan(vec![InfoVxlan::Learning(false)])];
         self.change(
             RouteNetlinkMessage::NewLink(message),
             0,
-            "adjust device",
+            "switch off learning of",
             &overlay.name,
         )
     }

@@ -57,22 +57,34 @@ fn whatever_somebody_takes_away_comes_back() {
     ] {
         sh(&ns, damage);
         let report = sync(&ns);
-        assert!(report.writes > 0 && !report.repaired.is_empty(), "{damage}: {report:?}");
+        assert!(
+            report.writes > 0 && !report.repaired.is_empty(),
+            "{damage}: {report:?}"
+        );
         settled(&ns);
         assert_eq!(forward(&ns)[..2], JUMPS, "{damage}");
     }
     // Other programs' rules stay where they are.
     let input = sh(&ns, "iptables -S INPUT");
-    assert!(input.contains("-P INPUT DROP") && input.contains("-i lo -j ACCEPT"), "{input}");
+    assert!(
+        input.contains("-P INPUT DROP") && input.contains("-i lo -j ACCEPT"),
+        "{input}"
+    );
 }
 
 #[test]
 fn the_administrators_rules_survive_every_repair() {
     let ns = namespace();
     sync(&ns);
-    sh(&ns, "iptables -A OPENSHIFT-ADMIN-OUTPUT-RULES -d 203.0.113.7 -m comment --comment 'keep \"this\"' -j DROP");
+    sh(
+        &ns,
+        "iptables -A OPENSHIFT-ADMIN-OUTPUT-RULES -d 203.0.113.7 -m comment --comment 'keep \"this\"' -j DROP",
+    );
     settled(&ns);
-    sh(&ns, "iptables -F FORWARD && iptables -F OPENSHIFT-FIREWALL-FORWARD");
+    sh(
+        &ns,
+        "iptables -F FORWARD && iptables -F OPENSHIFT-FIREWALL-FORWARD",
+    );
     sync(&ns);
     let rules = sh(&ns, "iptables -S OPENSHIFT-ADMIN-OUTPUT-RULES");
     assert!(rules.contains("203.0.113.7"), "{rules}");
@@ -88,7 +100,9 @@ fn rules_of_an_older_configuration_are_replaced() {
         network.vxlan_port = 4799;
         weft_core::compile::iptables::rulesets(&network, &crate::namespace::node()).remove(0)
     };
-    ns.run(|| Iptables::new().sync(&old.firewall)).unwrap().unwrap();
+    ns.run(|| Iptables::new().sync(&old.firewall))
+        .unwrap()
+        .unwrap();
     sync(&ns);
     let all = sh(&ns, "iptables-save");
     assert!(!all.contains("10.200") && !all.contains("4799"), "{all}");
@@ -126,29 +140,49 @@ fn a_missing_program_and_a_refused_table_are_named_with_the_remedy() {
     let rules = ipv4().firewall;
     let folder = std::env::temp_dir().join(format!("weft-no-iptables-{}", std::process::id()));
     let none = Iptables::in_folder(&folder);
-    let error = ns.run(|| none.sync(&rules)).unwrap().unwrap_err().to_string();
-    assert!(error.contains("iptables-save") && error.contains("install the package"), "{error}");
+    let error = ns
+        .run(|| none.sync(&rules))
+        .unwrap()
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("iptables-save") && error.contains("install the package"),
+        "{error}"
+    );
 
     std::fs::create_dir(&folder).unwrap();
     for (name, script) in [
         ("iptables-save", "#!/bin/sh\n"),
-        ("iptables-restore", "#!/bin/sh\ncat >/dev/null; echo 'no such table' >&2; exit 1\n"),
+        (
+            "iptables-restore",
+            "#!/bin/sh\ncat >/dev/null; echo 'no such table' >&2; exit 1\n",
+        ),
     ] {
         use std::os::unix::fs::PermissionsExt as _;
         let path = folder.join(name);
         std::fs::write(&path, script).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
     }
-    let error = ns.run(|| none.sync(&rules)).unwrap().unwrap_err().to_string();
+    let error = ns
+        .run(|| none.sync(&rules))
+        .unwrap()
+        .unwrap_err()
+        .to_string();
     std::fs::remove_dir_all(&folder).unwrap();
-    assert!(error.contains("table") && error.contains("no such table"), "{error}");
+    assert!(
+        error.contains("table") && error.contains("no such table"),
+        "{error}"
+    );
 }
 
 #[test]
 fn the_legacy_variant_works_alike() {
     let ns = namespace();
     let multi = "/usr/sbin/xtables-legacy-multi";
-    let (works, why) = crate::namespace::try_sh(&ns, "iptables-legacy-save && iptables-legacy -t nat -S && iptables-legacy -t raw -S");
+    let (works, why) = crate::namespace::try_sh(
+        &ns,
+        "iptables-legacy-save && iptables-legacy -t nat -S && iptables-legacy -t raw -S",
+    );
     if !works {
         println!("skipped: this machine has no legacy iptables: {why}");
         return;

@@ -30,7 +30,10 @@ pub fn try_sh(ns: &NetNs, command: &str) -> (bool, String) {
         .unwrap()
         .unwrap();
     let text = [output.stdout, output.stderr].concat();
-    (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+    (
+        output.status.success(),
+        String::from_utf8_lossy(&text).into_owned(),
+    )
 }
 
 /// A veth pair: `name` in `a`, `peer` in `b`, both up.
@@ -39,7 +42,9 @@ pub fn veth(a: &NetNs, name: &str, b: &NetNs, peer: &str) {
     let pid = std::process::id();
     sh(
         a,
-        &format!("ip link add {name} type veth peer name {peer} netns /proc/{pid}/fd/{fd} && ip link set {name} up"),
+        &format!(
+            "ip link add {name} type veth peer name {peer} netns /proc/{pid}/fd/{fd} && ip link set {name} up"
+        ),
     );
     sh(b, &format!("ip link set {peer} up"));
 }
