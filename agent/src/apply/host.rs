@@ -146,6 +146,8 @@ impl Host {
                 let device = self.netlink.device(&wanted.name)?;
                 let device = device.ok_or_else(|| HostError::NoDevice(wanted.name.clone()))?;
                 indices.insert(wanted.name.clone(), device.index);
+                self.netlink
+                    .no_link_local_address(device.index, &wanted.name)?;
             }
             HostOp::AdjustOverlay(wanted) => {
                 let index = index(indices, &wanted.name)?;

@@ -33,8 +33,7 @@ impl Netlink {
         }
     }
 
-    /// Makes the overlay device, down. The kernel gives it no IPv6 link-local address: neighbour discovery and router
-    /// solicitations have no place on it.
+    /// Makes the overlay device, down.
     pub fn create_overlay(&mut self, overlay: &Overlay) -> Result<(), NetlinkError> {
         let mut message = LinkMessage::default();
         no_arp(&mut message);
@@ -42,9 +41,6 @@ impl Netlink {
             LinkAttribute::IfName(overlay.name.clone()),
             LinkAttribute::Address(overlay.mac.to_vec()),
             LinkAttribute::Mtu(overlay.mtu),
-            LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![AfSpecInet6::AddrGenMode(
-                In6AddrGenMode::None,
-            )])]),
             vxlan(vec![
                 InfoVxlan::CollectMetadata(true),
                 InfoVxlan::Learning(false),
@@ -67,14 +63,40 @@ impl Netlink {
         message.attributes = vec![
             LinkAttribute::Address(overlay.mac.to_vec()),
             LinkAttribute::Mtu(overlay.mtu),
-            vxlan(vec![InfoVxlan::Learning(false)]),
         ];
         self.change(
-            RouteNetlinkMessage::NewLink(message),
+            RouteNetlinkMessage::SetLink(message),
             0,
             "adjust device",
             &overlay.name,
+        )?;
+        // Apart from the MTU: the VXLAN driver refuses a change of its parameters that carries one.
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        message.attributes = vec![vxlan(vec![InfoVxlan::Learning(false)])];
+        self.change(
+            RouteNetlinkMessage::NewLink(message),
+            0,
+            "switch off learning of",
+            &overlay.name,
         )
+    }
+
+    /// Keeps the kernel from making an IPv6 link-local address on a device, and with it router solicitations. It takes
+    /// this only after the creation of a device. Success where there is no IPv6.
+    pub fn no_link_local_address(&mut self, index: u32, name: &str) -> Result<(), NetlinkError> {
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        let mode = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
+        let families = vec![AfSpecUnspec::Inet6(vec![mode])];
+        message
+            .attributes
+            .push(LinkAttribute::AfSpecUnspec(families));
+        let request = RouteNetlinkMessage::SetLink(message);
+        match self.change(request, 0, "set address generation mode of", name) {
+            Err(e) if e.errno() == Some(nix::errno::Errno::EAFNOSUPPORT) => Ok(()),
+            other => other,
+        }
     }
 
     /// Sets a device up.

@@ -1,6 +1,7 @@
 //! The actual firewall rules: what `iptables-save` prints.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use weft_core::compile::iptables::{Family, Table};
@@ -9,9 +10,14 @@ use weft_core::diff::iptables::{ActualTable, parse_save};
 use crate::apply::iptables::IptablesError;
 
 /// Our tables in the calling thread's network namespace. Tables that nobody made are missing.
-pub fn observe(family: Family) -> Result<BTreeMap<Table, ActualTable>, IptablesError> {
+///
+/// `folder` holds the program; an empty path stands for PATH.
+pub fn observe(
+    folder: &Path,
+    family: Family,
+) -> Result<BTreeMap<Table, ActualTable>, IptablesError> {
     let program = format!("{}-save", family.program());
-    let output = Command::new(&program)
+    let output = Command::new(folder.join(&program))
         .env("LC_ALL", "C")
         .stdin(Stdio::null())
         .output()

@@ -228,8 +228,9 @@ fn routes(
             .map(|d| d.index)
             .filter(|i| kept || Some(*i) != overlay);
         let ours = present.remove(destination).unwrap_or_default();
+        // With the old overlay device go the gateway addresses, and with these the routes (IPv4) or their sources (IPv6).
         let fits = |r: &InstalledRoute| {
-            index.is_some()
+            kept && index.is_some()
                 && r.device == index
                 && r.source == Some(route.source)
                 && r.gateway.is_none()

@@ -1,0 +1,6 @@
+//! The host side of a node, as root, in network namespaces of its own.
+
+mod firewall;
+mod iptables;
+mod namespace;
+mod network;
