@@ -3,15 +3,12 @@
 //! A socket belongs to the network namespace its thread was in when it was opened, and stays there: open it inside
 //! `NetNs::run`, use it from anywhere.
 
-<<<<<<< HEAD
 pub mod address;
 pub mod device;
 pub mod neighbour;
 pub mod route;
-=======
 pub mod pod;
 pub mod veth;
->>>>>>> cni
 
 use std::io;
 
