@@ -179,7 +179,7 @@ fn down_leaves_nothing_and_can_be_repeated() {
     let fixture = Fixture::new();
     let lab = fixture.up(&["web=198.51.100.0/24"]);
     lab.add_pod(&PodSpec::new("a", "p", "node1")).unwrap();
-    let stray = lab
+    let mut stray = lab
         .in_pod("a", "p", "sleep")
         .unwrap()
         .arg("1000")
@@ -189,13 +189,13 @@ fn down_leaves_nothing_and_can_be_repeated() {
     assert!(!fixture.traces().is_empty());
     assert!(lab::down(&fixture.name).unwrap());
     assert_eq!(fixture.traces(), [""; 0]);
-    for pid in [agent, stray.id().cast_signed()] {
-        assert_eq!(
-            lab::process::Process::of_pid(pid),
-            None,
-            "pid {pid} has ended"
-        );
-    }
+    let ended = stray.wait().unwrap();
+    assert_eq!(
+        std::os::unix::process::ExitStatusExt::signal(&ended),
+        Some(9),
+        "a program in a pod"
+    );
+    assert_eq!(lab::process::Process::of_pid(agent), None, "an agent");
     assert!(
         !lab::down(&fixture.name).unwrap(),
         "the second time there is no such lab"
