@@ -1,1 +1,10 @@
+//! The lab, a whole cluster on one machine with nodes as network namespaces, and what end-to-end tests need around it.
+//!
+//! - [`lab`]: topology, life cycle, pods; what `weft-lab` and the tests call
+//! - [`probe`]: connections and packet streams between namespaces, without external programs
+//! - [`cli`], `demo`: `weft-lab`
 
+pub mod cli;
+mod demo;
+pub mod lab;
+pub mod probe;

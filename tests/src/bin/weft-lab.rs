@@ -1,1 +1,7 @@
-fn main() {}
+//! `weft-lab`: a whole cluster on one machine.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    weft_tests::cli::main()
+}

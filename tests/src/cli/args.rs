@@ -1,0 +1,207 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::lab::plan::PodRange;
+use crate::lab::{Action, ExternalSpec, LabName, Mode};
+
+/// A whole cluster on one machine: nodes, external hosts and pods are network namespaces, agents and controller are
+/// the real ones. Needs root.
+#[derive(Debug, Parser)]
+#[command(name = "weft-lab", version)]
+pub(super) struct Cli {
+    /// Which lab; several may be up side by side [default: lab, and demo for the demo]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(super) lab: Option<LabName>,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Make the lab: underlay, external hosts, controller and an agent on each node
+    Up(UpArgs),
+    /// Write the objects of a file into the manifests directory
+    Apply {
+        /// YAML or JSON, several documents allowed; - is standard input
+        #[arg(short, long, value_name = "FILE", required = true)]
+        file: Vec<PathBuf>,
+    },
+    /// Remove an object from the manifests directory
+    Delete {
+        /// As in the object's `kind`, in any case, singular or plural
+        kind: String,
+        /// The namespace is `default` if left out
+        #[arg(value_name = "[NS/]NAME")]
+        object: String,
+    },
+    /// Make a pod, through weft-cni
+    AddPod {
+        #[arg(value_name = "NS/NAME", value_parser = pod_name)]
+        pod: PodName,
+        /// Where it runs
+        #[arg(long, default_value = "node1")]
+        node: String,
+        /// A label of the Pod object
+        #[arg(long = "label", value_name = "KEY=VALUE", value_parser = pair)]
+        labels: Vec<(String, String)>,
+        /// An annotation of the Pod object
+        #[arg(long = "annotation", value_name = "KEY=VALUE", value_parser = pair)]
+        annotations: Vec<(String, String)>,
+    },
+    /// Remove a pod, through weft-cni
+    DelPod {
+        #[arg(value_name = "NS/NAME", value_parser = pod_name)]
+        pod: PodName,
+    },
+    /// Run a command inside a pod's network namespace
+    Exec {
+        #[arg(value_name = "NS/NAME", value_parser = pod_name)]
+        pod: PodName,
+        #[arg(last = true, required = true, value_name = "CMD")]
+        command: Vec<OsString>,
+    },
+    /// Run a command on a node or an external host
+    NodeExec {
+        #[arg(value_name = "NODE")]
+        host: String,
+        #[arg(last = true, required = true, value_name = "CMD")]
+        command: Vec<OsString>,
+    },
+    /// Run the weft command line against one node's agent
+    Weft {
+        #[arg(long, default_value = "node1")]
+        node: String,
+        #[arg(last = true, value_name = "ARGS")]
+        arguments: Vec<OsString>,
+    },
+    /// End or start one node's agent
+    Agent {
+        node: String,
+        #[arg(value_enum)]
+        action: ActionArg,
+    },
+    /// End or start the controller
+    Controller {
+        #[arg(value_enum)]
+        action: ActionArg,
+    },
+    /// Where everything is
+    Status {
+        /// Output format
+        #[arg(short, long, value_enum, default_value_t = Format::Table)]
+        output: Format,
+    },
+    /// End the lab and remove everything of it
+    Down,
+    /// Show isolation, joining and global projects on real connections
+    Demo,
+    /// A server that tells each client the address it came from
+    #[command(hide = true)]
+    Serve {
+        #[arg(value_name = "ADDR:PORT")]
+        address: SocketAddr,
+        /// What it says before the address
+        #[arg(long, default_value = "weft-lab")]
+        name: String,
+    },
+    /// Connect to a `serve` and print what it says
+    #[command(hide = true)]
+    Probe {
+        #[arg(value_name = "ADDR:PORT")]
+        address: SocketAddr,
+        /// Milliseconds until the connection counts as refused
+        #[arg(long, default_value_t = 1000)]
+        deadline: u64,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct UpArgs {
+    /// How many nodes
+    #[arg(long, default_value_t = 2)]
+    pub(super) nodes: usize,
+    /// subnet, multitenant or networkpolicy
+    #[arg(long, default_value_t = Mode::Multitenant)]
+    pub(super) mode: Mode,
+    /// A host outside the cluster; ADDR is an address, or a prefix all addresses of which it answers on
+    #[arg(long = "external", value_name = "NAME=ADDR[,ADDR...]")]
+    pub(super) externals: Vec<ExternalSpec>,
+    /// A name server of agents and pods
+    #[arg(long, value_name = "ADDR")]
+    pub(super) dns: Vec<IpAddr>,
+    /// YAML merged into every agent's configuration
+    #[arg(long, value_name = "FILE")]
+    pub(super) agent_config: Option<PathBuf>,
+    /// No IPv6 in pods
+    #[arg(long)]
+    pub(super) ipv4_only: bool,
+    /// Pod ranges in the place of 10.128.0.0/14:9 and fd01::/48:64
+    #[arg(long = "cluster-network", value_name = "CIDR:BITS")]
+    pub(super) pod_ranges: Vec<PodRange>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum ActionArg {
+    /// SIGTERM, and wait for the end
+    Stop,
+    /// SIGKILL
+    Kill,
+    /// Start, and wait until it answers
+    Start,
+}
+
+impl From<ActionArg> for Action {
+    fn from(action: ActionArg) -> Self {
+        match action {
+            ActionArg::Stop => Self::Stop,
+            ActionArg::Kill => Self::Kill,
+            ActionArg::Start => Self::Start,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum Format {
+    /// For people
+    Table,
+    /// For programs
+    Json,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct PodName {
+    pub(super) namespace: String,
+    pub(super) name: String,
+}
+
+fn pod_name(text: &str) -> Result<PodName, String> {
+    match text.split_once('/') {
+        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() => Ok(PodName {
+            namespace: namespace.into(),
+            name: name.into(),
+        }),
+        _ => Err("not NS/NAME".into()),
+    }
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    text.split_once('=')
+        .filter(|(key, _)| !key.is_empty())
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .ok_or_else(|| "not KEY=VALUE".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

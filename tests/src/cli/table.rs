@@ -1,0 +1,77 @@
+//! `weft-lab status` for people.
+
+use std::fmt::Display;
+
+use comfy_table::{Table, presets};
+
+use crate::lab::status::Status;
+
+/// A table without lines, as kubectl prints them.
+pub(crate) fn plain(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table
+        .load_style(presets::NOTHING)
+        .set_header(header.to_vec());
+    table
+}
+
+pub(super) fn status(status: &Status) -> String {
+    let pid =
+        |pid: Option<i32>| pid.map_or_else(|| "not running".to_owned(), |pid| format!("pid {pid}"));
+    let mut nodes = plain(&["NODE", "AGENT", "ADDRESS", "POD SUBNETS"]);
+    for node in &status.nodes {
+        nodes.add_row([
+            node.name.clone(),
+            pid(node.agent_pid),
+            node.ip.to_string(),
+            list(&node.subnets),
+        ]);
+    }
+    let mut sections = vec![
+        format!(
+            "lab {}, {} mode, controller {}\nmanifests in {}",
+            status.lab,
+            status.mode,
+            pid(status.controller_pid),
+            status.manifests.display()
+        ),
+        nodes.to_string(),
+    ];
+    if !status.externals.is_empty() {
+        let mut externals = plain(&["EXTERNAL", "ADDRESSES", "UNDERLAY"]);
+        for external in &status.externals {
+            externals.add_row([
+                external.name.clone(),
+                list(&external.ips),
+                list(&external.underlay_ips),
+            ]);
+        }
+        sections.push(externals.to_string());
+    }
+    if !status.pods.is_empty() {
+        let mut pods = plain(&["POD", "NODE", "ADDRESSES", "NETWORK NAMESPACE"]);
+        for pod in &status.pods {
+            let ips = if pod.ips.is_empty() {
+                "(being added)".to_owned()
+            } else {
+                list(&pod.ips)
+            };
+            pods.add_row([
+                format!("{}/{}", pod.namespace, pod.name),
+                pod.node.clone(),
+                ips,
+                pod.netns.display().to_string(),
+            ]);
+        }
+        sections.push(pods.to_string());
+    }
+    sections.join("\n\n") + "\n"
+}
+
+fn list(items: &[impl Display]) -> String {
+    items
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(" ")
+}

@@ -1,0 +1,101 @@
+//! The API objects a lab begins with.
+
+use ipnet::IpNet;
+use serde_json::{Value, json};
+
+use super::error::Error;
+use super::objects::{self, Manifests};
+use super::plan::{Mode, Options, UNDERLAY_MTU};
+use super::state::State;
+
+/// What VXLAN over IPv4 adds to a packet: outer IPv4, UDP, VXLAN and inner Ethernet header.
+const OVERHEAD: u16 = 20 + 8 + 8 + 14;
+
+/// Writes ClusterNetwork, Nodes and the project `default`; all else comes from the controller and from users.
+pub(super) fn write(state: &State, options: &Options) -> Result<(), Error> {
+    let manifests = Manifests::at(state.lab.manifests());
+    let nodes = state.nodes.iter().map(|node| {
+        let addresses: Vec<Value> = node
+            .addresses
+            .iter()
+            .map(|address| json!({"type": "InternalIP", "address": address}))
+            .collect();
+        json!({
+            "apiVersion": "v1", "kind": "Node",
+            "metadata": {"name": node.name, "labels": {"kubernetes.io/hostname": node.name}},
+            "status": {"addresses": addresses, "conditions": [{"type": "Ready", "status": "True"}]},
+        })
+    });
+    let objects = [cluster_network(options), namespace("default")]
+        .into_iter()
+        .chain(nodes);
+    objects.into_iter().try_for_each(|object| {
+        manifests
+            .create(object_value(&object)?)
+            .map_err(Error::from)
+    })
+}
+
+/// A project's Namespace object.
+pub(super) fn namespace(name: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Namespace",
+        "metadata": {"name": name, "labels": {"kubernetes.io/metadata.name": name}},
+        "status": {"phase": "Active"},
+    })
+}
+
+fn cluster_network(options: &Options) -> Value {
+    let (ranges, services) = options.networks();
+    let cidrs: Vec<Value> = ranges
+        .iter()
+        .map(|range| json!({"CIDR": range.cidr, "hostSubnetLength": range.host_bits}))
+        .collect();
+    let mut object = json!({
+        "apiVersion": "network.openshift.io/v1", "kind": "ClusterNetwork",
+        "metadata": {"name": "default"},
+        "clusterNetworks": cidrs,
+        "pluginName": plugin(options.mode),
+        "vxlanPort": 4789,
+        "mtu": UNDERLAY_MTU - OVERHEAD,
+    });
+    // The older fields repeat the first entry; on `default` they must.
+    if let Some(first) = ranges.first() {
+        object["network"] = json!(first.cidr);
+        object["hostsubnetlength"] = json!(first.host_bits);
+    }
+    if let Some(first) = services.first() {
+        object["serviceNetwork"] = json!(first);
+    }
+    if let [_, _, ..] = services[..] {
+        object["serviceNetworks"] = json!(services);
+    }
+    object
+}
+
+fn plugin(mode: Mode) -> String {
+    format!("redhat/openshift-ovs-{mode}")
+}
+
+/// JSON to YAML values; the object model is the same.
+pub(super) fn object_value(object: &Value) -> Result<yaml_serde::Value, objects::Error> {
+    yaml_serde::to_value(object).map_err(|source| objects::Error::Parse {
+        origin: "lab".into(),
+        source,
+    })
+}
+
+/// Each node's pod subnets, from the HostSubnets the controller wrote.
+pub(super) fn subnets(manifests: &Manifests, node: &str) -> Result<Vec<IpNet>, Error> {
+    let Some(object) = manifests.get("HostSubnet", "", node)? else {
+        return Ok(Vec::new());
+    };
+    let parse = |value: &yaml_serde::Value| value.as_str().and_then(|text| text.parse().ok());
+    let many = object
+        .get("subnets")
+        .and_then(yaml_serde::Value::as_sequence);
+    Ok(match many {
+        Some(many) => many.iter().filter_map(parse).collect(),
+        None => object.get("subnet").and_then(parse).into_iter().collect(),
+    })
+}

@@ -1,0 +1,256 @@
+//! A cluster on one machine: nodes, external hosts and the network between them are network namespaces, agents and
+//! controller are the real binaries.
+//!
+//! # Layout
+//! - [`name`], [`plan`], [`state`]: what there shall be and is, as plain values; `state.json` under `/run/weft-lab/NAME`
+//! - [`underlay`]: namespaces, bridge, veth pairs, external hosts
+//! - [`process`], [`output`], `enter`, `daemon`: agents, controller and other programs
+//! - [`objects`], `cluster`: the manifests directory and what it begins with
+//! - [`pod`]: pods through the CNI plugin
+//! - `up`, `down`, [`status`]
+
+mod cluster;
+mod daemon;
+mod down;
+mod enter;
+mod error;
+pub mod name;
+pub mod objects;
+pub mod output;
+pub mod plan;
+pub mod pod;
+pub mod process;
+pub mod state;
+pub mod status;
+pub mod underlay;
+mod up;
+
+use std::ffi::OsStr;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use weft_netns::NetNs;
+
+pub use daemon::{Action, READY};
+pub use down::down;
+pub use error::Error;
+pub use name::LabName;
+pub use plan::{ExternalSpec, Mode, Options};
+pub use pod::PodSpec;
+pub use up::{Progress, up};
+
+use name::netns_path;
+use objects::Manifests;
+use state::{Lock, Phase, State};
+
+/// How long a command waits for another one's turn to end.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A lab that is up. Several handles, also in several processes, may work on one lab.
+#[derive(Clone, Debug)]
+pub struct Lab {
+    name: LabName,
+}
+
+impl Lab {
+    /// Finds a lab that is up.
+    pub fn open(name: LabName) -> Result<Self, Error> {
+        match State::load(&name)? {
+            Some(state) if state.phase == Phase::Ready => Ok(Self { name }),
+            Some(_) => Err(Error::HalfMade(name)),
+            None => Err(Error::Down(name)),
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &LabName {
+        &self.name
+    }
+
+    /// What the lab is now.
+    pub fn state(&self) -> Result<State, Error> {
+        State::load(&self.name)?.ok_or_else(|| Error::Down(self.name.clone()))
+    }
+
+    /// Changes the state under the lock; nothing is written if `change` fails.
+    fn update<T>(&self, change: impl FnOnce(&mut State) -> Result<T, Error>) -> Result<T, Error> {
+        let lock = Lock::take(&self.name, PATIENCE)?;
+        let Some(mut state) = State::load(&self.name)? else {
+            lock.remove()?;
+            return Err(Error::Down(self.name.clone()));
+        };
+        let value = change(&mut state)?;
+        state.save()?;
+        Ok(value)
+    }
+
+    /// The manifests directory.
+    pub fn manifests(&self) -> Manifests {
+        Manifests::at(self.name.manifests())
+    }
+
+    /// Writes the objects of a YAML or JSON text; all are read before the first is written. Returns what was written,
+    /// as `Kind NAMESPACE/NAME`.
+    pub fn apply(&self, text: &str, origin: &str) -> Result<Vec<String>, Error> {
+        let objects = objects::parse(text, origin)?;
+        let manifests = self.manifests();
+        let mut written = Vec::new();
+        for (key, object) in objects {
+            manifests.apply(&key, object)?;
+            written.push(key.to_string());
+        }
+        Ok(written)
+    }
+
+    /// Removes an object; `namespace` is `default` when left out, and ignored for kinds without.
+    pub fn delete(&self, kind: &str, namespace: Option<&str>, name: &str) -> Result<(), Error> {
+        Ok(self
+            .manifests()
+            .delete(kind, namespace.unwrap_or("default"), name)?)
+    }
+
+    /// The network namespace of a node or an external host.
+    pub fn host_netns(&self, name: &str) -> Result<NetNs, Error> {
+        Ok(NetNs::open(netns_path(&host(&self.state()?, name)?))?)
+    }
+
+    /// The network namespace of a pod.
+    pub fn pod_netns(&self, namespace: &str, name: &str) -> Result<NetNs, Error> {
+        Ok(NetNs::open(netns_path(
+            &self.state()?.pod(namespace, name)?.netns,
+        ))?)
+    }
+
+    /// A command that will run on a node or an external host.
+    pub fn on_host(&self, name: &str, program: impl AsRef<OsStr>) -> Result<Command, Error> {
+        enter::command(&self.name, &host(&self.state()?, name)?, program)
+    }
+
+    /// A command that will run in a pod.
+    pub fn in_pod(
+        &self,
+        namespace: &str,
+        name: &str,
+        program: impl AsRef<OsStr>,
+    ) -> Result<Command, Error> {
+        enter::command(
+            &self.name,
+            &self.state()?.pod(namespace, name)?.netns,
+            program,
+        )
+    }
+
+    /// The `weft` command line for a node's agent; the first node's if none is named.
+    pub fn weft(&self, node: Option<&str>) -> Result<Command, Error> {
+        let state = self.state()?;
+        daemon::weft(&state, node.unwrap_or("node1"))
+    }
+
+    /// The end of a node agent's log, or the controller's.
+    pub fn log(&self, name: &str) -> PathBuf {
+        self.name.place(name).log()
+    }
+
+    /// Stops, kills or starts a node's agent. A start returns when the agent answers.
+    pub fn agent(&self, node: &str, action: Action) -> Result<(), Error> {
+        let found = self.state()?.node(node)?.clone();
+        match (action, found.agent.filter(|process| process.is_alive())) {
+            (Action::Start, Some(running)) => Err(Error::Invalid(format!(
+                "the agent of {node} runs, pid {}",
+                running.pid
+            ))),
+            (Action::Start, None) => {
+                let process = self.update(|state| {
+                    let process = daemon::start(state, "agent", node, &found.netns)?;
+                    set_agent(state, node, Some(process));
+                    Ok(process)
+                })?;
+                daemon::wait_ready(
+                    &self.state()?,
+                    node,
+                    process,
+                    Instant::now() + READY,
+                    &|| false,
+                )
+            }
+            (_, Some(running)) => {
+                daemon::end(&self.name, node, running, action)?;
+                self.update(|state| {
+                    set_agent(state, node, None);
+                    Ok(())
+                })
+            }
+            (_, None) => Err(Error::Invalid(format!("the agent of {node} does not run"))),
+        }
+    }
+
+    /// Stops, kills or starts the controller.
+    pub fn controller(&self, action: Action) -> Result<(), Error> {
+        match (
+            action,
+            self.state()?
+                .controller
+                .filter(|process| process.is_alive()),
+        ) {
+            (Action::Start, Some(running)) => Err(Error::Invalid(format!(
+                "the controller runs, pid {}",
+                running.pid
+            ))),
+            (Action::Start, None) => self.update(|state| {
+                state.controller = Some(daemon::start(
+                    state,
+                    "controller",
+                    "controller",
+                    &state.underlay,
+                )?);
+                Ok(())
+            }),
+            (_, Some(running)) => {
+                daemon::end(&self.name, "controller", running, action)?;
+                self.update(|state| {
+                    state.controller = None;
+                    Ok(())
+                })
+            }
+            (_, None) => Err(Error::Invalid("the controller does not run".into())),
+        }
+    }
+
+    /// Ends the lab; see [`down()`].
+    pub fn down(&self) -> Result<(), Error> {
+        down(&self.name).map(drop)
+    }
+}
+
+fn set_agent(state: &mut State, node: &str, process: Option<process::Process>) {
+    if let Some(found) = state.nodes.iter_mut().find(|found| found.name == node) {
+        found.agent = process;
+    }
+}
+
+/// Namespace name of a node or external host.
+fn host(state: &State, name: &str) -> Result<String, Error> {
+    if let Some(external) = state
+        .externals
+        .iter()
+        .find(|external| external.name == name)
+    {
+        return Ok(external.netns.clone());
+    }
+    state
+        .node(name)
+        .map(|node| node.netns.clone())
+        .map_err(|error| {
+            let names: Vec<_> = state
+                .externals
+                .iter()
+                .map(|external| external.name.as_str())
+                .collect();
+            if names.is_empty() {
+                error
+            } else {
+                Error::Invalid(format!("{error}, and external hosts {}", names.join(", ")))
+            }
+        })
+}

@@ -1,0 +1,147 @@
+//! Making a lab.
+
+use std::fs;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use super::daemon::{self, READY};
+use super::down::{down_locked, remains};
+use super::error::{Error, file};
+use super::name::{LabName, netns_path};
+use super::plan::{Options, plan};
+use super::state::{Lock, Phase, State, boot_id};
+use super::{Lab, cluster, set_agent, underlay};
+
+/// How `up` reports, and is told to give up.
+#[derive(Clone, Copy)]
+pub struct Progress<'a> {
+    /// Called with one line before each step.
+    pub say: &'a dyn Fn(&str),
+    /// Asked while waiting; `true` ends the `up` with [`Error::Interrupted`].
+    pub cancelled: &'a dyn Fn() -> bool,
+}
+
+impl Progress<'_> {
+    /// For tests: says nothing, goes on to the end.
+    pub const SILENT: Self = Progress {
+        say: &|_| {},
+        cancelled: &|| false,
+    };
+}
+
+/// Makes a lab and waits until every agent answers. What an earlier lab of the name left behind is removed first; a
+/// lab that works is an error. When this fails, nothing of the new lab is left.
+pub fn up(name: &LabName, options: &Options, progress: Progress<'_>) -> Result<Lab, Error> {
+    if !nix::unistd::geteuid().is_root() {
+        return Err(Error::Invalid("namespaces are made by root only".into()));
+    }
+    let bin_dir = daemon::bin_dir(options)?;
+    for binary in ["weft", "weft-cni"] {
+        daemon::binary(&bin_dir, binary)?;
+    }
+    let state = plan(name, options, bin_dir, boot_id()?)?;
+    daemon::agent_configuration(name, "node1", options.agent_config.as_deref())?;
+
+    let lock = Lock::take(name, Duration::from_secs(1))?;
+    match State::load(name)? {
+        Some(old) if works(&old) => return Err(Error::Up(name.clone())),
+        Some(old) => {
+            (progress.say)(&format!("removing what is left of an earlier lab {name}"));
+            down_locked(name, Some(&old))?;
+        }
+        None => remains(name)?,
+    }
+    if let Some(foreign) = state
+        .namespaces()
+        .into_iter()
+        .find(|netns| netns_path(netns).exists())
+    {
+        return Err(Error::Foreign(foreign.to_owned()));
+    }
+    match make(state, options, progress) {
+        Ok(()) => Ok(Lab { name: name.clone() }),
+        Err(error) => {
+            (progress.say)("removing what was made so far");
+            // The first error is the one to report; what this leaves, the next `up` or `down` removes.
+            if down_locked(name, State::load(name).ok().flatten().as_ref()).is_ok() {
+                drop(lock.remove());
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Everything that should run does.
+fn works(state: &State) -> bool {
+    let alive = |process: Option<super::process::Process>| {
+        process.is_some_and(super::process::Process::is_alive)
+    };
+    state.phase == Phase::Ready
+        && alive(state.controller)
+        && state.nodes.iter().all(|node| alive(node.agent))
+}
+
+fn make(mut state: State, options: &Options, progress: Progress<'_>) -> Result<(), Error> {
+    let name = state.lab.clone();
+    let goes_on = || {
+        if (progress.cancelled)() {
+            Err(Error::Interrupted)
+        } else {
+            Ok(())
+        }
+    };
+    let manifests = name.manifests();
+    fs::create_dir_all(&manifests).map_err(file("create", &manifests))?;
+    state.save()?;
+    (progress.say)(&format!(
+        "underlay {}, {} nodes, {} external hosts",
+        super::plan::UNDERLAY[0],
+        state.nodes.len(),
+        state.externals.len()
+    ));
+    if !options.dns.is_empty() {
+        let path = name.resolv_conf();
+        fs::write(&path, resolver(&options.dns)).map_err(file("write", &path))?;
+    }
+    underlay::make(&state)?;
+    cluster::write(&state, options)?;
+    goes_on()?;
+
+    (progress.say)("starting the controller and an agent on each node");
+    daemon::prepare_controller(&name)?;
+    state.controller = Some(daemon::start(
+        &state,
+        "controller",
+        "controller",
+        &state.underlay,
+    )?);
+    state.save()?;
+    for node in state.nodes.clone() {
+        daemon::prepare_node(
+            &name,
+            &node.name,
+            options.agent_config.as_deref(),
+            &state.bin_dir,
+        )?;
+        let process = daemon::start(&state, "agent", &node.name, &node.netns)?;
+        set_agent(&mut state, &node.name, Some(process));
+        state.save()?;
+    }
+    let deadline = Instant::now() + READY;
+    for node in &state.nodes {
+        let Some(process) = node.agent else { continue };
+        daemon::wait_ready(&state, &node.name, process, deadline, progress.cancelled)?;
+        (progress.say)(&format!("{} ({}) is ready", node.name, node.addresses[0]));
+    }
+    goes_on()?;
+    state.phase = Phase::Ready;
+    state.save()
+}
+
+fn resolver(servers: &[IpAddr]) -> String {
+    let lines: Vec<String> = servers
+        .iter()
+        .map(|server| format!("nameserver {server}\n"))
+        .collect();
+    lines.concat()
+}

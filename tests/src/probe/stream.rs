@@ -1,0 +1,201 @@
+//! UDP: a stream of numbered packets at a steady rate, and what became of each.
+
+use std::io;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use weft_netns::NetNs;
+
+/// One packet a millisecond.
+const PERIOD: Duration = Duration::from_millis(1);
+/// How long after the last packet one may still be on its way.
+const LATE: Duration = Duration::from_millis(500);
+
+/// A running stream.
+#[derive(Debug)]
+pub struct Stream {
+    stop: Arc<AtomicBool>,
+    sender: JoinHandle<io::Result<Sent>>,
+    receiver: JoinHandle<Received>,
+}
+
+#[derive(Debug)]
+struct Sent {
+    /// Packet numbers 0..count were sent.
+    count: u64,
+    /// Numbers the kernel refused to send, with the last reason.
+    refused: Vec<u64>,
+    reason: Option<String>,
+    /// Longest pause between two sends: a gap in the measurement.
+    pause: Duration,
+}
+
+#[derive(Debug, Default)]
+struct Received {
+    numbers: Vec<u64>,
+    peers: Vec<IpAddr>,
+}
+
+/// What became of a stream.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Packets sent, refused ones included.
+    pub sent: u64,
+    /// Packets that did not arrive, refused ones included.
+    pub lost: Vec<u64>,
+    /// Packets that arrived more than once.
+    pub duplicates: u64,
+    /// Packets that arrived after one sent later.
+    pub reordered: u64,
+    /// Source addresses as the receiver saw them.
+    pub peers: Vec<IpAddr>,
+    /// Why the kernel refused to send, if it did.
+    pub refused: Option<String>,
+    /// Longest pause of the sender: losses shorter than this could have gone unseen.
+    pub pause: Duration,
+}
+
+impl Stream {
+    /// Sends from one namespace to an address of another, 1,000 packets a second until [`Stream::finish`].
+    pub fn start(from: &NetNs, to: &NetNs, address: IpAddr) -> io::Result<Self> {
+        let socket = |ns: &NetNs| {
+            ns.run(|| UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)))
+                .map_err(io::Error::other)?
+        };
+        let (input, output) = (socket(to)?, socket(from)?);
+        let target = SocketAddr::new(mapped(address), input.local_addr()?.port());
+        let stop = Arc::new(AtomicBool::new(false));
+        let asked = Arc::clone(&stop);
+        let receiver = thread::Builder::new()
+            .name("receiver".into())
+            .spawn(move || receive(&input, &asked))?;
+        let asked = Arc::clone(&stop);
+        let sender = thread::Builder::new()
+            .name("sender".into())
+            .spawn(move || send(&output, target, &asked))?;
+        Ok(Self {
+            stop,
+            sender,
+            receiver,
+        })
+    }
+
+    /// Ends the stream, waits for what is on its way, and counts.
+    pub fn finish(self) -> io::Result<Report> {
+        self.stop.store(true, Ordering::Relaxed);
+        let panicked = |_| io::Error::other("a probe thread panicked");
+        let sent = self.sender.join().map_err(panicked)??;
+        let received = self.receiver.join().map_err(panicked)?;
+        Ok(report(sent, &received))
+    }
+}
+
+/// A socket of both families takes IPv4 addresses in this form.
+fn mapped(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().into(),
+        IpAddr::V6(_) => address,
+    }
+}
+
+fn send(socket: &UdpSocket, to: SocketAddr, stop: &AtomicBool) -> io::Result<Sent> {
+    let start = Instant::now();
+    let mut sent = Sent {
+        count: 0,
+        refused: Vec::new(),
+        reason: None,
+        pause: Duration::ZERO,
+    };
+    let mut last = start;
+    while !stop.load(Ordering::Relaxed) {
+        if let Err(error) = socket.send_to(&sent.count.to_be_bytes(), to) {
+            sent.refused.push(sent.count);
+            sent.reason = Some(error.to_string());
+        }
+        sent.count += 1;
+        let now = Instant::now();
+        sent.pause = sent.pause.max(now - last);
+        last = now;
+        // Against the start, not the last packet: a late wake-up does not lower the rate.
+        let next = start + PERIOD * u32::try_from(sent.count).map_err(io::Error::other)?;
+        thread::sleep(next.saturating_duration_since(now));
+    }
+    Ok(sent)
+}
+
+fn receive(socket: &UdpSocket, stop: &AtomicBool) -> Received {
+    let mut received = Received::default();
+    let mut buffer = [0; 8];
+    drop(socket.set_read_timeout(Some(Duration::from_millis(20))));
+    let mut end = None;
+    while end.is_none_or(|end| Instant::now() < end) {
+        if end.is_none() && stop.load(Ordering::Relaxed) {
+            end = Some(Instant::now() + LATE);
+        }
+        let Ok((8, peer)) = socket.recv_from(&mut buffer) else {
+            continue;
+        };
+        received.numbers.push(u64::from_be_bytes(buffer));
+        let peer = peer.ip().to_canonical();
+        if !received.peers.contains(&peer) {
+            received.peers.push(peer);
+        }
+    }
+    received
+}
+
+fn report(sent: Sent, received: &Received) -> Report {
+    let mut times = vec![0_u64; usize::try_from(sent.count).unwrap_or_default()];
+    let (mut reordered, mut highest) = (0, 0);
+    for number in &received.numbers {
+        // A number that was never sent is somebody else's packet.
+        let Some(count) = usize::try_from(*number)
+            .ok()
+            .and_then(|index| times.get_mut(index))
+        else {
+            continue;
+        };
+        *count += 1;
+        reordered += u64::from(*number < highest);
+        highest = highest.max(*number);
+    }
+    Report {
+        sent: sent.count,
+        lost: times
+            .iter()
+            .zip(0..)
+            .filter(|(count, _)| **count == 0)
+            .map(|(_, number)| number)
+            .collect(),
+        duplicates: times.iter().map(|count| count.saturating_sub(1)).sum(),
+        reordered,
+        peers: received.peers.clone(),
+        refused: sent.reason,
+        pause: sent.pause,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_number_is_accounted_for() {
+        let sent = Sent {
+            count: 5,
+            refused: vec![],
+            reason: None,
+            pause: PERIOD,
+        };
+        let received = Received {
+            numbers: vec![0, 2, 1, 1, 99],
+            peers: vec![],
+        };
+        let report = report(sent, &received);
+        assert_eq!((report.lost, report.duplicates), (vec![3, 4], 1));
+        assert_eq!(report.reordered, 2, "1 came twice after 2");
+    }
+}
