@@ -1,5 +1,108 @@
-use crate::config::ConfigArgs;
+//! `weft agent`: puts the parts together and runs until a signal.
+
+use std::path::PathBuf;
 use std::process::ExitCode;
-pub fn run(_args: &ConfigArgs) -> anyhow::Result<ExitCode> {
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use tokio::signal::unix::{SignalKind, signal};
+use weft_core::model::World;
+
+use crate::api::{self, events::Feed};
+use crate::cni::{self, Journal};
+use crate::config::{Config, ConfigArgs};
+use crate::netlink::Netlink;
+use crate::observe::node::{self, Choice};
+use crate::observe::preflight::preflight;
+use crate::sync::{self, Request};
+use crate::{ingest, store};
+
+/// How long CNI requests in work may take to end after a signal.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Runs the agent. Everything in the kernel stays when it ends.
+pub fn run(args: &ConfigArgs) -> anyhow::Result<ExitCode> {
+    let config = Config::load(args)?;
+    super::log::init();
+    check(&config)?;
+
+    // What the last run left is known before anything is judged by it.
+    let journal = Journal::open(&config.state_dir)?;
+    let recovered = journal.recover()?;
+    for problem in &recovered.problems {
+        tracing::warn!(%problem, "journal");
+    }
+    tracing::info!(adopted = recovered.adopted.len(), undone = recovered.undone, "attachments of the last run");
+
+    let choice = Choice {
+        name: config.node_name.clone(),
+        ip: config.node_ip,
+        interface: config.node_interface.clone(),
+    };
+    let underlay = node::observe(&mut Netlink::open()?, &choice)?;
+    tracing::info!(node = %underlay.node.name, ip = %underlay.node.ip, interface = %underlay.interface, "this node");
+    let mut world = World::new(underlay.node.clone());
+    for endpoint in recovered.adopted {
+        world.endpoints.insert(endpoint.id.clone(), endpoint);
+    }
+
+    let feed = Feed::new();
+    let sync::Running { handle, thread, events } = sync::spawn(&config.bpf_dir, world, underlay)?;
+    let reader = {
+        let (shared, feed) = (Arc::clone(handle.shared()), Arc::clone(&feed));
+        move || api::events::run(events, &shared, &feed)
+    };
+    std::thread::Builder::new().name("events".into()).spawn(reader).context("start the event thread")?;
+
+    let requests = handle.requests();
+    let _node_watch = node::watch(choice, move |found| {
+        if requests.send(Request::Node(found)).is_err() {
+            tracing::debug!("the sync loop has ended");
+        }
+    })
+    .context("watch the node's addresses")?;
+    let store = store::open(&config.source);
+    let (sender, objects) = channel();
+    let _ingest = ingest::spawn(store.as_ref(), sender)?;
+    let requests = handle.requests();
+    std::thread::Builder::new()
+        .name("objects".into())
+        .spawn(move || sync::forward(objects, &requests))
+        .context("start the object thread")?;
+
+    let cni = cni::serve(&config.run_dir, journal, Arc::new(handle.clone()))?;
+    let outcome = serve(config.run_dir, handle.clone(), feed);
+    cni.shutdown(PATIENCE);
+    handle.stop();
+    if thread.join().is_err() {
+        bail!("the sync loop ended with a panic");
+    }
+    outcome
+}
+
+/// Refuses at once what cannot work, all of it in one message.
+fn check(config: &Config) -> anyhow::Result<()> {
+    let missing = preflight(&config.bpf_dir);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let lines: Vec<_> = missing.iter().map(|error| format!("\n  {error}")).collect();
+    bail!("this machine cannot run the agent:{}", lines.concat())
+}
+
+/// The admin socket, until SIGTERM or SIGINT.
+#[tokio::main(flavor = "current_thread")]
+async fn serve(run_dir: PathBuf, handle: sync::Handle, feed: Arc<Feed>) -> anyhow::Result<ExitCode> {
+    let mut term = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+    let mut int = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+    let listener = api::listen(&run_dir)?;
+    tracing::info!(folder = %run_dir.display(), "sockets are open");
+    tokio::select! {
+        ended = api::serve(listener, handle, feed) => ended.context("the admin socket")?,
+        _ = term.recv() => tracing::info!("SIGTERM: ending; forwarding goes on"),
+        _ = int.recv() => tracing::info!("SIGINT: ending; forwarding goes on"),
+    }
     Ok(ExitCode::SUCCESS)
 }

@@ -5,6 +5,7 @@
 mod agent;
 mod client;
 mod get;
+mod log;
 mod monitor;
 mod print;
 mod status;

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::{IpNet, Ipv4Net};
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
-use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
+use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
 };
@@ -46,7 +46,7 @@ impl Netlink {
         self.set_link_up(LOOPBACK)?;
         self.no_automatic_ipv6(pod.index)?;
         for address in pod.addresses {
-            self.add_address(pod.index, *address)?;
+            self.add_address(pod.index, IpNet::from(*address))?;
         }
         self.set_link_up(pod.index)?;
         for hop in pod.next_hops {
@@ -72,7 +72,7 @@ impl Netlink {
     }
 
     /// Addresses of one interface, with their prefix lengths.
-    pub fn addresses(&mut self, index: u32) -> Result<Vec<IpNet>, NetlinkError> {
+    pub fn addresses_of(&mut self, index: u32) -> Result<Vec<IpNet>, NetlinkError> {
         let mut query = AddressMessage::default();
         query.header.index = index; // strict checking makes the kernel filter by it
         let answers = self.dump(&RouteNetlinkMessage::GetAddress(query), "list addresses")?;
@@ -91,26 +91,6 @@ impl Netlink {
             IpNet::new(address?, message.header.prefix_len).ok()
         };
         Ok(answers.iter().filter_map(address).collect())
-    }
-
-    fn add_address(&mut self, index: u32, address: IpAddr) -> Result<(), NetlinkError> {
-        let net = IpNet::from(address);
-        let mut message = AddressMessage::default();
-        message.header.family = family(&address);
-        message.header.prefix_len = net.prefix_len();
-        message.header.index = index;
-        // No duplicate address detection: we own the subnet, and the address must work when ADD returns.
-        message.header.flags = AddressHeaderFlags::Nodad;
-        message.attributes = vec![
-            AddressAttribute::Local(address),
-            AddressAttribute::Address(address),
-        ];
-        self.change(
-            RouteNetlinkMessage::NewAddress(message),
-            NLM_F_CREATE | NLM_F_EXCL,
-            "add address",
-            net,
-        )
     }
 
     fn add_neighbour(&mut self, index: u32, hop: IpAddr, mac: [u8; 6]) -> Result<(), NetlinkError> {

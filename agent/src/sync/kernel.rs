@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use aya::maps::{MapData, RingBuf};
 use serde::Serialize;
 use weft_core::compile::host::endpoint_routes;
 use weft_core::compile::{Scope, Tables, compile, compile_scope};
@@ -13,6 +14,7 @@ use weft_ebpf::rows::TABLE_CAPACITY;
 
 use super::shared::Shared;
 use crate::apply::host::{Host, HostError};
+use crate::apply::iptables::Iptables;
 use crate::apply::links::{self, Attachment, POD_HOOKS};
 use crate::apply::maps::{Maps, TableError};
 use crate::apply::object::{self, LoadError};
@@ -69,6 +71,7 @@ pub struct Kernel {
     pub(super) maps: Maps,
     pub(super) pins: Pins,
     pub(super) host: Host,
+    pub(super) firewall: Iptables,
     pub(super) attachment: Attachment,
     /// What the maps hold: read in each full pass, kept by each write.
     pub(super) mirror: Tables,
@@ -76,31 +79,31 @@ pub struct Kernel {
     pub(super) attached: BTreeSet<EndpointId>,
     /// Index of the overlay device that has this process's programs; 0 for none.
     pub(super) overlay: u32,
-    events: Option<aya::maps::RingBuf<aya::maps::MapData>>,
 }
 
 impl Kernel {
     /// Loads the programs over the pins and reads what the maps hold.
-    pub fn open(bpf_dir: &Path) -> Result<Self, KernelError> {
+    pub fn open(bpf_dir: &Path) -> Result<(Self, RingBuf<MapData>), KernelError> {
         let pins = Pins::open(bpf_dir)?;
         let mut object = object::load(&pins)?;
         for map in &object.replaced {
             tracing::warn!(map, "the pinned map had another shape and was replaced");
         }
         let maps = Maps::take(&mut object.ebpf)?;
-        let events = Some(crate::apply::maps::take_events(&mut object.ebpf)?);
+        let events = crate::apply::maps::take_events(&mut object.ebpf)?;
         let mirror = observe::maps::tables(&maps)?;
-        Ok(Self {
+        let kernel = Self {
             maps,
             pins,
             host: Host::open()?,
+            firewall: Iptables::new(),
             attachment: Attachment::probe(),
             mirror,
             attached: BTreeSet::new(),
             overlay: 0,
-            events,
             object,
-        })
+        };
+        Ok((kernel, events))
     }
 
     pub(super) fn description(&self) -> Loaded {
@@ -116,11 +119,6 @@ impl Kernel {
 
     pub(super) fn maps(&self) -> &Maps {
         &self.maps
-    }
-
-    /// The event ring, once.
-    pub fn take_events(&mut self) -> Option<aya::maps::RingBuf<aya::maps::MapData>> {
-        self.events.take()
     }
 
     /// Takes a change into the world and writes the rows it alters.
@@ -256,7 +254,6 @@ pub(super) fn gateways(world: &World) -> Vec<std::net::IpAddr> {
 
 /// Checks every map's size after the writes.
 fn fits(mirror: &Tables, writes: &[Write]) -> Result<(), KernelError> {
-    let mut tables: Option<Tables> = None;
     let sizes = |t: &Tables| {
         [
             ("PREFIXES", t.prefixes.len()),
@@ -274,11 +271,11 @@ fn fits(mirror: &Tables, writes: &[Write]) -> Result<(), KernelError> {
     {
         return Ok(());
     }
-    let after = tables.get_or_insert_with(|| mirror.clone());
+    let mut after = mirror.clone();
     for write in writes {
         after.write(write);
     }
-    match sizes(after).into_iter().find(|(_, rows)| !room(*rows)) {
+    match sizes(&after).into_iter().find(|(_, rows)| !room(*rows)) {
         Some((table, rows)) => Err(KernelError::Full { table, rows }),
         None => Ok(()),
     }

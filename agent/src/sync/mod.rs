@@ -18,14 +18,17 @@ mod shared;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use aya::maps::{MapData, RingBuf};
 use weft_core::compile::Scope;
-use weft_core::model::{Change, Endpoint, EndpointId, LocalNode, Problem, World};
+use weft_core::model::{Change, Endpoint, EndpointId, Problem, World};
 
 use crate::apply::maps::Maps;
 use crate::cni::datapath::AttachError;
 use crate::ingest;
+use crate::observe::node::{self, NodeError, Underlay};
 
 pub use handle::{Handle, pod_network};
 pub use kernel::{Kernel, KernelError};
@@ -42,10 +45,8 @@ const DEBOUNCE: Duration = Duration::from_millis(10);
 pub enum Request {
     /// News from the store.
     Ingest(ingest::Event),
-    /// The node's addresses, and the interface that holds the one in use.
-    Node(LocalNode, String),
-    /// What is wrong with the node itself.
-    NodeProblems(Vec<Problem>),
+    /// The node's addresses changed, or none of them will do any more.
+    Node(Result<Underlay, NodeError>),
     /// Attach an endpoint.
     Attach(Endpoint, SyncSender<Result<(), AttachError>>),
     /// Detach an endpoint.
@@ -62,21 +63,25 @@ pub enum Request {
 struct Sync {
     shared: Arc<Shared>,
     kernel: Kernel,
-    underlay: String,
+    underlay: Underlay,
     synced: bool,
     next_pass: Instant,
     retry: Duration,
 }
 
-/// Starts the loop on a thread of its own.
-///
-/// `world` holds the node and the endpoints of the previous run; `underlay` is the interface of the node's address.
-pub fn spawn(
-    bpf_dir: &Path,
-    world: World,
-    underlay: String,
-) -> Result<(Handle, std::thread::JoinHandle<()>), KernelError> {
-    let kernel = Kernel::open(bpf_dir)?;
+/// The loop at work.
+pub struct Running {
+    /// To ask it.
+    pub handle: Handle,
+    /// Ends after [`Handle::stop`].
+    pub thread: JoinHandle<()>,
+    /// Drop events of the data path.
+    pub events: RingBuf<MapData>,
+}
+
+/// Starts the loop on a thread of its own. `world` holds the node and the endpoints of the previous run.
+pub fn spawn(bpf_dir: &Path, world: World, underlay: Underlay) -> Result<Running, KernelError> {
+    let (kernel, events) = Kernel::open(bpf_dir)?;
     let shared = Arc::new(Shared::new(world, kernel.description()));
     let (sender, receiver) = channel();
     let handle = Handle::new(sender, Arc::clone(&shared));
@@ -92,7 +97,7 @@ pub fn spawn(
         .name("sync".into())
         .spawn(move || sync.run(&receiver))
         .map_err(KernelError::Thread)?;
-    Ok((handle, thread))
+    Ok(Running { handle, thread, events })
 }
 
 /// Carries the store's events to the loop until either end is gone.
@@ -126,17 +131,39 @@ impl Sync {
                 self.synced = true;
                 self.full_pass();
             }
-            Request::Node(node, underlay) => {
-                self.underlay = underlay;
-                self.take(vec![Change::Node(node)]);
-            }
-            Request::NodeProblems(problems) => self.shared.node_problems(problems),
+            Request::Node(found) => self.node(found),
             Request::Attach(endpoint, reply) => answer(&reply, self.attach(endpoint)),
             Request::Detach(id, reply) => answer(&reply, self.detach(&id)),
             Request::Verify(endpoint, reply) => answer(&reply, self.kernel.verify(&endpoint)),
             Request::Read(read) => read(self.kernel.maps()),
             Request::Stop => {}
         }
+    }
+
+    /// A node whose address is lost keeps what it has: its pods talk to each other, and the address may come back.
+    fn node(&mut self, found: Result<Underlay, NodeError>) {
+        match found {
+            Ok(underlay) => {
+                let node = underlay.node.clone();
+                self.underlay = underlay;
+                self.judge_node(None);
+                self.take(vec![Change::Node(node)]);
+            }
+            Err(error) => self.judge_node(Some(error)),
+        }
+    }
+
+    /// What is wrong with the node, as far as the cluster's networks are known.
+    fn judge_node(&self, lost: Option<NodeError>) {
+        let mut errors: Vec<_> = lost.into_iter().collect();
+        let mut problems = Vec::new();
+        if let Some(network) = &self.shared.world().network {
+            errors.extend(node::check(&self.underlay.node, network).err());
+            problems.extend(node::check_mtu(&self.underlay, network));
+        }
+        let object = format!("Node/{}", self.underlay.node.name);
+        problems.extend(errors.iter().map(|e| Problem { object: object.clone(), message: e.to_string() }));
+        self.shared.node_problems(problems);
     }
 
     /// Takes changes in, each with the writes of its scope. Before the first list is complete they only gather.
@@ -192,6 +219,7 @@ impl Sync {
             self.next_pass = Instant::now() + FULL_PASS_INTERVAL;
             return;
         }
+        self.judge_node(None);
         let start = Instant::now();
         let report = self.kernel.full_pass(&self.shared, &self.underlay);
         let took = start.elapsed();

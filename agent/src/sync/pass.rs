@@ -10,6 +10,7 @@ use weft_core::model::{Change, Endpoint};
 
 use super::kernel::{Kernel, KernelError, gateways};
 use super::shared::Shared;
+use crate::observe::node::Underlay;
 use crate::apply::links::{self, OVERLAY_HOOKS, POD_HOOKS};
 use crate::{apply, observe};
 
@@ -34,13 +35,13 @@ impl PassReport {
 }
 
 impl Kernel {
-    pub(super) fn full_pass(&mut self, shared: &Shared, underlay: &str) -> PassReport {
+    pub(super) fn full_pass(&mut self, shared: &Shared, underlay: &Underlay) -> PassReport {
         let mut report = PassReport::default();
         let (plan, routes, endpoints) = {
             let world = shared.world();
             let plan = match (&world.network, world.own_host()) {
                 (Some(network), Some(host)) => {
-                    Some(host_plan(network, host, &world.node, underlay))
+                    Some(host_plan(network, host, &world.node, &underlay.interface))
                 }
                 _ => None,
             };
@@ -64,7 +65,7 @@ impl Kernel {
         let result = self.leftovers(&endpoints, plan.is_some());
         report.take(result);
         if let Some(plan) = &plan {
-            match apply::iptables::sync(&plan.firewall) {
+            match self.firewall.sync(&plan.firewall) {
                 Ok(done) => {
                     report.writes += done.writes;
                     report.done.extend(done.repaired);

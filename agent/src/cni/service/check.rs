@@ -77,7 +77,7 @@ impl Service {
             let Some(link) = pod.link(ifname)? else {
                 return Ok(None);
             };
-            let addresses = pod.addresses(link.index)?;
+            let addresses = pod.addresses_of(link.index)?;
             Ok(Some((link, addresses)))
         };
         let found = netns
