@@ -1,1 +1,27 @@
+//! Network and mount namespaces: open, create, pin, enter, and sysctls inside.
+//!
+//! A thread that changed its namespace and did not come back is fatal in a daemon, so nothing here ever comes back:
+//! a closure runs on a thread of its own that enters the namespace and ends there, a child process enters between
+//! `fork` and `exec`. The caller's own thread is never moved.
+//!
+//! # Layout
+//! - `namespace`: descriptors, checked to be a namespace of the right kind; the error type
+//! - `enter`: the only calls of `setns` and `unshare`
+//! - `pin`: names for namespaces in the file system
+//! - `network`, `mount`: [`NetNs`] and [`MountNs`]
+//! - `command`: child processes inside namespaces
+//! - [`sysctl`]: `/proc/sys/net` of the calling thread's network namespace
 
+mod command;
+mod enter;
+mod mount;
+mod namespace;
+mod network;
+mod pin;
+pub mod sysctl;
+
+pub use command::CommandNs;
+pub use mount::MountNs;
+pub use namespace::{Error, Kind, NsId};
+pub use network::NetNs;
+pub use pin::unpin;
