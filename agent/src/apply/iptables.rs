@@ -1,11 +1,15 @@
 //! The firewall rules, written with `iptables-restore`: one transaction a table and family.
 
+mod keeper;
+
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use weft_core::compile::iptables::{Family, Ruleset, Table};
 use weft_core::diff::iptables::{TableOps, diff};
+
+pub use keeper::{Keeper, OnLook};
 
 use crate::observe;
 

@@ -4,6 +4,7 @@
 //! `NetNs::run`, use it from anywhere.
 
 pub mod address;
+pub mod announce;
 pub mod device;
 pub mod neighbour;
 pub mod route;

@@ -1,1 +1,144 @@
+//! What must be there before anything is tried, each with its remedy.
 
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
+
+/// Something that the agent needs is missing.
+#[derive(Debug, thiserror::Error)]
+pub enum PreflightError {
+    /// No bpffs where maps and programs are to be pinned.
+    #[error("bpfDir {}: {} is not on a BPF file system: mount one there (mount -t bpf bpf {})", dir.display(), parent.display(), parent.display())]
+    NoBpffs {
+        /// Configured.
+        dir: PathBuf,
+        /// Where it should be mounted.
+        parent: PathBuf,
+    },
+    /// The parent cannot be looked at.
+    #[error("bpfDir {}: {}: {source}: create it and mount a BPF file system there (mkdir -p {} && mount -t bpf bpf {})", dir.display(), parent.display(), parent.display(), parent.display())]
+    NoParent {
+        /// Configured.
+        dir: PathBuf,
+        /// Where it should be mounted.
+        parent: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// A privilege.
+    #[error(
+        "the agent lacks {capability}, which it needs to {what}: run it as root, or grant the capability (systemd: AmbientCapabilities=, Kubernetes: securityContext.capabilities.add)"
+    )]
+    Capability {
+        /// Its name.
+        capability: &'static str,
+        /// What for.
+        what: &'static str,
+    },
+    /// The kernel does not tell the privileges.
+    #[error("read the agent's capabilities from /proc/self/status: {0}: is /proc mounted?")]
+    Status(#[source] io::Error),
+}
+
+/// Everything that is missing; empty when the agent can start.
+pub fn preflight(bpf_dir: &Path) -> Vec<PreflightError> {
+    let mut missing = Vec::new();
+    match effective_capabilities() {
+        Ok(mask) => missing.extend(missing_capabilities(mask)),
+        Err(source) => missing.push(PreflightError::Status(source)),
+    }
+    missing.extend(bpffs(bpf_dir).err());
+    missing
+}
+
+fn bpffs(dir: &Path) -> Result<(), PreflightError> {
+    // The folder itself may be the mount point.
+    if statfs(dir).is_ok_and(|it| it.filesystem_type() == BPF_FS_MAGIC) {
+        return Ok(());
+    }
+    let parent = dir.parent().unwrap_or(dir);
+    let (dir, parent) = (dir.to_owned(), parent.to_owned());
+    match statfs(&parent) {
+        Ok(it) if it.filesystem_type() == BPF_FS_MAGIC => Ok(()),
+        Ok(_) => Err(PreflightError::NoBpffs { dir, parent }),
+        Err(errno) => Err(PreflightError::NoParent {
+            dir,
+            parent,
+            source: errno.into(),
+        }),
+    }
+}
+
+fn effective_capabilities() -> io::Result<u64> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    parse_capabilities(&status)
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "no CapEff line"))
+}
+
+fn parse_capabilities(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|l| l.strip_prefix("CapEff:"))?;
+    u64::from_str_radix(line.trim(), 16).ok()
+}
+
+/// Bit numbers of linux/capability.h.
+const CAP_NET_ADMIN: u32 = 12;
+const CAP_SYS_ADMIN: u32 = 21;
+const CAP_BPF: u32 = 39;
+
+fn missing_capabilities(mask: u64) -> Vec<PreflightError> {
+    let has = |bit: u32| mask & (1 << bit) != 0;
+    let mut missing = Vec::new();
+    if !has(CAP_NET_ADMIN) {
+        missing.push(PreflightError::Capability {
+            capability: "CAP_NET_ADMIN",
+            what: "set up devices, routes and firewall rules",
+        });
+    }
+    if !has(CAP_BPF) && !has(CAP_SYS_ADMIN) {
+        missing.push(PreflightError::Capability {
+            capability: "CAP_BPF (or CAP_SYS_ADMIN)",
+            what: "load programs and maps",
+        });
+    }
+    missing
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_missing_capability_is_named() {
+        let all = (1 << CAP_NET_ADMIN) | (1 << CAP_BPF);
+        assert!(missing_capabilities(all).is_empty());
+        assert!(missing_capabilities((1 << CAP_NET_ADMIN) | (1 << CAP_SYS_ADMIN)).is_empty());
+        let text: Vec<_> = missing_capabilities(0)
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert!(text[0].contains("CAP_NET_ADMIN") && text[0].contains("run it as root"));
+        assert!(text[1].contains("CAP_BPF"));
+        assert_eq!(missing_capabilities(1 << CAP_BPF).len(), 1);
+    }
+
+    #[test]
+    fn the_status_file_is_read() {
+        assert_eq!(
+            parse_capabilities("Name:\tx\nCapEff:\t000001fffeffffff\n"),
+            Some(0x01ff_feff_ffff)
+        );
+        assert_eq!(parse_capabilities("CapPrm:\t0\n"), None);
+        assert!(effective_capabilities().is_ok());
+    }
+
+    #[test]
+    fn a_folder_elsewhere_gets_the_mount_command() {
+        let error = bpffs(Path::new("/tmp/weft")).unwrap_err().to_string();
+        assert!(error.contains("mount -t bpf bpf /tmp"), "{error}");
+        let error = bpffs(Path::new("/nowhere/at/all")).unwrap_err().to_string();
+        assert!(error.contains("mkdir -p /nowhere/at"), "{error}");
+    }
+}

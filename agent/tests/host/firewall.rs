@@ -54,21 +54,17 @@ impl Lab {
             (&lab.other, "weftbbbbbbbbbb", OTHER_POD, None),
         ] {
             veth(&lab.node, device, ns, "eth0");
-            // The pod's way out needs an address of the host's side here; in the product the programs answer for it.
+            // The pod's next hops are link-local addresses that nobody holds, with permanent neighbours, as CNI makes
+            // them.
             sh(
                 &lab.node,
-                &format!("ip address add fe80::1/64 dev {device} nodad"),
-            );
-            sh(
-                &lab.node,
-                &format!(
-                    "sysctl -w net.ipv4.conf.{device}.proxy_arp=1 net.ipv4.neigh.{device}.proxy_delay=0"
-                ),
+                &format!("ip link set {device} address 0a:58:a9:fe:01:01"),
             );
             sh(
                 ns,
                 &format!(
                     "ip address add {ipv4}/32 dev eth0 && ip route add 169.254.1.1 dev eth0 \
+                     && ip neighbour add 169.254.1.1 lladdr 0a:58:a9:fe:01:01 dev eth0 nud permanent \
                      && ip route add default via 169.254.1.1 dev eth0"
                 ),
             );
@@ -77,7 +73,7 @@ impl Lab {
                 sh(
                     ns,
                     &format!(
-                        "ip address add {ipv6}/128 dev eth0 nodad && ip route add default via fe80::1 dev eth0"
+                        "ip address add {ipv6}/128 dev eth0 nodad && ip neighbour add fe80::1 lladdr 0a:58:a9:fe:01:01 dev eth0 nud permanent && ip route add default via fe80::1 dev eth0"
                     ),
                 );
                 addresses.push(ipv6);
@@ -107,7 +103,10 @@ impl Lab {
         for program in ["iptables", "ip6tables"] {
             sh(
                 &lab.node,
-                &format!("{program} -P FORWARD DROP && {program} -P INPUT DROP"),
+                &format!(
+                    "{program} -P FORWARD DROP && {program} -P INPUT DROP \
+                     && {program} -A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT"
+                ),
             );
         }
         sh(&lab.node, "ip6tables -A INPUT -p icmpv6 -j ACCEPT");

@@ -205,3 +205,42 @@ fn the_legacy_variant_works_alike() {
     assert_eq!(third.unwrap().writes, 2);
     assert_eq!(fourth.unwrap().writes, 0);
 }
+
+#[test]
+fn the_keeper_repairs_as_soon_as_the_kernel_announces_a_change() {
+    use std::sync::mpsc::channel;
+    use std::time::{Duration, Instant};
+    use weft_agent::apply::iptables::Keeper;
+
+    let ns = namespace();
+    let rules = dual().firewall;
+    let (tell, told) = channel();
+    let keeper = ns
+        .run(|| {
+            let on_look = Box::new(move |result: Result<IptablesReport, _>| {
+                tell.send(result.unwrap()).unwrap();
+            });
+            let keeper = Keeper::start(Iptables::new(), on_look).unwrap();
+            assert_eq!(keeper.sync(&rules).unwrap().writes, 6);
+            assert_eq!(keeper.sync(&rules).unwrap().writes, 0);
+            keeper
+        })
+        .unwrap();
+    // Its first look, and those after our own writes, find nothing: they are not reported.
+    for flush in ["iptables -F", "iptables -t nat -F", "nft flush ruleset"] {
+        let begin = Instant::now();
+        sh(&ns, flush);
+        let report = told.recv_timeout(Duration::from_secs(4)).unwrap();
+        assert!(!report.repaired.is_empty());
+        // The period alone would have taken up to five seconds. A flush of several transactions may take several repairs.
+        while told.recv_timeout(Duration::from_millis(400)).is_ok() {}
+        settled(&ns);
+        println!("{flush}: repaired after less than {:?}", begin.elapsed());
+    }
+    let begin = Instant::now();
+    drop(keeper);
+    assert!(
+        begin.elapsed() < Duration::from_secs(2),
+        "the thread ends at once"
+    );
+}

@@ -4,3 +4,4 @@ mod firewall;
 mod iptables;
 mod namespace;
 mod network;
+mod node;
