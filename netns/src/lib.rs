@@ -5,11 +5,7 @@
 //! `fork` and `exec`. The caller's own thread is never moved.
 //!
 //! # Layout
-<<<<<<< HEAD
 //! - `namespace`: descriptors, checked to be a namespace of the right kind; `error`: one type
-=======
-//! - `namespace`: descriptors, checked to be a namespace of the right kind; the error type
->>>>>>> host
 //! - `enter`: the only calls of `setns` and `unshare`
 //! - `pin`: names for namespaces in the file system
 //! - `network`, `mount`: [`NetNs`] and [`MountNs`]
@@ -18,10 +14,7 @@
 
 mod command;
 mod enter;
-<<<<<<< HEAD
 mod error;
-=======
->>>>>>> host
 mod mount;
 mod namespace;
 mod network;
@@ -29,13 +22,8 @@ mod pin;
 pub mod sysctl;
 
 pub use command::CommandNs;
-<<<<<<< HEAD
 pub use error::Error;
 pub use mount::MountNs;
 pub use namespace::{Kind, NsId};
-=======
-pub use mount::MountNs;
-pub use namespace::{Error, Kind, NsId};
->>>>>>> host
 pub use network::NetNs;
 pub use pin::unpin;
