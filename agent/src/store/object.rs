@@ -158,7 +158,11 @@ fn text(map: &Map<String, Value>, field: &str) -> Result<String, String> {
 /// A digest of the content; equal contents have equal versions.
 pub(super) fn version(value: &Value) -> String {
     let digest = Sha256::digest(value.to_string().as_bytes());
-    digest.iter().take(8).map(|b| format!("{b:02x}")).collect()
+    let short = digest
+        .iter()
+        .take(8)
+        .fold(0u64, |n, b| n << 8 | u64::from(*b));
+    format!("{short:016x}")
 }
 
 /// Checks a name of a cluster-wide object: a DNS subdomain (RFC 1123), as Kubernetes asks.

@@ -153,10 +153,9 @@ impl Follower {
         let wait = match event.kind {
             EventKind::Access(AccessKind::Close(AccessMode::Write))
             | EventKind::Modify(ModifyKind::Name(_)) => SETTLED,
-            // Comes in the midst of a write too, and says nothing about its end.
-            EventKind::Modify(ModifyKind::Metadata(_)) => WRITING,
             EventKind::Access(_) => return,
             EventKind::Remove(_) => REMOVED,
+            // New metadata comes in the midst of a write too, and says nothing about its end.
             _ => WRITING,
         };
         if event.need_rescan() {
@@ -164,7 +163,7 @@ impl Follower {
             self.rescan_at = now;
         }
         for path in event.paths {
-            if path == self.shared.dir || self.is_link_farm(&path) {
+            if path == self.shared.dir || is_link_farm(&path) {
                 self.rescan_at = now;
             } else if Format::of(&path).is_some() {
                 let moved_away = wait == SETTLED && !path.exists();
@@ -175,9 +174,9 @@ impl Follower {
             }
         }
     }
+}
 
-    /// The `..data` link through which Kubernetes swaps all files of a mounted ConfigMap at once.
-    fn is_link_farm(&self, path: &Path) -> bool {
-        path.file_name().is_some_and(|name| name == "..data")
-    }
+/// The `..data` link through which Kubernetes swaps all files of a mounted ConfigMap at once.
+fn is_link_farm(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name == "..data")
 }

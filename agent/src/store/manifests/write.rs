@@ -78,21 +78,18 @@ pub(super) fn replace(
         object: key.clone(),
         reason,
     })?;
-    match edited {
-        Some(text) => {
-            let meta = std::fs::metadata(&path).map_err(StoreError::io("stat", &path))?;
-            let stamp = write(&path, &text, Some(meta.permissions()))?;
-            let reading = Reading {
-                stamp: Some(stamp),
-                objects: objects(&path, &text, format),
-            };
-            state.take(&shared.dir, vec![(path, Some(reading))]);
-        }
-        None => {
-            std::fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
-            state.take(&shared.dir, vec![(path, None)]);
-        }
-    }
+    let reading = if let Some(text) = edited {
+        let meta = std::fs::metadata(&path).map_err(StoreError::io("stat", &path))?;
+        let stamp = write(&path, &text, Some(&meta.permissions()))?;
+        Some(Reading {
+            stamp: Some(stamp),
+            objects: objects(&path, &text, format),
+        })
+    } else {
+        std::fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
+        None
+    };
+    state.take(&shared.dir, vec![(path, reading)]);
     Ok(new.and_then(|_| state.get(key).cloned()))
 }
 
@@ -202,7 +199,7 @@ fn lock(dir: &Path) -> Result<File, StoreError> {
 }
 
 /// Puts a text in the place of a file (`Some`: with these permissions) or makes a new one; never a partial file.
-fn write(path: &Path, text: &str, over: Option<Permissions>) -> Result<Stamp, StoreError> {
+fn write(path: &Path, text: &str, over: Option<&Permissions>) -> Result<Stamp, StoreError> {
     // A link keeps pointing where it does; what it points to is replaced.
     let target = match &over {
         Some(_) => std::fs::canonicalize(path).map_err(StoreError::io("resolve", path))?,
@@ -210,7 +207,7 @@ fn write(path: &Path, text: &str, over: Option<Permissions>) -> Result<Stamp, St
     };
     let dir = target.parent().unwrap_or_else(|| Path::new("/"));
     let temp = dir.join(format!(".tmp-{:016x}", rand::random::<u64>()));
-    let result = fill(&temp, text, over.as_ref()).and_then(|()| {
+    let result = fill(&temp, text, over).and_then(|()| {
         let flags = match over {
             Some(_) => RenameFlags::empty(),
             None => RenameFlags::RENAME_NOREPLACE,

@@ -16,9 +16,10 @@ fn keys(store: &dyn Store) -> Vec<String> {
 fn problems(store: &dyn Store) -> String {
     let listing = store.list().unwrap();
     let lines = listing.problems.iter();
-    lines
-        .map(|p| format!("{}: {}\n", p.object, p.message))
-        .collect()
+    let lines: Vec<String> = lines
+        .map(|p| format!("{}: {}", p.object, p.message))
+        .collect();
+    lines.join("\n")
 }
 
 fn get(store: &dyn Store, name: &str) -> Object {

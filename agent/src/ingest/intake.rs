@@ -1,0 +1,266 @@
+//! All objects of a store, and what of them is in force.
+
+use std::collections::BTreeMap;
+
+use weft_core::model::{Change, ClusterNetwork, HostSubnet, Problem, Project};
+
+use super::fields::{API_VERSION, Invalid, Valid};
+use super::hosts::{Hosts, settle};
+use super::{cluster_network, fits, host_subnet, net_namespace};
+use crate::store::{Delta, Key, Object};
+
+/// Turns objects into changes of the model. Pure.
+///
+/// Nothing that worked stops working: an object whose new version is invalid stays in force as it was. An object that
+/// was never valid is as if it did not exist, and its project or node stays closed.
+#[derive(Debug, Default)]
+pub struct Intake {
+    network: Network,
+    /// The latest version of each HostSubnet.
+    host_candidates: BTreeMap<String, Result<Valid<HostSubnet>, Invalid>>,
+    hosts: Hosts,
+    projects: BTreeMap<String, Project>,
+    /// What is wrong with single objects, but for hosts and network.
+    object_problems: BTreeMap<Key, String>,
+    host_problems: BTreeMap<String, String>,
+    store_problems: Vec<Problem>,
+}
+
+#[derive(Debug, Default)]
+struct Network {
+    /// The latest version of ClusterNetwork `default`.
+    candidate: Option<Result<ClusterNetwork, Invalid>>,
+    in_force: Option<ClusterNetwork>,
+    problem: Option<String>,
+}
+
+impl Intake {
+    /// Takes objects in and answers the real differences: the network first, then hosts, then projects.
+    pub fn take(&mut self, deltas: Vec<Delta>) -> Vec<Change> {
+        let mut projects = Vec::new();
+        let mut resettle = false;
+        for delta in deltas {
+            let (key, object) = match delta {
+                Delta::Put(object) => (object.key.clone(), Some(object)),
+                Delta::Gone(key) => (key, None),
+            };
+            let object = object.as_deref();
+            match (key.kind.as_str(), key.namespace.as_str()) {
+                ("ClusterNetwork", "") if key.name == "default" => {
+                    self.network.candidate = object.map(cluster_network);
+                    resettle = true;
+                }
+                ("HostSubnet", "") => {
+                    match object {
+                        Some(object) => {
+                            let candidate = host_subnet(object);
+                            self.host_candidates.insert(key.name, candidate);
+                        }
+                        None => drop(self.host_candidates.remove(&key.name)),
+                    }
+                    resettle = true;
+                }
+                ("NetNamespace", "") => projects.extend(self.take_project(key, object)),
+                _ => self.note(key, object),
+            }
+        }
+        let mut changes = if resettle { self.settle() } else { Vec::new() };
+        changes.extend(projects);
+        changes
+    }
+
+    /// Replaces what is wrong in the store itself.
+    pub fn take_store_problems(&mut self, problems: Vec<Problem>) {
+        self.store_problems = problems;
+    }
+
+    /// Everything that is wrong, in the order of what it is about.
+    pub fn problems(&self) -> Vec<Problem> {
+        let problem = |object: String, message: &String| Problem {
+            object,
+            message: message.clone(),
+        };
+        let objects = self.object_problems.iter();
+        let hosts = self.host_problems.iter();
+        let network = self.network.problem.iter();
+        let mut problems: Vec<Problem> = objects
+            .map(|(key, message)| problem(key.to_string(), message))
+            .chain(hosts.map(|(name, message)| problem(format!("HostSubnet/{name}"), message)))
+            .chain(network.map(|message| problem("ClusterNetwork/default".into(), message)))
+            .chain(self.store_problems.iter().cloned())
+            .collect();
+        problems.sort();
+        problems
+    }
+
+    fn take_project(&mut self, key: Key, object: Option<&Object>) -> Option<Change> {
+        let name = key.name.clone();
+        let Some(object) = object else {
+            self.object_problems.remove(&key);
+            return self
+                .projects
+                .remove(&name)
+                .map(|_| Change::Project(name, None));
+        };
+        let (project, problem) = match net_namespace(object) {
+            Ok(Valid { value, warning }) => (Some(value), warning.map(|w| partly(&w))),
+            Err(error) => match self.projects.get(&name) {
+                Some(old) => (
+                    None,
+                    Some(format!(
+                        "{error}; VNID {} as before stays in force: mend it",
+                        old.vnid
+                    )),
+                ),
+                None => (
+                    None,
+                    Some(format!(
+                        "{error}; the project stays closed until it is mended"
+                    )),
+                ),
+            },
+        };
+        match problem {
+            Some(problem) => drop(self.object_problems.insert(key, problem)),
+            None => drop(self.object_problems.remove(&key)),
+        }
+        let project = project?;
+        let old = self.projects.insert(name.clone(), project.clone());
+        (old.as_ref() != Some(&project)).then_some(Change::Project(name, Some(project)))
+    }
+
+    /// Objects that nothing is made of, but that look as if somebody expected something.
+    fn note(&mut self, key: Key, object: Option<&Object>) {
+        const OURS: [&str; 4] = [
+            "ClusterNetwork",
+            "HostSubnet",
+            "NetNamespace",
+            "EgressNetworkPolicy",
+        ];
+        let group = object.is_some_and(|o| o.api_version == API_VERSION);
+        let reason = match key.kind.as_str() {
+            "EgressNetworkPolicy" => None,
+            "HostSubnet" | "NetNamespace" => Some("metadata.namespace: leave it out".to_owned()),
+            "ClusterNetwork" => Some("only the one called \"default\" counts".to_owned()),
+            kind if group => {
+                let known = OURS.join(", ");
+                Some(format!(
+                    "{API_VERSION} has no kind {kind:?}: it has {known}"
+                ))
+            }
+            _ => None,
+        };
+        match (object, reason) {
+            (Some(_), Some(reason)) => {
+                let message = format!("{reason}; it is ignored");
+                self.object_problems.insert(key, message);
+            }
+            _ => drop(self.object_problems.remove(&key)),
+        }
+    }
+
+    /// Decides anew about the network and all hosts.
+    fn settle(&mut self) -> Vec<Change> {
+        let mut changes = Vec::new();
+        if let Some(network) = self.settle_network() {
+            self.network.in_force = Some(network.clone());
+            changes.push(Change::Network(Some(network)));
+        }
+        let (wanted, mut problems) = self.wanted_hosts();
+        let settled = settle(&self.hosts, wanted);
+        for (name, reason) in settled.refused {
+            let kept = settled.hosts.contains_key(&name);
+            problems.insert(name, refused(&reason, kept));
+        }
+        for name in self.hosts.keys() {
+            if !settled.hosts.contains_key(name) {
+                changes.push(Change::Host(name.clone(), None));
+            }
+        }
+        for (name, host) in &settled.hosts {
+            if self.hosts.get(name) != Some(host) {
+                changes.push(Change::Host(name.clone(), Some(host.clone())));
+            }
+        }
+        self.hosts = settled.hosts;
+        self.host_problems = problems;
+        changes
+    }
+
+    /// The network that takes the place of the one in force.
+    fn settle_network(&mut self) -> Option<ClusterNetwork> {
+        let old = self.network.in_force.as_ref();
+        let refusal = match &self.network.candidate {
+            None => old.map(|_| "was removed".to_owned()),
+            Some(Err(error)) => Some(error.to_string()),
+            Some(Ok(new)) => {
+                let stranded = old.and_then(|old| self.strands(old, new));
+                if stranded.is_none() {
+                    self.network.problem = None;
+                    return (old != Some(new)).then(|| new.clone());
+                }
+                stranded
+            }
+        };
+        self.network.problem = refusal.map(|reason| match old {
+            Some(_) => format!("{reason}; the last good one stays in force: mend it"),
+            None => format!("{reason}; there is no cluster network until it is mended"),
+        });
+        None
+    }
+
+    /// A host in force that a new network would leave outside, and why.
+    fn strands(&self, old: &ClusterNetwork, new: &ClusterNetwork) -> Option<String> {
+        self.hosts.iter().find_map(|(name, host)| {
+            let latest = match self.host_candidates.get(name)? {
+                Ok(valid) => &valid.value,
+                Err(_) => host,
+            };
+            let reason = fits(latest, new).err()?;
+            fits(latest, old).is_ok().then(|| {
+                format!("HostSubnet/{name} would be cut off ({reason}): change that object first")
+            })
+        })
+    }
+
+    /// The latest version of each host, or the one in force where the latest is invalid; and what is invalid.
+    fn wanted_hosts(&self) -> (Hosts, BTreeMap<String, String>) {
+        let mut wanted = Hosts::new();
+        let mut problems = BTreeMap::new();
+        let network = self.network.in_force.as_ref();
+        for (name, candidate) in &self.host_candidates {
+            let checked = candidate.as_ref().map_err(Clone::clone);
+            let checked = checked.and_then(|valid| match network {
+                Some(network) => fits(&valid.value, network).map(|()| valid),
+                None => Ok(valid),
+            });
+            match checked {
+                Ok(valid) => {
+                    wanted.insert(name.clone(), valid.value.clone());
+                    if let Some(warning) = &valid.warning {
+                        problems.insert(name.clone(), partly(warning));
+                    }
+                }
+                Err(error) => {
+                    let old = self.hosts.get(name);
+                    problems.insert(name.clone(), refused(&error.to_string(), old.is_some()));
+                    wanted.extend(old.map(|old| (name.clone(), old.clone())));
+                }
+            }
+        }
+        (wanted, problems)
+    }
+}
+
+fn refused(reason: &str, kept: bool) -> String {
+    let holds = if kept {
+        "the last good version stays in force"
+    } else {
+        "the node has no place in the pod network"
+    };
+    format!("{reason}; {holds}: mend it")
+}
+
+fn partly(warning: &str) -> String {
+    format!("{warning}; all but the egress addresses is in force: mend them")
+}
