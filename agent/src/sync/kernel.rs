@@ -14,7 +14,7 @@ use weft_ebpf::rows::TABLE_CAPACITY;
 
 use super::shared::Shared;
 use crate::apply::host::{Host, HostError};
-use crate::apply::iptables::Iptables;
+use crate::apply::iptables::{Iptables, Keeper, OnLook};
 use crate::apply::links::{self, Attachment, POD_HOOKS};
 use crate::apply::maps::{Maps, TableError};
 use crate::apply::object::{self, LoadError};
@@ -48,8 +48,8 @@ pub enum KernelError {
         /// Rows it would hold.
         rows: usize,
     },
-    /// The loop's thread could not be started.
-    #[error("start the sync thread: {0}")]
+    /// A thread could not be started.
+    #[error("start a thread of the data path: {0}")]
     Thread(#[source] std::io::Error),
 }
 
@@ -71,7 +71,7 @@ pub struct Kernel {
     pub(super) maps: Maps,
     pub(super) pins: Pins,
     pub(super) host: Host,
-    pub(super) firewall: Iptables,
+    pub(super) firewall: Keeper,
     pub(super) attachment: Attachment,
     /// What the maps hold: read in each full pass, kept by each write.
     pub(super) mirror: Tables,
@@ -82,8 +82,8 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// Loads the programs over the pins and reads what the maps hold.
-    pub fn open(bpf_dir: &Path) -> Result<(Self, RingBuf<MapData>), KernelError> {
+    /// Loads the programs over the pins and reads what the maps hold. `on_look` hears of repairs of the firewall rules.
+    pub fn open(bpf_dir: &Path, on_look: OnLook) -> Result<(Self, RingBuf<MapData>), KernelError> {
         let pins = Pins::open(bpf_dir)?;
         let mut object = object::load(&pins)?;
         for map in &object.replaced {
@@ -96,7 +96,7 @@ impl Kernel {
             maps,
             pins,
             host: Host::open()?,
-            firewall: Iptables::new(),
+            firewall: Keeper::start(Iptables::new(), on_look).map_err(KernelError::Thread)?,
             attachment: Attachment::probe(),
             mirror,
             attached: BTreeSet::new(),

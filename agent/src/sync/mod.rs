@@ -25,6 +25,7 @@ use aya::maps::{MapData, RingBuf};
 use weft_core::compile::Scope;
 use weft_core::model::{Change, Endpoint, EndpointId, Problem, World};
 
+use crate::apply::iptables::{IptablesError, IptablesReport};
 use crate::apply::maps::Maps;
 use crate::cni::datapath::AttachError;
 use crate::ingest;
@@ -47,6 +48,8 @@ pub enum Request {
     Ingest(ingest::Event),
     /// The node's addresses changed, or none of them will do any more.
     Node(Result<Underlay, NodeError>),
+    /// The firewall rules were repaired, or could not be.
+    Firewall(Result<IptablesReport, IptablesError>),
     /// Attach an endpoint.
     Attach(Endpoint, SyncSender<Result<(), AttachError>>),
     /// Detach an endpoint.
@@ -81,9 +84,15 @@ pub struct Running {
 
 /// Starts the loop on a thread of its own. `world` holds the node and the endpoints of the previous run.
 pub fn spawn(bpf_dir: &Path, world: World, underlay: Underlay) -> Result<Running, KernelError> {
-    let (kernel, events) = Kernel::open(bpf_dir)?;
-    let shared = Arc::new(Shared::new(world, kernel.description()));
     let (sender, receiver) = channel();
+    let to_loop = sender.clone();
+    let on_look = Box::new(move |look| {
+        if to_loop.send(Request::Firewall(look)).is_err() {
+            tracing::debug!("the sync loop has ended");
+        }
+    });
+    let (kernel, events) = Kernel::open(bpf_dir, on_look)?;
+    let shared = Arc::new(Shared::new(world, kernel.description()));
     let handle = Handle::new(sender, Arc::clone(&shared));
     let sync = Sync {
         shared,
@@ -101,7 +110,7 @@ pub fn spawn(bpf_dir: &Path, world: World, underlay: Underlay) -> Result<Running
 }
 
 /// Carries the store's events to the loop until either end is gone.
-pub fn forward(events: Receiver<ingest::Event>, to: Sender<Request>) {
+pub fn forward(events: Receiver<ingest::Event>, to: &Sender<Request>) {
     for event in events {
         if to.send(Request::Ingest(event)).is_err() {
             return;
@@ -132,6 +141,11 @@ impl Sync {
                 self.full_pass();
             }
             Request::Node(found) => self.node(found),
+            Request::Firewall(Ok(report)) => {
+                tracing::warn!(repaired = ?report.repaired, "somebody changed our firewall rules");
+                self.shared.firewall_problem(None);
+            }
+            Request::Firewall(Err(error)) => self.shared.firewall_problem(Some(error.to_string())),
             Request::Attach(endpoint, reply) => answer(&reply, self.attach(endpoint)),
             Request::Detach(id, reply) => answer(&reply, self.detach(&id)),
             Request::Verify(endpoint, reply) => answer(&reply, self.kernel.verify(&endpoint)),

@@ -38,6 +38,7 @@ struct State {
     pass: PassState,
     object_problems: Vec<Problem>,
     node_problems: Vec<Problem>,
+    firewall_problem: Option<String>,
 }
 
 impl Shared {
@@ -96,11 +97,12 @@ impl Shared {
             .chain(&state.node_problems)
             .cloned()
             .collect();
-        all.extend(state.pass.failures.iter().map(|message| Problem {
+        all.extend(state.pass.failures.iter().chain(&state.firewall_problem).map(|message| Problem {
             object: "data path".into(),
             message: message.clone(),
         }));
         all.sort();
+        all.dedup();
         all
     }
 
@@ -121,6 +123,13 @@ impl Shared {
             tracing::warn!(object = %problem.object, problem = %problem.message, "node");
         }
         self.state().node_problems = problems;
+    }
+
+    pub(super) fn firewall_problem(&self, problem: Option<String>) {
+        if let Some(problem) = &problem {
+            tracing::error!(%problem, "firewall rules");
+        }
+        self.state().firewall_problem = problem;
     }
 
     pub(super) fn pass_failed(&self, failures: Vec<String>) {
