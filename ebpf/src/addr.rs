@@ -56,6 +56,12 @@ impl Addr {
         }
     }
 
+    /// ff02::/16: neighbour discovery, multicast listener reports and their like.
+    #[inline(always)]
+    pub const fn is_link_local_multicast_v6(&self) -> bool {
+        self.0[0] == 0xff && self.0[1] & 0x0f == 2
+    }
+
     /// The address with all but the first `bits` (0..=128, counted on the 128-bit form) cleared.
     #[inline(always)]
     pub const fn masked(&self, bits: u8) -> Self {

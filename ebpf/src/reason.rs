@@ -72,6 +72,8 @@ reasons! {
     UnknownClass = 20, "the destination's class is unknown to the data path";
     /// A kernel helper refused.
     HelperFailed = 21, "the kernel refused to forward the packet";
+    /// IPv6 control traffic of the link itself. Each kernel sends some whenever a link comes up: counted, no event.
+    LinkLocal = 22, "IPv6 link-local multicast ends at the node";
 }
 
 const _: () = assert!(DropReason::ALL.len() < crate::rows::REASONS_CAPACITY as usize);

@@ -34,7 +34,11 @@ pub fn run(args: &ConfigArgs) -> anyhow::Result<ExitCode> {
     for problem in &recovered.problems {
         tracing::warn!(%problem, "journal");
     }
-    tracing::info!(adopted = recovered.adopted.len(), undone = recovered.undone, "attachments of the last run");
+    tracing::info!(
+        adopted = recovered.adopted.len(),
+        undone = recovered.undone,
+        "attachments of the last run"
+    );
 
     let choice = Choice {
         name: config.node_name.clone(),
@@ -49,12 +53,19 @@ pub fn run(args: &ConfigArgs) -> anyhow::Result<ExitCode> {
     }
 
     let feed = Feed::new();
-    let sync::Running { handle, thread, events } = sync::spawn(&config.bpf_dir, world, underlay)?;
+    let sync::Running {
+        handle,
+        thread,
+        events,
+    } = sync::spawn(&config.bpf_dir, world, underlay)?;
     let reader = {
         let (shared, feed) = (Arc::clone(handle.shared()), Arc::clone(&feed));
         move || api::events::run(events, &shared, &feed)
     };
-    std::thread::Builder::new().name("events".into()).spawn(reader).context("start the event thread")?;
+    std::thread::Builder::new()
+        .name("events".into())
+        .spawn(reader)
+        .context("start the event thread")?;
 
     let requests = handle.requests();
     let _node_watch = node::watch(choice, move |found| {
@@ -94,7 +105,11 @@ fn check(config: &Config) -> anyhow::Result<()> {
 
 /// The admin socket, until SIGTERM or SIGINT.
 #[tokio::main(flavor = "current_thread")]
-async fn serve(run_dir: PathBuf, handle: sync::Handle, feed: Arc<Feed>) -> anyhow::Result<ExitCode> {
+async fn serve(
+    run_dir: PathBuf,
+    handle: sync::Handle,
+    feed: Arc<Feed>,
+) -> anyhow::Result<ExitCode> {
     let mut term = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
     let mut int = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
     let listener = api::listen(&run_dir)?;

@@ -106,7 +106,11 @@ pub fn spawn(bpf_dir: &Path, world: World, underlay: Underlay) -> Result<Running
         .name("sync".into())
         .spawn(move || sync.run(&receiver))
         .map_err(KernelError::Thread)?;
-    Ok(Running { handle, thread, events })
+    Ok(Running {
+        handle,
+        thread,
+        events,
+    })
 }
 
 /// Carries the store's events to the loop until either end is gone.
@@ -176,7 +180,10 @@ impl Sync {
             problems.extend(node::check_mtu(&self.underlay, network));
         }
         let object = format!("Node/{}", self.underlay.node.name);
-        problems.extend(errors.iter().map(|e| Problem { object: object.clone(), message: e.to_string() }));
+        problems.extend(errors.iter().map(|e| Problem {
+            object: object.clone(),
+            message: e.to_string(),
+        }));
         self.shared.node_problems(problems);
     }
 

@@ -10,8 +10,8 @@ use weft_core::model::{Change, Endpoint};
 
 use super::kernel::{Kernel, KernelError, gateways};
 use super::shared::Shared;
-use crate::observe::node::Underlay;
 use crate::apply::links::{self, OVERLAY_HOOKS, POD_HOOKS};
+use crate::observe::node::Underlay;
 use crate::{apply, observe};
 
 /// What a full pass did.

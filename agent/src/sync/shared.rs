@@ -97,10 +97,17 @@ impl Shared {
             .chain(&state.node_problems)
             .cloned()
             .collect();
-        all.extend(state.pass.failures.iter().chain(&state.firewall_problem).map(|message| Problem {
-            object: "data path".into(),
-            message: message.clone(),
-        }));
+        all.extend(
+            state
+                .pass
+                .failures
+                .iter()
+                .chain(&state.firewall_problem)
+                .map(|message| Problem {
+                    object: "data path".into(),
+                    message: message.clone(),
+                }),
+        );
         all.sort();
         all.dedup();
         all

@@ -5,6 +5,7 @@ use aya_ebpf::programs::TcContext;
 use weft_ebpf::decide::{Denial, Tables};
 use weft_ebpf::event::{DropEvent, hook};
 use weft_ebpf::packet::Packet;
+use weft_ebpf::reason::DropReason;
 use weft_ebpf::rows::{DropKey, DropRow};
 
 use crate::forward::DROP;
@@ -43,7 +44,9 @@ pub fn drop_packet(ctx: &TcContext, hook: u32, packet: &Packet, denial: &Denial)
             let _ignored = DROPS.insert(key, DropRow { packets: 1, bytes }, 0);
         }
     }
-    if let Some(time) = event_allowed() {
+    if denial.reason != DropReason::LinkLocal
+        && let Some(time) = event_allowed()
+    {
         send(ctx, hook, packet, denial, time);
     }
     DROP

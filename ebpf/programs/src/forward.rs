@@ -33,10 +33,12 @@ pub fn forward(ctx: &TcContext, hook: u32, verdict: &Verdict) -> Result<i32, Den
                 return Err(DropReason::NoOverlay.into());
             }
             sys::set_tunnel_key(ctx, node, vnid)?;
+            // The receiving device takes a frame from its own MAC address for an echo and drops it: all overlay devices
+            // have one address, so the source must be another.
+            sys::set_macs(ctx, OVERLAY_MAC, GATEWAY_MAC)?;
             if hook == hook::TO_OVERLAY {
                 return Ok(NEXT); // the packet is on its way out of the overlay device already
             }
-            sys::set_macs(ctx, OVERLAY_MAC, OVERLAY_MAC)?;
             Ok(sys::redirect(overlay))
         }
         Verdict::Pass => Ok(NEXT),
