@@ -12,6 +12,7 @@ use super::{Done, Service};
 use crate::cni::journal::{Record, State};
 use crate::cni::result::contradiction;
 use crate::cni::spec::{CniError, code};
+use crate::netlink::address::InterfaceAddress;
 use crate::netlink::veth::Link;
 use crate::netlink::{Netlink, NetlinkError};
 
@@ -72,12 +73,13 @@ impl Service {
             return compare(&host, GATEWAY_MAC, record.mtu);
         };
         let ifname = &endpoint.id.ifname;
-        let attempt = || -> Result<Option<(Link, Vec<IpNet>)>, NetlinkError> {
+        let attempt = || -> Result<Option<(Link, Vec<InterfaceAddress>)>, NetlinkError> {
             let mut pod = Netlink::open()?;
             let Some(link) = pod.link(ifname)? else {
                 return Ok(None);
             };
-            let addresses = pod.addresses_of(link.index)?;
+            let mut addresses = pod.addresses()?;
+            addresses.retain(|a| a.device == link.index);
             Ok(Some((link, addresses)))
         };
         let found = netns
@@ -95,7 +97,7 @@ impl Service {
         match endpoint
             .addresses
             .iter()
-            .find(|a| !addresses.contains(&IpNet::from(**a)))
+            .find(|a| !addresses.iter().any(|b| b.address == IpNet::from(**a)))
         {
             Some(missing) => Err(format!(
                 "address {missing} is gone from interface {ifname} in the pod"
