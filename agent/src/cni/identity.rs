@@ -159,11 +159,11 @@ const HASH_DIGITS: usize = 10;
 /// It also names the attachment's file in the journal, so nothing from outside is ever part of a path.
 pub fn host_ifname(id: &EndpointId) -> String {
     let hash = Sha256::digest(format!("{}/{}", id.container, id.ifname));
-    let mut name = String::from(HOST_IFNAME_PREFIX);
-    for byte in &hash[..HASH_DIGITS / 2] {
-        name.push_str(&format!("{byte:02x}"));
-    }
-    name
+    let hash = &hash[..HASH_DIGITS / 2];
+    hash.iter()
+        .fold(HOST_IFNAME_PREFIX.to_owned(), |name, byte| {
+            format!("{name}{byte:02x}")
+        })
 }
 
 /// Could [`host_ifname`] have made this name?

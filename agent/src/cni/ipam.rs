@@ -34,16 +34,14 @@ impl Pool {
     pub fn take(&mut self, subnets: &[IpNet]) -> Result<Vec<IpAddr>, Exhausted> {
         let mut taken = Vec::with_capacity(subnets.len());
         for subnet in subnets {
-            match self.next(subnet) {
-                Some(address) => taken.push(address),
-                None => {
-                    self.release(&taken);
-                    return Err(Exhausted {
-                        subnet: *subnet,
-                        capacity: capacity(subnet),
-                    });
-                }
-            }
+            let Some(address) = self.next(subnet) else {
+                self.release(&taken);
+                return Err(Exhausted {
+                    subnet: *subnet,
+                    capacity: capacity(subnet),
+                });
+            };
+            taken.push(address);
         }
         Ok(taken)
     }

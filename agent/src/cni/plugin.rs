@@ -15,9 +15,9 @@ use super::request::{Environment, Request, version_result};
 use super::spec::{CniError, Command, SpecVersion, code};
 
 /// How long the agent is waited for. Runtimes wait two minutes and more.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// The agent is told to be done so much earlier, so that its reason arrives.
-const MARGIN: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_mins(1);
+/// What the agent is told: less, so that its reason arrives.
+const AGENT_PATIENCE_MS: u64 = 55_000;
 /// Longer than any configuration; a runtime's mistake must not fill the memory.
 const INPUT_MAX: u64 = 4 << 20;
 
@@ -122,7 +122,7 @@ fn ask(conf: &NetConf, request: Request) -> Result<Option<Value>, CniError> {
         protocol: PROTOCOL,
         version: conf.version,
         network: conf.network.clone(),
-        patience_ms: u64::try_from((PATIENCE - MARGIN).as_millis()).unwrap_or(u64::MAX),
+        patience_ms: AGENT_PATIENCE_MS,
         verb,
     };
     let socket = conf.socket();

@@ -17,7 +17,7 @@ use tracing::{debug, warn};
 use super::metrics::Metrics;
 use super::netconf::socket_path;
 use super::protocol::{self, Answer, Call, PROTOCOL, Spoken, Verb};
-use super::service::{Done, Service};
+use super::service::{Done, Service, unfinished};
 use super::spec::{CniError, Command, code};
 use super::{DataPath, Journal};
 
@@ -26,7 +26,7 @@ const CONCURRENT: usize = 64;
 /// How long a connection may take to send its request, and to take its answer.
 const EXCHANGE: Duration = Duration::from_secs(5);
 /// Longest a plugin is waited for, whatever it says.
-const PATIENCE_MAX: Duration = Duration::from_secs(120);
+const PATIENCE_MAX: Duration = Duration::from_mins(2);
 
 /// The server could not start.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +72,7 @@ pub fn serve(
         let path = socket.clone();
         move |source| ServeError::Socket { call, path, source }
     };
+    let unfinished = unfinished(&journal);
     let service = Arc::new(Service::new(journal, datapath)?);
     let listener = listen(run_dir, &socket).map_err(failed("listen on"))?;
     let (stop, stopped) = UnixStream::pair().map_err(failed("make a stop pipe for"))?;
@@ -80,7 +81,7 @@ pub fn serve(
     let recovering = Arc::clone(&service);
     thread::Builder::new()
         .name("cni-recovery".into())
-        .spawn(move || recovering.finish_recovery())
+        .spawn(move || recovering.finish_recovery(&unfinished))
         .map_err(failed("start a thread for"))?;
     let acceptor = Acceptor {
         listener,
@@ -121,7 +122,9 @@ impl Server {
         drop(self.stop.take());
         if let Some(acceptor) = self.acceptor.take() {
             // Gone at once, so that a plugin is told to try again instead of waiting.
-            let _ = fs::remove_file(&self.socket).is_ok();
+            if let Err(e) = fs::remove_file(&self.socket) {
+                debug!(socket = %self.socket.display(), error = %e, "remove");
+            }
             if acceptor.join().is_err() {
                 warn!("the CNI acceptor ended with a panic");
             }

@@ -3,21 +3,16 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::{IpNet, Ipv4Net};
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
-use netlink_packet_route::address::{AddressAttribute, AddressMessage};
-use netlink_packet_route::neighbour::{
-    NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
-};
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope,
     RouteType,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use weft_core::compile::host::ROUTE_PROTOCOL;
 
 use super::{Netlink, NetlinkError};
 
-/// Route protocol number of every route that is ours.
-const ROUTE_PROTOCOL: u8 = 119;
 /// Index of `lo` in every network namespace.
 const LOOPBACK: u32 = 1;
 /// IPv4 multicast; in IPv6 the kernel routes it by itself.
@@ -50,70 +45,28 @@ impl Netlink {
         }
         self.set_link_up(pod.index)?;
         for hop in pod.next_hops {
-            self.add_neighbour(pod.index, *hop, pod.next_hop_mac)?;
-            self.add_route(pod.index, IpNet::from(*hop), None)?;
+            self.put_neighbour(pod.index, *hop, pod.next_hop_mac)?;
+            self.add_pod_route(pod.index, IpNet::from(*hop), None)?;
             let default = match hop {
                 IpAddr::V4(_) => IpNet::new_assert(Ipv4Addr::UNSPECIFIED.into(), 0),
                 IpAddr::V6(_) => IpNet::new_assert(std::net::Ipv6Addr::UNSPECIFIED.into(), 0),
             };
-            self.add_route(pod.index, default, Some(*hop))?;
+            self.add_pod_route(pod.index, default, Some(*hop))?;
             for net in pod
                 .routes
                 .iter()
                 .filter(|n| n.addr().is_ipv4() == hop.is_ipv4())
             {
-                self.add_route(pod.index, *net, Some(*hop))?;
+                self.add_pod_route(pod.index, *net, Some(*hop))?;
             }
             if hop.is_ipv4() {
-                self.add_route(pod.index, MULTICAST.into(), None)?;
+                self.add_pod_route(pod.index, MULTICAST.into(), None)?;
             }
         }
         Ok(())
     }
 
-    /// Addresses of one interface, with their prefix lengths.
-    pub fn addresses_of(&mut self, index: u32) -> Result<Vec<IpNet>, NetlinkError> {
-        let mut query = AddressMessage::default();
-        query.header.index = index; // strict checking makes the kernel filter by it
-        let answers = self.dump(&RouteNetlinkMessage::GetAddress(query), "list addresses")?;
-        let address = |message: &RouteNetlinkMessage| {
-            let RouteNetlinkMessage::NewAddress(message) = message else {
-                return None;
-            };
-            let mut address = None;
-            for attribute in &message.attributes {
-                match attribute {
-                    AddressAttribute::Local(a) => address = Some(*a),
-                    AddressAttribute::Address(a) => address = address.or(Some(*a)),
-                    _ => {}
-                }
-            }
-            IpNet::new(address?, message.header.prefix_len).ok()
-        };
-        Ok(answers.iter().filter_map(address).collect())
-    }
-
-    fn add_neighbour(&mut self, index: u32, hop: IpAddr, mac: [u8; 6]) -> Result<(), NetlinkError> {
-        let mut message = NeighbourMessage::default();
-        message.header.family = family(&hop);
-        message.header.ifindex = index;
-        message.header.state = NeighbourState::Permanent;
-        message.attributes = vec![
-            NeighbourAttribute::Destination(match hop {
-                IpAddr::V4(a) => NeighbourAddress::Inet(a),
-                IpAddr::V6(a) => NeighbourAddress::Inet6(a),
-            }),
-            NeighbourAttribute::LinkLayerAddress(mac.to_vec()),
-        ];
-        self.change(
-            RouteNetlinkMessage::NewNeighbour(message),
-            NLM_F_CREATE | NLM_F_REPLACE,
-            "add neighbour",
-            hop,
-        )
-    }
-
-    fn add_route(
+    fn add_pod_route(
         &mut self,
         index: u32,
         to: IpNet,

@@ -87,7 +87,7 @@ impl Netlink {
             .and_then(|link| self.no_automatic_ipv6(link.index).map(|()| link.index));
         if made.is_err() {
             // Half a link helps nobody; the first error is the one to report.
-            let _ = self.delete_link(pair.host_name).is_ok();
+            drop(self.delete_link(pair.host_name));
         }
         made
     }

@@ -1,4 +1,5 @@
 //! The CNI side over real network namespaces, with a data path that only remembers what it was told. Needs root.
+#![expect(clippy::unwrap_used, reason = "a test ends where an expectation fails")]
 
 mod attach;
 mod clean_up;

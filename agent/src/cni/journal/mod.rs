@@ -219,7 +219,7 @@ impl Journal {
 
     /// Everything in the kernel is gone: the file goes, then the addresses are free.
     pub fn forget(&self, record: &Record) -> Result<(), JournalError> {
-        self.remove_file(&self.path(&record.endpoint.host_ifname))?;
+        remove_file(&self.path(&record.endpoint.host_ifname))?;
         self.drop_entry(record);
         Ok(())
     }
@@ -279,21 +279,22 @@ impl Journal {
             fs::rename(&temporary, &path)
         };
         attempt().map_err(|e| {
-            let _ = fs::remove_file(&temporary).is_ok();
+            // Whatever is left of it, the next start removes.
+            drop(fs::remove_file(&temporary));
             failed("write", &path, e)
         })
-    }
-
-    fn remove_file(&self, path: &Path) -> Result<(), JournalError> {
-        match fs::remove_file(path) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(failed("remove", path, e)),
-            _ => Ok(()),
-        }
     }
 
     fn index(&self) -> MutexGuard<'_, Index> {
         // Nothing panics between two writes that belong together.
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn remove_file(path: &Path) -> Result<(), JournalError> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(failed("remove", path, e)),
+        _ => Ok(()),
     }
 }
 

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use tracing::{info, warn};
 use weft_core::model::Endpoint;
 
-use super::{Journal, JournalError, Record, State, failed, record::SCHEMA};
+use super::{Journal, JournalError, Record, State, failed, record::SCHEMA, remove_file};
 use crate::cni::identity::{self, is_host_ifname};
 use crate::netlink::Netlink;
 
@@ -99,7 +99,7 @@ impl Journal {
                 .map_err(|e| failed("list", &self.directory, e))?
                 .path();
             match path.extension().and_then(|e| e.to_str()) {
-                Some("tmp") => self.remove_file(&path)?, // a write that was cut short; the old file stands
+                Some("tmp") => remove_file(&path)?, // a write that was cut short; the old file stands
                 Some("json") => match read(&path)? {
                     Ok(record) => records.push(record),
                     Err(problem) => {
@@ -109,7 +109,7 @@ impl Journal {
                         );
                         warn!("{text}");
                         recovered.problems.push(text);
-                        self.remove_damaged(&path, netlink, links)?;
+                        remove_damaged(&path, netlink, links)?;
                         recovered.undone += 1;
                     }
                 },
@@ -118,20 +118,19 @@ impl Journal {
         }
         Ok(records)
     }
+}
 
-    /// The file's name is all that is left, and it is the link's name.
-    fn remove_damaged(
-        &self,
-        path: &Path,
-        netlink: &mut Netlink,
-        links: &mut HashMap<String, u32>,
-    ) -> Result<(), JournalError> {
-        if let Some(name) = stem(path).filter(|n| is_host_ifname(n)) {
-            netlink.delete_link(&name)?;
-            links.remove(&name);
-        }
-        self.remove_file(path)
+/// The file's name is all that is left, and it is the link's name.
+fn remove_damaged(
+    path: &Path,
+    netlink: &mut Netlink,
+    links: &mut HashMap<String, u32>,
+) -> Result<(), JournalError> {
+    if let Some(name) = stem(path).filter(|n| is_host_ifname(n)) {
+        netlink.delete_link(&name)?;
+        links.remove(&name);
     }
+    remove_file(path)
 }
 
 fn stem(path: &Path) -> Option<String> {

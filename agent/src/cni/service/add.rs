@@ -10,6 +10,7 @@ use weft_core::model::EndpointId;
 use weft_ebpf::rows::GATEWAY_MAC;
 use weft_netns::{NetNs, sysctl};
 
+use super::check::{inspect_host, inspect_pod};
 use super::{Done, Service, UNDO_GRACE};
 use crate::cni::journal::{Intent, Record, State};
 use crate::cni::netconf::Bandwidth;
@@ -86,7 +87,7 @@ impl Service {
             return Ok(None);
         };
         if record.state == State::Ready {
-            let intact = self.inspect(&record, None);
+            let intact = inspect_host(&record);
             if intact.is_ok() && record.netns != netns.id().into() {
                 return Err(CniError::new(
                     code::CONFLICT,
@@ -98,9 +99,7 @@ impl Service {
             }
             let endpoint = &record.endpoint;
             // The same namespace, both ends as they were made; the data path repairs its own part.
-            if intact
-                .and_then(|()| self.inspect(&record, Some(netns)))
-                .is_ok()
+            if intact.and_then(|()| inspect_pod(&record, netns)).is_ok()
                 && (self.datapath.verify(endpoint, deadline).is_ok()
                     || self.datapath.attach(endpoint.clone(), deadline).is_ok())
             {

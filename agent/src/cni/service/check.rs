@@ -12,6 +12,7 @@ use super::{Done, Service};
 use crate::cni::journal::{Record, State};
 use crate::cni::result::contradiction;
 use crate::cni::spec::{CniError, code};
+use crate::netlink::address::InterfaceAddress;
 use crate::netlink::veth::Link;
 use crate::netlink::{Netlink, NetlinkError};
 
@@ -50,59 +51,60 @@ impl Service {
         if let Some(difference) = contradiction(prev_result, &record.attached(netns_path)) {
             return Err(failed(difference));
         }
-        self.inspect(&record, None).map_err(failed)?;
-        self.inspect(&record, Some(netns)).map_err(failed)?;
+        inspect_host(&record).map_err(failed)?;
+        inspect_pod(&record, netns).map_err(failed)?;
         let verified = self.datapath.verify(&record.endpoint, deadline);
         verified.map_err(|e| failed(format!("data path: {e}")))?;
         Ok(Done::default())
     }
+}
 
-    /// Compares an end of the veth pair with what was made: the pod's end in `netns`, or the host's end. Routes are not
-    /// looked at, since a pod may replace its default route.
-    pub(super) fn inspect(&self, record: &Record, netns: Option<&NetNs>) -> Result<(), String> {
-        let endpoint = &record.endpoint;
-        let Some(netns) = netns else {
-            let host = Netlink::open()
-                .and_then(|mut n| n.link(&endpoint.host_ifname))
-                .map_err(|e| e.to_string())?;
-            let host = host.ok_or_else(|| format!("interface {} is gone", endpoint.host_ifname))?;
-            if host.index != endpoint.host_ifindex {
-                return Err(format!("interface {} is another one", endpoint.host_ifname));
-            }
-            return compare(&host, GATEWAY_MAC, record.mtu);
-        };
-        let ifname = &endpoint.id.ifname;
-        let attempt = || -> Result<Option<(Link, Vec<IpNet>)>, NetlinkError> {
-            let mut pod = Netlink::open()?;
-            let Some(link) = pod.link(ifname)? else {
-                return Ok(None);
-            };
-            let addresses = pod.addresses_of(link.index)?;
-            Ok(Some((link, addresses)))
-        };
-        let found = netns
-            .run(attempt)
-            .map_err(|e| e.to_string())?
-            .map_err(|e| format!("in the pod: {e}"))?;
-        let (link, addresses) =
-            found.ok_or_else(|| format!("interface {ifname} is gone from the pod"))?;
-        if link.peer != Some(endpoint.host_ifindex) {
-            return Err(format!(
-                "interface {ifname} in the pod is not the one weft made"
-            ));
-        }
-        compare(&link, endpoint.mac, record.mtu)?;
-        match endpoint
-            .addresses
-            .iter()
-            .find(|a| !addresses.contains(&IpNet::from(**a)))
-        {
-            Some(missing) => Err(format!(
-                "address {missing} is gone from interface {ifname} in the pod"
-            )),
-            None => Ok(()),
-        }
+/// Compares the host's end of the veth pair with what was made.
+pub(super) fn inspect_host(record: &Record) -> Result<(), String> {
+    let endpoint = &record.endpoint;
+    let link = Netlink::open()
+        .and_then(|mut n| n.link(&endpoint.host_ifname))
+        .map_err(|e| e.to_string())?
+        .ok_or_else(|| format!("interface {} is gone", endpoint.host_ifname))?;
+    if link.index != endpoint.host_ifindex {
+        return Err(format!("interface {} is another one", link.name));
     }
+    compare(&link, GATEWAY_MAC, record.mtu)
+}
+
+/// Compares the pod's end with what was made. Routes are not looked at, since a pod may replace its default route.
+pub(super) fn inspect_pod(record: &Record, netns: &NetNs) -> Result<(), String> {
+    let endpoint = &record.endpoint;
+    let ifname = &endpoint.id.ifname;
+    let attempt = || -> Result<Option<(Link, Vec<InterfaceAddress>)>, NetlinkError> {
+        let mut pod = Netlink::open()?;
+        let Some(link) = pod.link(ifname)? else {
+            return Ok(None);
+        };
+        let mut addresses = pod.addresses()?;
+        addresses.retain(|a| a.device == link.index);
+        Ok(Some((link, addresses)))
+    };
+    let found = netns
+        .run(attempt)
+        .map_err(|e| e.to_string())?
+        .map_err(|e| format!("in the pod: {e}"))?;
+    let (link, addresses) =
+        found.ok_or_else(|| format!("interface {ifname} is gone from the pod"))?;
+    if link.peer != Some(endpoint.host_ifindex) {
+        let what = format!("interface {ifname} in the pod is not the one weft made");
+        return Err(what);
+    }
+    compare(&link, endpoint.mac, record.mtu)?;
+    let missing = endpoint
+        .addresses
+        .iter()
+        .find(|a| addresses.iter().all(|b| b.address != IpNet::from(**a)));
+    missing.map_or(Ok(()), |address| {
+        Err(format!(
+            "address {address} is gone from interface {ifname} in the pod"
+        ))
+    })
 }
 
 fn compare(link: &Link, mac: [u8; 6], mtu: u16) -> Result<(), String> {

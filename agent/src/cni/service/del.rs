@@ -28,23 +28,24 @@ impl Service {
         Ok(Done::default())
     }
 
-    /// Undoes an ADD whose answer nobody received. The runtime may have sent DEL or another ADD meanwhile: only
-    /// exactly this attachment is removed.
+    /// Undoes an ADD whose answer nobody received.
     pub(in crate::cni) fn take_back(&self, made: &Record) {
         let id = &made.endpoint.id;
-        let attempt = || -> Result<(), CniError> {
-            let deadline = Instant::now() + UNDO_GRACE;
-            let _held = self.busy.hold(id, deadline)?;
-            match self.journal.get(id) {
-                Some(record) if record == *made => self.remove(&record, deadline),
-                _ => Ok(()),
-            }
-        };
-        match attempt() {
+        match self.remove_if(made, Instant::now() + UNDO_GRACE) {
             Ok(()) => warn!(attachment = %id, "undone: the plugin went away before the answer"),
             Err(e) => {
-                warn!(attachment = %id, error = %e, "the plugin went away, and undoing failed; DEL goes on with it")
+                warn!(attachment = %id, error = %e, "the plugin went away, and undoing failed; DEL goes on with it");
             }
+        }
+    }
+
+    /// Removes an attachment that was seen before, unless another request changed it meanwhile.
+    pub(super) fn remove_if(&self, seen: &Record, deadline: Instant) -> Result<(), CniError> {
+        let id = &seen.endpoint.id;
+        let _held = self.busy.hold(id, deadline)?;
+        match self.journal.get(id) {
+            Some(now) if now == *seen => self.remove(&now, deadline),
+            _ => Ok(()),
         }
     }
 

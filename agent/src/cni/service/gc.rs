@@ -8,6 +8,7 @@ use weft_core::model::EndpointId;
 
 use super::{Done, Service};
 use crate::cni::identity::{host_ifname, is_host_ifname};
+use crate::cni::journal::State;
 use crate::cni::spec::{CniError, code};
 use crate::netlink::Netlink;
 
@@ -21,25 +22,14 @@ impl Service {
         // Links before records: one that is made from now on is not in this list.
         let links = Netlink::open().and_then(|mut n| n.veths());
         let stay: HashSet<&EndpointId> = valid.iter().collect();
-        let stale = self
-            .journal
-            .list()
-            .into_iter()
-            .filter(|r| r.network == network && !stay.contains(&r.endpoint.id));
+        let stale = self.journal.list().into_iter().filter(|r| {
+            // One that is being made is too young for the runtime's list.
+            r.network == network && r.state != State::Pending && !stay.contains(&r.endpoint.id)
+        });
         let mut failures = Vec::new();
         for record in stale {
-            let id = &record.endpoint.id;
-            let removal = self.busy.hold(id, deadline).and_then(|_held| {
-                // Another request may have removed it, or made it anew, while this one waited.
-                match self.journal.get(id) {
-                    Some(now) if now.requested_ms == record.requested_ms => {
-                        self.remove(&now, deadline)
-                    }
-                    _ => Ok(()),
-                }
-            });
-            match removal {
-                Ok(()) => info!(attachment = %id, "garbage collected"),
+            match self.remove_if(&record, deadline) {
+                Ok(()) => info!(attachment = %record.endpoint.id, "garbage collected"),
                 Err(e) => failures.push(e.msg),
             }
         }
@@ -53,7 +43,7 @@ impl Service {
                     // By index: meanwhile the name may have passed to a new attachment.
                     match Netlink::open().and_then(|mut n| n.delete_link_index(link.index)) {
                         Ok(true) => {
-                            info!(interface = %link.name, "interface without attachment deleted")
+                            info!(interface = %link.name, "interface without attachment deleted");
                         }
                         Ok(false) => {}
                         Err(e) => failures.push(e.to_string()),

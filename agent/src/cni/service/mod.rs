@@ -85,18 +85,17 @@ impl Service {
             Verb::Gc { valid } => self.gc(&call.network, valid, deadline),
             Verb::Status => self.status(deadline),
         }
-        .map(|result| result.into())
     }
 
-    /// Removes what [`Journal::recover`] found unfinished. What fails is tried again by the next GC or start.
-    pub fn finish_recovery(&self) {
-        let unfinished = self.journal.list().into_iter();
-        for record in unfinished.filter(|r| r.state != State::Ready) {
+    /// Removes what [`Journal::recover`] found unfinished, see [`unfinished`]. What fails is tried again by GC, DEL, or
+    /// the next start.
+    pub fn finish_recovery(&self, unfinished: &[Record]) {
+        for record in unfinished {
             let id = &record.endpoint.id;
-            match self.del(id, Instant::now() + UNDO_GRACE) {
-                Ok(_) => info!(attachment = %id, "unfinished attachment removed"),
+            match self.remove_if(record, Instant::now() + UNDO_GRACE) {
+                Ok(()) => info!(attachment = %id, "unfinished attachment removed"),
                 Err(e) => {
-                    warn!(attachment = %id, error = %e, "unfinished attachment stays; GC tries again")
+                    warn!(attachment = %id, error = %e, "unfinished attachment stays; GC tries again");
                 }
             }
         }
@@ -114,6 +113,14 @@ impl Service {
         }
         Ok(netns)
     }
+}
+
+/// The attachments that are not what a runtime was told. Only before requests are served: later these are also the ones
+/// being made.
+pub fn unfinished(journal: &Journal) -> Vec<Record> {
+    let mut records = journal.list();
+    records.retain(|r| r.state != State::Ready);
+    records
 }
 
 impl From<Option<Value>> for Done {
