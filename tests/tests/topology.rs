@@ -322,8 +322,11 @@ fn pods_go_through_the_plugin_with_what_a_runtime_gives_it() {
     let pod = lab.add_pod(&spec).unwrap();
     assert_eq!(pod.ips, [ip("10.128.0.2"), ip("fd01::2")]);
     let object = lab.manifests().get("Pod", "shop", "cart").unwrap().unwrap();
-    assert_eq!(object["status"]["podIP"].as_str(), Some("10.128.0.2"));
-    assert_eq!(object["metadata"]["labels"]["app"].as_str(), Some("x"));
+    assert_eq!(object.value["status"]["podIP"].as_str(), Some("10.128.0.2"));
+    assert_eq!(
+        object.value["metadata"]["labels"]["app"].as_str(),
+        Some("x")
+    );
     assert!(
         lab.manifests()
             .get("Namespace", "", "shop")

@@ -98,7 +98,7 @@ fn run(cli: Cli) -> Result<()> {
                 eprintln!("there is no lab {name}");
             }
         }
-        Command::Demo => demo::run(&name, interrupt::catch()?)?,
+        Command::Demo => demo::run(&name, &interrupt::catch()?)?,
         Command::Serve { address, name } => {
             let listener =
                 TcpListener::bind(address).with_context(|| format!("listen on {address}"))?;

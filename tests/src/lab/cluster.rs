@@ -4,7 +4,7 @@ use ipnet::IpNet;
 use serde_json::{Value, json};
 
 use super::error::Error;
-use super::objects::{self, Manifests};
+use super::objects::Manifests;
 use super::plan::{Mode, Options, UNDERLAY_MTU};
 use super::state::State;
 
@@ -29,11 +29,9 @@ pub(super) fn write(state: &State, options: &Options) -> Result<(), Error> {
     let objects = [cluster_network(options), namespace("default")]
         .into_iter()
         .chain(nodes);
-    objects.into_iter().try_for_each(|object| {
-        manifests
-            .create(object_value(&object)?)
-            .map_err(Error::from)
-    })
+    objects
+        .into_iter()
+        .try_for_each(|object| Ok(manifests.create(object)?))
 }
 
 /// A project's Namespace object.
@@ -77,25 +75,14 @@ fn plugin(mode: Mode) -> String {
     format!("redhat/openshift-ovs-{mode}")
 }
 
-/// JSON to YAML values; the object model is the same.
-pub(super) fn object_value(object: &Value) -> Result<yaml_serde::Value, objects::Error> {
-    yaml_serde::to_value(object).map_err(|source| objects::Error::Parse {
-        origin: "lab".into(),
-        source,
-    })
-}
-
 /// Each node's pod subnets, from the HostSubnets the controller wrote.
 pub(super) fn subnets(manifests: &Manifests, node: &str) -> Result<Vec<IpNet>, Error> {
     let Some(object) = manifests.get("HostSubnet", "", node)? else {
         return Ok(Vec::new());
     };
-    let parse = |value: &yaml_serde::Value| value.as_str().and_then(|text| text.parse().ok());
-    let many = object
-        .get("subnets")
-        .and_then(yaml_serde::Value::as_sequence);
-    Ok(match many {
+    let parse = |value: &Value| value.as_str().and_then(|text| text.parse().ok());
+    Ok(match object.value["subnets"].as_array() {
         Some(many) => many.iter().filter_map(parse).collect(),
-        None => object.get("subnet").and_then(parse).into_iter().collect(),
+        None => parse(&object.value["subnet"]).into_iter().collect(),
     })
 }

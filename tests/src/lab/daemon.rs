@@ -200,18 +200,15 @@ pub(super) fn end(
         Signal::SIGTERM
     };
     process.signal(signal);
-    if process.wait_end(STOP) {
-        Ok(())
-    } else {
-        Err(failure(
-            lab,
-            name,
-            format!(
-                "pid {} did not end within {STOP:?} of {signal}",
-                process.pid
-            ),
-        ))
+    if !process.wait_end(STOP) {
+        let why = format!(
+            "pid {} did not end within {STOP:?} of {signal}",
+            process.pid
+        );
+        return Err(failure(lab, name, why));
     }
+    process.reap();
+    Ok(())
 }
 
 /// Waits until a node's agent answers `weft status`, at most until `deadline`.

@@ -38,19 +38,23 @@ pub(super) fn down_locked(name: &LabName, state: Option<&State>) -> Result<(), E
         }
     };
     if let Some(state) = state {
-        let daemons = state
+        let daemons: Vec<_> = state
             .nodes
             .iter()
             .filter_map(|node| node.agent)
-            .chain(state.controller);
-        for daemon in daemons {
+            .chain(state.controller)
+            .collect();
+        for daemon in &daemons {
             daemon.signal(Signal::SIGKILL);
+        }
+        for daemon in daemons {
             if !daemon.wait_end(END) {
                 note(Err(Error::Invalid(format!(
                     "process {} does not end",
                     daemon.pid
                 ))));
             }
+            daemon.reap();
         }
         // What the daemons started, what users run in pods, and a daemon that `up` did not live to write down.
         let ids: BTreeSet<_> = state

@@ -51,16 +51,22 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub struct Lab {
     name: LabName,
+    manifests: Manifests,
 }
 
 impl Lab {
     /// Finds a lab that is up.
     pub fn open(name: LabName) -> Result<Self, Error> {
         match State::load(&name)? {
-            Some(state) if state.phase == Phase::Ready => Ok(Self { name }),
+            Some(state) if state.phase == Phase::Ready => Ok(Self::named(name)),
             Some(_) => Err(Error::HalfMade(name)),
             None => Err(Error::Down(name)),
         }
+    }
+
+    fn named(name: LabName) -> Self {
+        let manifests = Manifests::at(name.manifests());
+        Self { name, manifests }
     }
 
     /// Its name.
@@ -86,21 +92,21 @@ impl Lab {
     }
 
     /// The manifests directory.
-    pub fn manifests(&self) -> Manifests {
-        Manifests::at(self.name.manifests())
+    pub fn manifests(&self) -> &Manifests {
+        &self.manifests
     }
 
     /// Writes the objects of a YAML or JSON text; all are read before the first is written. Returns what was written,
-    /// as `Kind NAMESPACE/NAME`.
+    /// as `Kind/NAMESPACE/NAME`.
     pub fn apply(&self, text: &str, origin: &str) -> Result<Vec<String>, Error> {
         let objects = objects::parse(text, origin)?;
-        let manifests = self.manifests();
-        let mut written = Vec::new();
-        for (key, object) in objects {
-            manifests.apply(&key, object)?;
-            written.push(key.to_string());
+        for object in &objects {
+            self.manifests.apply(object)?;
         }
-        Ok(written)
+        Ok(objects
+            .iter()
+            .map(|object| object.key.to_string())
+            .collect())
     }
 
     /// Removes an object; `namespace` is `default` when left out, and ignored for kinds without.

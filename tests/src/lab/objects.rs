@@ -1,33 +1,20 @@
-//! API objects as files in the manifests directory.
+//! API objects in the lab's manifests directory: what an API server would add to the agents' own store.
 
-use std::collections::BTreeMap;
 use std::fmt;
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::Deserialize as _;
-use yaml_serde::{Mapping, Value};
-
-use super::state::write_atomic;
+use serde_json::{Map, Value};
+use weft_agent::store::{self, Object, Store as _, StoreError};
 
 /// An object could not be read or written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The file could not be read or written.
-    #[error("{call} {}: {source}", path.display())]
-    File {
-        /// What was tried.
-        call: &'static str,
-        /// On which file.
-        path: PathBuf,
-        /// The kernel's answer.
-        source: io::Error,
-    },
-    /// The file could not be replaced.
-    #[error("{0}")]
-    Write(#[source] Box<super::Error>),
+    /// The directory or one of its files.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The text is no YAML or JSON.
     #[error("{origin}: {source}")]
     Parse {
@@ -65,84 +52,11 @@ const CLUSTER_SCOPED: [&str; 5] = [
     "NetNamespace",
 ];
 
-/// What tells one object from all others.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Key {
-    /// `Pod`
-    pub kind: String,
-    /// Empty for kinds without.
-    pub namespace: String,
-    /// `metadata.name`
-    pub name: String,
-}
-
-impl Key {
-    /// Of an object; `default` stands for a namespace left out, as with kubectl.
-    fn of(object: &Value) -> Result<Self, String> {
-        let text = |value: Option<&Value>| {
-            value
-                .and_then(Value::as_str)
-                .filter(|text| !text.is_empty())
-                .map(str::to_owned)
-        };
-        let metadata = object.get("metadata");
-        let field = |name: &str| metadata.and_then(|metadata| metadata.get(name));
-        text(object.get("apiVersion")).ok_or("no apiVersion")?;
-        let kind = text(object.get("kind")).ok_or("no kind")?;
-        let name = text(field("name")).ok_or("no metadata.name")?;
-        let scoped = !CLUSTER_SCOPED.contains(&kind.as_str());
-        let namespace = match text(field("namespace")) {
-            Some(namespace) if scoped => namespace,
-            None if scoped => "default".to_owned(),
-            _ => String::new(),
-        };
-        Ok(Self {
-            kind,
-            namespace,
-            name,
-        })
-    }
-
-    fn file_name(&self) -> String {
-        // A namespace has no dot in it, so the parts cannot be read in two ways.
-        let parts = [
-            self.kind.to_lowercase(),
-            self.namespace.clone(),
-            self.name.clone(),
-        ];
-        let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
-        format!("{}.yaml", parts.join("."))
-    }
-
-    fn is(&self, kind: &str, namespace: &str, name: &str) -> bool {
-        let own = self.kind.to_lowercase();
-        let plural = match own.strip_suffix('y') {
-            Some(stem) => format!("{stem}ies"),
-            None if own.ends_with('s') => format!("{own}es"),
-            None => format!("{own}s"),
-        };
-        let kind = kind.to_lowercase();
-        (kind == own || kind == plural)
-            && self.name == name
-            && (self.namespace == namespace || self.namespace.is_empty())
-    }
-}
-
-impl fmt::Display for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.namespace.is_empty() {
-            write!(f, "{} {}", self.kind, self.name)
-        } else {
-            write!(f, "{} {}/{}", self.kind, self.namespace, self.name)
-        }
-    }
-}
-
-/// The objects of a text of YAML or JSON documents; a `List` is taken apart. All or nothing.
-pub fn parse(text: &str, origin: &str) -> Result<Vec<(Key, Value)>, Error> {
+/// The objects of a text of YAML or JSON documents; lists are taken apart. All or nothing.
+pub fn parse(text: &str, origin: &str) -> Result<Vec<Object>, Error> {
     let mut objects = Vec::new();
     for (index, document) in yaml_serde::Deserializer::from_str(text).enumerate() {
-        let fail = |why: String| Error::Document {
+        let fail = |why| Error::Document {
             origin: origin.to_owned(),
             number: index + 1,
             why,
@@ -154,163 +68,176 @@ pub fn parse(text: &str, origin: &str) -> Result<Vec<(Key, Value)>, Error> {
         if value.is_null() {
             continue;
         }
-        let kind = value
-            .get("kind")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
-        let items = match value.get("items").and_then(Value::as_sequence) {
-            Some(items) if kind.ends_with("List") => items.clone(),
+        let is_list = value["kind"]
+            .as_str()
+            .is_some_and(|kind| kind.ends_with("List"));
+        let items = match value["items"].as_array() {
+            Some(items) if is_list => items.clone(),
             _ => vec![value],
         };
         for item in items {
-            objects.push((Key::of(&item).map_err(fail)?, item));
+            objects.push(object(item).map_err(fail)?);
         }
     }
     Ok(objects)
 }
 
-/// A manifests directory.
-#[derive(Clone, Debug)]
-pub struct Manifests(PathBuf);
+/// Checks an object; a namespace left out is `default`, as with kubectl.
+fn object(mut value: Value) -> Result<Object, String> {
+    let scoped = value["kind"]
+        .as_str()
+        .is_some_and(|kind| !CLUSTER_SCOPED.contains(&kind));
+    if let (true, Some(metadata)) = (scoped, metadata(&mut value)) {
+        let namespace = metadata.entry("namespace").or_insert(Value::Null);
+        if namespace.is_null() || namespace == "" {
+            *namespace = "default".into();
+        }
+    }
+    Object::from_value(value)
+}
+
+fn metadata(value: &mut Value) -> Option<&mut Map<String, Value>> {
+    value.get_mut("metadata")?.as_object_mut()
+}
+
+/// A manifests directory. Reads only what changed since it was last asked.
+#[derive(Clone)]
+pub struct Manifests(Arc<store::Manifests>);
 
 impl Manifests {
     /// The directory need not exist yet.
     pub fn at(directory: PathBuf) -> Self {
-        Self(directory)
+        Self(Arc::new(store::Manifests::new(directory)))
     }
 
-    /// Every object there is, with its file. Files that do not parse are left out: they are the agents' to report.
-    pub fn list(&self) -> Result<Vec<(Key, Value, PathBuf)>, Error> {
-        let mut objects = Vec::new();
-        for path in self.files()? {
-            let Ok(text) = fs::read_to_string(&path) else {
-                continue;
-            };
-            let parsed = parse(&text, &path.display().to_string()).unwrap_or_default();
-            objects.extend(
-                parsed
-                    .into_iter()
-                    .map(|(key, value)| (key, value, path.clone())),
-            );
-        }
-        Ok(objects)
-    }
-
-    fn files(&self) -> Result<Vec<PathBuf>, Error> {
-        let entries = fs::read_dir(&self.0).map_err(file("list", &self.0))?;
-        let wanted = |path: &PathBuf| {
-            let hidden = path
-                .file_name()
-                .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-            !hidden
-                && path
-                    .extension()
-                    .is_some_and(|end| ["yaml", "yml", "json"].iter().any(|known| end == *known))
-        };
-        let mut files: Vec<PathBuf> = entries
-            .flatten()
-            .map(|entry| entry.path())
-            .filter(wanted)
-            .collect();
-        files.sort();
-        Ok(files)
-    }
-
-    /// Writes an object in the place of the one with its key, wherever that is.
+    /// Writes an object in the place of the one of its kind and name, wherever that is.
     ///
     /// As an API server would, keeps `metadata.uid` and `status` of the old one where the new one has none, and gives
     /// a new one a uid.
-    pub fn apply(&self, key: &Key, mut object: Value) -> Result<(), Error> {
-        let old = self.find(|found| found == key)?;
-        if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_mapping_mut) {
-            let kept = old
-                .as_ref()
-                .and_then(|(_, old)| old.get("metadata")?.get("uid").cloned());
-            keep(metadata, "uid", Some(kept.unwrap_or_else(|| uid().into())));
-        }
-        if let (Some(object), Some((_, old))) = (object.as_mapping_mut(), &old) {
-            keep(object, "status", old.get("status").cloned());
-        }
-        match old {
-            Some((path, _)) => Self::rewrite(&path, key, Some(&object)),
-            None => write(&self.0.join(key.file_name()), &[&object]),
+    pub fn apply(&self, object: &Object) -> Result<(), Error> {
+        loop {
+            let done = match self
+                .0
+                .list()?
+                .objects
+                .iter()
+                .find(|old| old.key == object.key)
+            {
+                Some(old) => {
+                    let mut new = Object::clone(old);
+                    new.value = complete(object, Some(old));
+                    self.0.update(&new)
+                }
+                None => self.insert(object),
+            };
+            match done {
+                // Somebody else was faster: once more, against what is there now.
+                Err(StoreError::Conflict { .. } | StoreError::NotFound { .. }) => {}
+                Err(StoreError::Exists { .. }) if self.contains(object)? => {}
+                done => return Ok(done.map(drop)?),
+            }
         }
     }
 
-    /// Writes an object unless there is one with its key, also if two commands do so at once.
-    pub fn create(&self, object: Value) -> Result<(), Error> {
-        let key = Key::of(&object).map_err(|why| Error::Document {
-            origin: "lab".into(),
+    /// Writes an object unless there is one of its kind and name.
+    pub fn create(&self, value: Value) -> Result<(), Error> {
+        let object = object(value).map_err(|why| Error::Document {
+            origin: "the lab".into(),
             number: 1,
             why,
         })?;
-        match self.find(|found| *found == key)? {
-            Some(_) => Ok(()),
-            None => self.apply(&key, object),
+        match self.insert(&object) {
+            Err(StoreError::Exists { .. }) if self.contains(&object)? => Ok(()),
+            done => Ok(done.map(drop)?),
         }
     }
 
-    /// Removes an object; `kind` in any case, singular or plural.
-    pub fn delete(&self, kind: &str, namespace: &str, name: &str) -> Result<(), Error> {
-        match self.find(|key| key.is(kind, namespace, name))? {
-            Some((path, object)) => {
-                let key = Key::of(&object).map_err(|why| Error::Document {
-                    origin: path.display().to_string(),
-                    number: 1,
-                    why,
-                })?;
-                Self::rewrite(&path, &key, None)
-            }
-            None => Err(Error::Missing {
-                kind: kind.to_owned(),
-                name: [namespace, name]
-                    .into_iter()
-                    .filter(|part| !part.is_empty())
-                    .collect::<Vec<_>>()
-                    .join("/"),
-            }),
-        }
+    fn insert(&self, object: &Object) -> Result<Arc<Object>, StoreError> {
+        self.0.create(&Object {
+            value: complete(object, None),
+            ..object.clone()
+        })
     }
 
-    /// The object with this key.
-    pub fn get(&self, kind: &str, namespace: &str, name: &str) -> Result<Option<Value>, Error> {
+    fn contains(&self, object: &Object) -> Result<bool, Error> {
         Ok(self
-            .find(|key| key.is(kind, namespace, name))?
-            .map(|(_, object)| object))
+            .0
+            .list()?
+            .objects
+            .iter()
+            .any(|found| found.key == object.key))
     }
 
-    fn find(&self, wanted: impl Fn(&Key) -> bool) -> Result<Option<(PathBuf, Value)>, Error> {
-        let mut objects = self.list()?.into_iter();
-        Ok(objects.find_map(|(key, object, path)| wanted(&key).then_some((path, object))))
+    /// Removes an object; `kind` in any case, singular or plural; `namespace` is ignored for kinds without.
+    pub fn delete(&self, kind: &str, namespace: &str, name: &str) -> Result<(), Error> {
+        loop {
+            let Some(found) = self.get(kind, namespace, name)? else {
+                let name = format!("{namespace}/{name}");
+                return Err(Error::Missing {
+                    kind: kind.to_owned(),
+                    name,
+                });
+            };
+            match self.0.delete(&found) {
+                Err(StoreError::Conflict { .. } | StoreError::NotFound { .. }) => {}
+                done => return Ok(done?),
+            }
+        }
     }
 
-    /// Replaces or removes one object of a file; the others stay.
-    fn rewrite(path: &Path, key: &Key, new: Option<&Value>) -> Result<(), Error> {
-        let text = fs::read_to_string(path).map_err(file("read", path))?;
-        let mut objects: BTreeMap<Key, Value> = parse(&text, &path.display().to_string())?
-            .into_iter()
-            .collect();
-        objects.remove(key);
-        if let Some(new) = new {
-            objects.insert(key.clone(), new.clone());
-        }
-        if objects.is_empty() {
-            fs::remove_file(path).map_err(file("remove", path))
-        } else {
-            write(path, &objects.values().collect::<Vec<_>>())
-        }
+    /// The object of a kind and name, as in [`Manifests::delete`].
+    pub fn get(
+        &self,
+        kind: &str,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Arc<Object>>, Error> {
+        let kind = kind.to_lowercase();
+        let listing = self.0.list()?;
+        let found = listing.objects.iter().find(|object| {
+            let key = &object.key;
+            let here = key.namespace == namespace || key.namespace.is_empty();
+            key.name == name && here && is_kind(&kind, &key.kind.to_lowercase())
+        });
+        Ok(found.cloned())
     }
 }
 
-fn keep(mapping: &mut Mapping, field: &str, old: Option<Value>) {
-    if let (false, Some(old)) = (mapping.contains_key(field), old) {
-        mapping.insert(field.into(), old);
+impl fmt::Debug for Manifests {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Manifests").finish_non_exhaustive()
     }
+}
+
+/// Singular or plural.
+fn is_kind(asked: &str, kind: &str) -> bool {
+    let plural = match kind.strip_suffix('y') {
+        Some(stem) => format!("{stem}ies"),
+        None if kind.ends_with('s') => format!("{kind}es"),
+        None => format!("{kind}s"),
+    };
+    asked == kind || asked == plural
+}
+
+/// With what an API server fills in.
+fn complete(object: &Object, old: Option<&Object>) -> Value {
+    let mut value = object.value.clone();
+    let kept = old.and_then(|old| old.value["metadata"].get("uid").cloned());
+    if let Some(metadata) = metadata(&mut value) {
+        metadata
+            .entry("uid")
+            .or_insert_with(|| kept.unwrap_or_else(|| uid().into()));
+    }
+    let status = old.and_then(|old| old.value.get("status").cloned());
+    if let (Some(fields), Some(status)) = (value.as_object_mut(), status) {
+        fields.entry("status").or_insert(status);
+    }
+    value
 }
 
 /// Random, in the form of RFC 9562 version 4.
 fn uid() -> String {
-    let bits = rand::random::<u128>() & !(0xf << 76 | 0x3 << 62) | 0x4 << 76 | 0x2 << 62;
+    let bits = rand::random::<u128>() & !((0xf << 76) | (0x3 << 62)) | (0x4 << 76) | (0x2 << 62);
     let hex = format!("{bits:032x}");
     [
         &hex[..8],
@@ -322,30 +249,10 @@ fn uid() -> String {
     .join("-")
 }
 
-fn write(path: &Path, objects: &[&Value]) -> Result<(), Error> {
-    let json = path.extension().is_some_and(|end| end == "json");
-    let documents: Result<Vec<String>, _> = objects.iter().map(yaml_serde::to_string).collect();
-    let text = documents
-        .map_err(|source| Error::Parse {
-            origin: path.display().to_string(),
-            source,
-        })?
-        .join("---\n");
-    // One JSON document a file; YAML is a superset, so several become YAML under the old name's stem.
-    let text = match (json, objects) {
-        (true, [only]) => serde_json::to_string_pretty(only).unwrap_or(text),
-        _ => text,
-    };
-    write_atomic(path, text.as_bytes()).map_err(|error| Error::Write(Box::new(error)))
-}
-
-fn file(call: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
-    let path = path.to_owned();
-    move |source| Error::File { call, path, source }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn directory() -> (PathBuf, Manifests) {
@@ -354,70 +261,49 @@ mod tests {
         (path.clone(), Manifests::at(path))
     }
 
-    fn pod(name: &str) -> String {
-        format!("apiVersion: v1\nkind: Pod\nmetadata:\n  name: {name}\n  namespace: a\n")
-    }
-
-    #[test]
-    fn an_object_is_replaced_where_it_is_and_its_neighbours_stay() {
-        let (path, manifests) = directory();
-        fs::write(
-            path.join("mine.yaml"),
-            format!("{}---\n{}", pod("p"), pod("q")),
-        )
-        .unwrap();
-        let (key, mut object) = parse(&pod("p"), "test").unwrap().remove(0);
-        object
-            .as_mapping_mut()
-            .unwrap()
-            .insert("spec".into(), Mapping::new().into());
-        manifests.apply(&key, object).unwrap();
-        assert_eq!(
-            manifests.files().unwrap(),
-            [path.join("mine.yaml")],
-            "no second file with the same object"
-        );
-        assert!(
-            manifests
-                .get("pod", "a", "p")
-                .unwrap()
-                .unwrap()
-                .get("spec")
-                .is_some()
-        );
-        manifests.delete("Pods", "a", "p").unwrap();
-        assert!(manifests.get("pod", "a", "q").unwrap().is_some());
-        manifests.delete("pod", "a", "q").unwrap();
-        assert!(manifests.files().unwrap().is_empty());
-        fs::remove_dir(path).unwrap();
+    fn policy() -> Object {
+        let text =
+            "apiVersion: v1\nkind: EgressNetworkPolicy\nmetadata: {name: p}\nspec: {egress: []}\n";
+        parse(text, "test").unwrap().remove(0)
     }
 
     #[test]
     fn applying_again_keeps_identity_and_status() {
         let (path, manifests) = directory();
-        let (key, mut object) = parse(&pod("p"), "test").unwrap().remove(0);
-        object
-            .as_mapping_mut()
-            .unwrap()
-            .insert("status".into(), "old".into());
-        manifests.apply(&key, object).unwrap();
-        let uid = |manifests: &Manifests| {
-            manifests.get("pod", "a", "p").unwrap().unwrap()["metadata"]["uid"].clone()
+        let mut first = policy();
+        first.set_field("status", "old".into());
+        manifests.apply(&first).unwrap();
+        let get = || {
+            manifests
+                .get("egressnetworkpolicies", "default", "p")
+                .unwrap()
+                .unwrap()
         };
-        let first = uid(&manifests);
-        let (_, object) = parse(&pod("p"), "test").unwrap().remove(0);
-        manifests.apply(&key, object).unwrap();
-        assert_eq!(uid(&manifests), first);
+        let uid = get().value["metadata"]["uid"].clone();
+        assert!(uid.is_string());
+        let mut second = policy();
+        second.set_field("spec", "new".into());
+        manifests.apply(&second).unwrap();
+        let found = get();
+        assert_eq!(found.value["metadata"]["uid"], uid);
         assert_eq!(
-            manifests.get("pod", "a", "p").unwrap().unwrap()["status"],
-            Value::from("old")
+            (&found.value["status"], &found.value["spec"]),
+            (&"old".into(), &"new".into())
         );
+        manifests
+            .delete("EgressNetworkPolicy", "default", "p")
+            .unwrap();
+        let error = manifests
+            .delete("EgressNetworkPolicy", "default", "p")
+            .unwrap_err();
+        assert_eq!(error.to_string(), "no EgressNetworkPolicy default/p");
         fs::remove_dir_all(path).unwrap();
     }
 
     #[test]
     fn a_text_with_one_bad_document_gives_no_objects() {
-        let error = parse(&format!("{}---\nkind: Pod\n", pod("p")), "f").unwrap_err();
-        assert_eq!(error.to_string(), "f: document 2: no apiVersion");
+        let text = "apiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n---\nkind: Pod\n";
+        let error = parse(text, "f").unwrap_err().to_string();
+        assert!(error.starts_with("f: document 2: apiVersion"), "{error}");
     }
 }

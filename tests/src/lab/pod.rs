@@ -63,7 +63,7 @@ impl Lab {
 
     fn make_pod(&self, spec: &PodSpec, mut pod: Pod) -> Result<Pod, Error> {
         let manifests = self.manifests();
-        manifests.create(cluster::object_value(&cluster::namespace(&pod.namespace))?)?;
+        manifests.create(cluster::namespace(&pod.namespace))?;
         NetNs::create_at(netns_path(&pod.netns))?;
         self.write_pod(spec, &pod)?;
         let result = self.cni("ADD", &pod)?;
@@ -181,13 +181,8 @@ impl Lab {
             object["status"] =
                 json!({"phase": "Running", "hostIP": host, "podIP": first, "podIPs": all});
         }
-        let object = cluster::object_value(&object)?;
-        let key = super::objects::Key {
-            kind: "Pod".into(),
-            namespace: pod.namespace.clone(),
-            name: pod.name.clone(),
-        };
-        Ok(self.manifests().apply(&key, object)?)
+        let object = weft_agent::store::Object::from_value(object).map_err(Error::Invalid)?;
+        Ok(self.manifests().apply(&object)?)
     }
 }
 

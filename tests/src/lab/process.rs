@@ -49,12 +49,16 @@ impl Process {
         }
     }
 
+    /// Collects the exit status of an ended daemon that this process started. Not for children with another owner.
+    pub fn reap(self) {
+        // ECHILD: another process started it.
+        let _status = waitpid(Pid::from_raw(self.pid), Some(WaitPidFlag::WNOHANG));
+    }
+
     /// Waits until it is gone; false if `patience` was over first.
     pub fn wait_end(self, patience: Duration) -> bool {
         let deadline = Instant::now() + patience;
         loop {
-            // A child of ours stays a zombie until it is waited for; another's is none of ours (ECHILD).
-            let _reaped = waitpid(Pid::from_raw(self.pid), Some(WaitPidFlag::WNOHANG));
             if !self.is_alive() {
                 return true;
             }
@@ -80,7 +84,7 @@ pub fn spawn_daemon(mut command: Command, log: &Path) -> Result<Process, Error> 
         .stdout(output)
         .stderr(both)
         .current_dir("/");
-    // Not waited for: `Process::wait_end` does, or init after this process has gone.
+    // Not waited for: `Process::reap` does, or init after this process has gone.
     let child = command.spawn().map_err(|source| Error::Start {
         program: program.clone(),
         source,

@@ -112,7 +112,6 @@ impl Lab {
                 .filter(|process| process.is_alive())
                 .map(|process| process.pid)
         };
-        let manifests = self.manifests();
         let nodes = state.nodes.iter().map(|node| {
             let place = self.name().place(&node.name);
             Ok(NodeStatus {
@@ -121,7 +120,7 @@ impl Lab {
                 ip: node.addresses[0],
                 ips: node.addresses.to_vec(),
                 interface: "eth0",
-                subnets: cluster::subnets(&manifests, &node.name)?,
+                subnets: cluster::subnets(self.manifests(), &node.name)?,
                 agent_pid: pid(node.agent),
                 config: place.config(),
                 run_dir: place.run(),

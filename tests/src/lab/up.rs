@@ -59,7 +59,7 @@ pub fn up(name: &LabName, options: &Options, progress: Progress<'_>) -> Result<L
         return Err(Error::Foreign(foreign.to_owned()));
     }
     match make(state, options, progress) {
-        Ok(()) => Ok(Lab { name: name.clone() }),
+        Ok(()) => Ok(Lab::named(name.clone())),
         Err(error) => {
             (progress.say)("removing what was made so far");
             // The first error is the one to report; what this leaves, the next `up` or `down` removes.

@@ -2,8 +2,8 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -18,17 +18,25 @@ const LATE: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct Stream {
     stop: Arc<AtomicBool>,
+    arrived: Arc<Mutex<Arrived>>,
     sender: JoinHandle<io::Result<Sent>>,
     receiver: JoinHandle<Received>,
 }
 
+/// What is known of a stream while it runs.
+#[derive(Clone, Copy, Debug, Default)]
+struct Arrived {
+    count: u64,
+    first: Option<Instant>,
+    last: Option<Instant>,
+}
+
 #[derive(Debug)]
 struct Sent {
-    /// Packet numbers 0..count were sent.
+    /// Packet numbers 0..count were sent, or refused by the kernel.
     count: u64,
-    /// Numbers the kernel refused to send, with the last reason.
-    refused: Vec<u64>,
-    reason: Option<String>,
+    /// Why it refused the last one that it did.
+    refused: Option<String>,
     /// Longest pause between two sends: a gap in the measurement.
     pause: Duration,
 }
@@ -54,6 +62,10 @@ pub struct Report {
     pub peers: Vec<IpAddr>,
     /// Why the kernel refused to send, if it did.
     pub refused: Option<String>,
+    /// When the first packet arrived.
+    pub first_arrival: Option<Instant>,
+    /// When the last packet arrived.
+    pub last_arrival: Option<Instant>,
     /// Longest pause of the sender: losses shorter than this could have gone unseen.
     pub pause: Duration,
 }
@@ -68,19 +80,35 @@ impl Stream {
         let (input, output) = (socket(to)?, socket(from)?);
         let target = SocketAddr::new(mapped(address), input.local_addr()?.port());
         let stop = Arc::new(AtomicBool::new(false));
-        let asked = Arc::clone(&stop);
+        let arrived = Arc::new(Mutex::new(Arrived::default()));
+        let (asked, told) = (Arc::clone(&stop), Arc::clone(&arrived));
         let receiver = thread::Builder::new()
             .name("receiver".into())
-            .spawn(move || receive(&input, &asked))?;
+            .spawn(move || receive(&input, &asked, &told))?;
         let asked = Arc::clone(&stop);
         let sender = thread::Builder::new()
             .name("sender".into())
             .spawn(move || send(&output, target, &asked))?;
         Ok(Self {
             stop,
+            arrived,
             sender,
             receiver,
         })
+    }
+
+    fn arrived(&self) -> Arrived {
+        *self.arrived.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Packets that arrived up to now.
+    pub fn received(&self) -> u64 {
+        self.arrived().count
+    }
+
+    /// When the last packet up to now arrived.
+    pub fn last_arrival(&self) -> Option<Instant> {
+        self.arrived().last
     }
 
     /// Ends the stream, waits for what is on its way, and counts.
@@ -89,7 +117,8 @@ impl Stream {
         let panicked = |_| io::Error::other("a probe thread panicked");
         let sent = self.sender.join().map_err(panicked)??;
         let received = self.receiver.join().map_err(panicked)?;
-        Ok(report(sent, &received))
+        let arrived = *self.arrived.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(report(sent, &received, arrived))
     }
 }
 
@@ -105,15 +134,13 @@ fn send(socket: &UdpSocket, to: SocketAddr, stop: &AtomicBool) -> io::Result<Sen
     let start = Instant::now();
     let mut sent = Sent {
         count: 0,
-        refused: Vec::new(),
-        reason: None,
+        refused: None,
         pause: Duration::ZERO,
     };
     let mut last = start;
     while !stop.load(Ordering::Relaxed) {
         if let Err(error) = socket.send_to(&sent.count.to_be_bytes(), to) {
-            sent.refused.push(sent.count);
-            sent.reason = Some(error.to_string());
+            sent.refused = Some(error.to_string());
         }
         sent.count += 1;
         let now = Instant::now();
@@ -126,7 +153,7 @@ fn send(socket: &UdpSocket, to: SocketAddr, stop: &AtomicBool) -> io::Result<Sen
     Ok(sent)
 }
 
-fn receive(socket: &UdpSocket, stop: &AtomicBool) -> Received {
+fn receive(socket: &UdpSocket, stop: &AtomicBool, told: &Mutex<Arrived>) -> Received {
     let mut received = Received::default();
     let mut buffer = [0; 8];
     drop(socket.set_read_timeout(Some(Duration::from_millis(20))));
@@ -138,6 +165,12 @@ fn receive(socket: &UdpSocket, stop: &AtomicBool) -> Received {
         let Ok((8, peer)) = socket.recv_from(&mut buffer) else {
             continue;
         };
+        let now = Instant::now();
+        let mut arrived = told.lock().unwrap_or_else(PoisonError::into_inner);
+        arrived.count += 1;
+        arrived.first.get_or_insert(now);
+        arrived.last = Some(now);
+        drop(arrived);
         received.numbers.push(u64::from_be_bytes(buffer));
         let peer = peer.ip().to_canonical();
         if !received.peers.contains(&peer) {
@@ -147,7 +180,7 @@ fn receive(socket: &UdpSocket, stop: &AtomicBool) -> Received {
     received
 }
 
-fn report(sent: Sent, received: &Received) -> Report {
+fn report(sent: Sent, received: &Received, arrived: Arrived) -> Report {
     let mut times = vec![0_u64; usize::try_from(sent.count).unwrap_or_default()];
     let (mut reordered, mut highest) = (0, 0);
     for number in &received.numbers {
@@ -173,7 +206,9 @@ fn report(sent: Sent, received: &Received) -> Report {
         duplicates: times.iter().map(|count| count.saturating_sub(1)).sum(),
         reordered,
         peers: received.peers.clone(),
-        refused: sent.reason,
+        refused: sent.refused,
+        first_arrival: arrived.first,
+        last_arrival: arrived.last,
         pause: sent.pause,
     }
 }
@@ -186,15 +221,14 @@ mod tests {
     fn every_number_is_accounted_for() {
         let sent = Sent {
             count: 5,
-            refused: vec![],
-            reason: None,
+            refused: None,
             pause: PERIOD,
         };
         let received = Received {
             numbers: vec![0, 2, 1, 1, 99],
             peers: vec![],
         };
-        let report = report(sent, &received);
+        let report = report(sent, &received, Arrived::default());
         assert_eq!((report.lost, report.duplicates), (vec![3, 4], 1));
         assert_eq!(report.reordered, 2, "1 came twice after 2");
     }
