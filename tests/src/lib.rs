@@ -2,8 +2,10 @@
 //!
 //! - [`lab`]: topology, life cycle, pods; what `weft-lab` and the tests call
 //! - [`probe`]: connections and packet streams between namespaces, without external programs
+//! - [`bench`]: weft beside its peers; `weft-bench`
 //! - [`cli`], `demo`: `weft-lab`
 
+pub mod bench;
 pub mod cli;
 mod demo;
 pub mod lab;
