@@ -7,8 +7,8 @@ pub mod address;
 pub mod announce;
 pub mod device;
 pub mod neighbour;
-pub mod route;
 pub mod pod;
+pub mod route;
 pub mod veth;
 
 use std::io;
