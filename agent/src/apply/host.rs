@@ -22,7 +22,7 @@ pub enum HostError {
     #[error(transparent)]
     Obstacle(#[from] Obstacle),
     /// A setting could not be read or written.
-    #[error("{0}{}", hint(.0))]
+    #[error("{error}{hint}", error = .0, hint = hint(.0))]
     Sysctl(#[from] sysctl::Error),
     /// A device that an operation needs.
     #[error("there is no device {0}")]

@@ -69,11 +69,6 @@ pub struct Iptables {
     folder: PathBuf,
 }
 
-/// One pass with the programs on PATH, without a [`Keeper`].
-pub fn sync(wanted: &[Ruleset]) -> Result<IptablesReport, IptablesError> {
-    Iptables::new().sync(wanted)
-}
-
 impl Iptables {
     /// Those on PATH.
     pub fn new() -> Self {
