@@ -150,7 +150,7 @@ impl Iptables {
         let stderr = String::from_utf8_lossy(&output.stderr).trim().to_owned();
         match fed {
             Ok(()) if output.status.success() => Ok(()),
-                Err(e) if stderr.is_empty() => Err(e.to_string()),
+            Err(e) if stderr.is_empty() => Err(e.to_string()),
             _ => Err(stderr),
         }
         .map_err(|stderr| IptablesError::Restore {
