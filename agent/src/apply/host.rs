@@ -7,8 +7,8 @@ use ipnet::IpNet;
 use nix::errno::Errno;
 use weft_core::compile::host::{HostPlan, Route};
 use weft_core::diff::host::{HostOp, Obstacle, diff};
+use weft_netns::sysctl;
 
-use super::sysctl;
 use crate::netlink::{Netlink, NetlinkError, route::Placing};
 use crate::observe;
 
@@ -22,16 +22,8 @@ pub enum HostError {
     #[error(transparent)]
     Obstacle(#[from] Obstacle),
     /// A setting could not be read or written.
-    #[error("{call} /proc/sys/{key}: {source}{}", hint(source))]
-    Sysctl {
-        /// `read` or `write`.
-        call: &'static str,
-        /// Path below `/proc/sys`.
-        key: String,
-        /// Why not.
-        #[source]
-        source: io::Error,
-    },
+    #[error("{error}{hint}", error = .0, hint = hint(.0))]
+    Sysctl(#[from] sysctl::Error),
     /// A device that an operation needs.
     #[error("there is no device {0}")]
     NoDevice(String),
@@ -53,8 +45,11 @@ pub enum HostError {
     },
 }
 
-fn hint(error: &io::Error) -> &'static str {
-    match error.kind() {
+fn hint(error: &sysctl::Error) -> &'static str {
+    let (sysctl::Error::Read { source, .. } | sysctl::Error::Write { source, .. }) = error else {
+        return "";
+    };
+    match source.kind() {
         io::ErrorKind::NotFound => " (is IPv6 switched off in this kernel?)",
         io::ErrorKind::ReadOnlyFilesystem => {
             " (/proc/sys is mounted read-only: run the agent privileged)"
@@ -163,11 +158,7 @@ impl Host {
             }
             HostOp::SetUp(name) => self.set_up_index(index(indices, name)?, plan, name)?,
             HostOp::WriteSysctl(key, value) => {
-                sysctl::write(key, value).map_err(|source| HostError::Sysctl {
-                    call: "write",
-                    key: key.clone(),
-                    source,
-                })?;
+                sysctl::write(key, value)?;
             }
             HostOp::AddRoute(route) => {
                 put(

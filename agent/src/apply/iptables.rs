@@ -150,9 +150,8 @@ impl Iptables {
         let stderr = String::from_utf8_lossy(&output.stderr).trim().to_owned();
         match fed {
             Ok(()) if output.status.success() => Ok(()),
-            Ok(()) => Err(stderr),
             Err(e) if stderr.is_empty() => Err(e.to_string()),
-            Err(_) => Err(stderr),
+            _ => Err(stderr),
         }
         .map_err(|stderr| IptablesError::Restore {
             program,

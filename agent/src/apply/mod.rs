@@ -15,6 +15,5 @@ pub mod maps;
 pub mod object;
 pub mod pins;
 mod row;
-pub(crate) mod sysctl;
 
 pub use row::Row;

@@ -1,10 +1,13 @@
 //! The actual network of the host.
 
+use std::io::ErrorKind;
+
 use ipnet::IpNet;
 use weft_core::compile::host::HostPlan;
 use weft_core::diff::host::HostState;
+use weft_netns::sysctl;
 
-use crate::apply::{host::HostError, sysctl};
+use crate::apply::host::HostError;
 use crate::netlink::Netlink;
 
 /// Reads whatever the plan is compared with, from the calling thread's network namespace.
@@ -22,13 +25,13 @@ pub fn observe(netlink: &mut Netlink, plan: &HostPlan) -> Result<HostState, Host
     }
     state.routes = netlink.own_routes()?;
     for setting in &plan.sysctls {
-        let value = sysctl::read(&setting.key).map_err(|source| HostError::Sysctl {
-            call: "read",
-            key: setting.key.clone(),
-            source,
-        })?;
-        if let Some(value) = value {
-            state.sysctls.insert(setting.key.clone(), value);
+        match sysctl::read(&setting.key) {
+            Ok(value) => {
+                state.sysctls.insert(setting.key.clone(), value);
+            }
+            // No such device yet, or no IPv6.
+            Err(sysctl::Error::Read { source, .. }) if source.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error.into()),
         }
     }
     Ok(state)

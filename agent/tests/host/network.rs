@@ -6,12 +6,12 @@ use weft_netns::NetNs;
 
 use crate::namespace::{dual, ipv4, namespace, plan, sh};
 
-fn sync(ns: &NetNs, plan: &HostPlan, endpoints: &[Route]) -> Result<Report, HostError> {
+pub fn sync(ns: &NetNs, plan: &HostPlan, endpoints: &[Route]) -> Result<Report, HostError> {
     ns.run(|| Host::open()?.sync(plan, endpoints)).unwrap()
 }
 
 #[track_caller]
-fn synced(ns: &NetNs, plan: &HostPlan, endpoints: &[Route]) -> Report {
+pub fn synced(ns: &NetNs, plan: &HostPlan, endpoints: &[Route]) -> Report {
     let report = sync(ns, plan, endpoints).unwrap();
     assert!(report.failed.is_empty(), "{:?}", report.failed);
     let again = sync(ns, plan, endpoints).unwrap();
@@ -21,7 +21,7 @@ fn synced(ns: &NetNs, plan: &HostPlan, endpoints: &[Route]) -> Report {
 }
 
 /// Our routes to `destination`, as `ip` prints them.
-fn route(ns: &NetNs, destination: &str) -> String {
+pub fn route(ns: &NetNs, destination: &str) -> String {
     let family = if destination.contains(':') {
         "-6"
     } else {
@@ -32,7 +32,7 @@ fn route(ns: &NetNs, destination: &str) -> String {
         .to_owned()
 }
 
-fn endpoint(device: &str, destination: &str, source: &str) -> Route {
+pub fn endpoint(device: &str, destination: &str, source: &str) -> Route {
     Route {
         destination: destination.parse().unwrap(),
         device: device.into(),
@@ -41,7 +41,7 @@ fn endpoint(device: &str, destination: &str, source: &str) -> Route {
 }
 
 /// A device with a carrier that swallows what is sent (not every kernel has `dummy`).
-fn dummy(ns: &NetNs, name: &str) {
+pub fn dummy(ns: &NetNs, name: &str) {
     sh(
         ns,
         &format!("ip link add {name} type ifb && ip link set {name} up"),
@@ -259,61 +259,4 @@ fn a_foreign_route_in_our_place_is_named_and_kept() {
         "{error}"
     );
     assert!(route(&ns, "10.128.0.0/14").contains("eth0"));
-}
-
-#[test]
-fn endpoint_routes_come_and_go_one_by_one_and_in_a_pass() {
-    let ns = namespace();
-    for name in ["weftaaaaaaaaaa", "weftbbbbbbbbbb"] {
-        dummy(&ns, name);
-    }
-    synced(&ns, &dual(), &[]);
-    let a = endpoint("weftaaaaaaaaaa", "10.128.2.5/32", "10.128.2.1");
-    let a6 = endpoint("weftaaaaaaaaaa", "fd01:0:0:2::5/128", "fd01:0:0:2::1");
-    let b = endpoint("weftbbbbbbbbbb", "10.128.2.5/32", "10.128.2.1");
-    let run = |work: &(dyn Fn(&mut Host) -> Result<(), HostError> + Sync)| {
-        ns.run(|| work(&mut Host::open()?)).unwrap()
-    };
-    for route in [&a, &a6] {
-        run(&|host| host.add_endpoint_route(route)).unwrap();
-        run(&|host| host.add_endpoint_route(route)).unwrap();
-    }
-    assert_eq!(
-        route(&ns, "10.128.2.5/32"),
-        "10.128.2.5 dev weftaaaaaaaaaa proto 119 scope link src 10.128.2.1"
-    );
-    // The pass agrees with what was added one by one.
-    assert_eq!(
-        sync(&ns, &dual(), &[a.clone(), a6.clone()]).unwrap().writes,
-        0
-    );
-
-    // The address goes to another pod; the late removal of the first one's route must not take the second's.
-    run(&|host| host.add_endpoint_route(&b)).unwrap();
-    assert!(route(&ns, "10.128.2.5/32").contains("weftbbbbbbbbbb"));
-    run(&|host| host.remove_endpoint_route(&a)).unwrap();
-    assert!(route(&ns, "10.128.2.5/32").contains("weftbbbbbbbbbb"));
-    run(&|host| host.remove_endpoint_route(&b)).unwrap();
-    run(&|host| host.remove_endpoint_route(&b)).unwrap();
-    assert_eq!(route(&ns, "10.128.2.5/32"), "");
-    assert!(!route(&ns, "fd01:0:0:2::5/128").is_empty());
-
-    // A pass removes what is left of endpoints that are gone.
-    assert_eq!(synced(&ns, &dual(), &[]).writes, 1);
-    assert_eq!(route(&ns, "fd01:0:0:2::5/128"), "");
-}
-
-#[test]
-fn an_endpoint_without_device_does_not_hold_up_the_others() {
-    let ns = namespace();
-    dummy(&ns, "weftbbbbbbbbbb");
-    sh(&ns, "ip link set weftbbbbbbbbbb down");
-    let gone = endpoint("weftaaaaaaaaaa", "10.128.2.5/32", "10.128.2.1");
-    let there = endpoint("weftbbbbbbbbbb", "10.128.2.6/32", "10.128.2.1");
-    let report = sync(&ns, &ipv4(), &[gone.clone(), there]).unwrap();
-    assert_eq!(report.failed.len(), 1);
-    assert_eq!(report.failed[0].0, gone);
-    assert!(report.failed[0].1.to_string().contains("weftaaaaaaaaaa"));
-    // The other one was down, and is up.
-    assert!(route(&ns, "10.128.2.6/32").contains("weftbbbbbbbbbb"));
 }

@@ -176,7 +176,7 @@ fn a_changed_address_is_noticed_and_our_own_devices_are_not() {
     let watch = ns
         .run(|| {
             watch(choice, move |now| {
-                tell.send(now.map_err(|e| e.to_string())).unwrap()
+                tell.send(now.map_err(|e| e.to_string())).unwrap();
             })
         })
         .unwrap()
