@@ -63,6 +63,28 @@ pub struct ConfigArgs {
     pub bpf_dir: Option<PathBuf>,
 }
 
+/// Flags of commands that only need to know where the API objects are.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct StoreArgs {
+    /// Configuration file (YAML); built-in defaults without it
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Directory of manifests that holds the API objects [default: /etc/weft/manifests]
+    #[arg(long, value_name = "DIR")]
+    pub manifests: Option<PathBuf>,
+}
+
+impl StoreArgs {
+    /// Reads the configuration.
+    pub fn load(&self) -> Result<Config, ConfigError> {
+        Config::load(&ConfigArgs {
+            config: self.config.clone(),
+            manifests: self.manifests.clone(),
+            ..ConfigArgs::default()
+        })
+    }
+}
+
 /// The configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {

@@ -7,6 +7,7 @@ mod client;
 mod get;
 mod log;
 mod monitor;
+pub mod pod_network;
 mod print;
 mod status;
 
@@ -48,7 +49,7 @@ pub struct Query {
 }
 
 /// How to print.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Output {
     /// Columns for people
     Table,

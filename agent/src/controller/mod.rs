@@ -1,1 +1,156 @@
-//! (to be written)
+//! Allocates what is cluster-wide: node subnets and network numbers. Exactly one controller is active.
+//!
+//! Level-triggered: every pass looks at all objects and plans what is missing, so that a missed event, a crash or a
+//! failed write is made up for by the next pass.
+//!
+//! # Layout
+//! - [`annotations`]: the annotations it reads and writes
+//! - `active`: at most one at a time
+//! - `plan`: objects -> writes; pure
+//! - `subnets`, `projects`: the two halves of a plan; pure
+//! - `subnet_allocator`, `vnid_allocator`, `change_network`: their decisions; pure
+
+pub mod annotations;
+
+mod active;
+mod change_network;
+mod plan;
+mod projects;
+mod subnet_allocator;
+mod subnets;
+mod vnid_allocator;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::{Duration, Instant};
+
+use weft_core::model::Problem;
+
+use crate::config::{Config, Source, StoreArgs};
+use crate::store::{self, Notice, Store, StoreError};
+use plan::{Memory, Write};
+
+/// Flags of `weft controller`.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct ControllerArgs {
+    /// Where the API objects are.
+    #[command(flatten)]
+    pub store: StoreArgs,
+}
+
+/// The controller cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ControllerError {
+    /// The lock that keeps a second controller out cannot be had.
+    #[error("{call} {}: {source}", path.display())]
+    Lock {
+        /// What was tried.
+        call: &'static str,
+        /// The lock file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The objects cannot be watched.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The watch ended by itself.
+    #[error("the watch of the API objects ended: restart the controller")]
+    WatchEnded,
+}
+
+/// How soon `shutdown` is noticed.
+const ATTENTION: Duration = Duration::from_millis(100);
+/// How often everything is looked at though nothing happened: retries what failed.
+const RESYNC: Duration = Duration::from_secs(10);
+
+/// Runs until `shutdown` is set; as a standby while another controller is active.
+pub fn run(config: &Config, shutdown: &Arc<AtomicBool>) -> Result<(), ControllerError> {
+    let Source::Manifests(dir) = &config.source;
+    let Some(_active) = active::acquire(dir, shutdown)? else {
+        return Ok(());
+    };
+    tracing::info!(manifests = %dir.display(), "this controller is active");
+    let store = store::open(&config.source);
+    serve(store.as_ref(), shutdown)
+}
+
+fn serve(store: &dyn Store, shutdown: &AtomicBool) -> Result<(), ControllerError> {
+    let watch = store.watch()?;
+    let mut memory = Memory::default();
+    let mut told = Vec::new();
+    let mut listed = false;
+    let mut next_pass = Instant::now() + RESYNC;
+    while !shutdown.load(Ordering::Relaxed) {
+        let wait = next_pass.saturating_duration_since(Instant::now());
+        let mut news = match watch.notices.recv_timeout(wait.min(ATTENTION)) {
+            Ok(notice) => Some(notice),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => return Err(ControllerError::WatchEnded),
+        };
+        let mut due = Instant::now() >= next_pass;
+        while let Some(notice) = news {
+            listed |= matches!(notice, Notice::Listed);
+            due |= !matches!(notice, Notice::Problems(_));
+            news = watch.notices.try_recv().ok();
+        }
+        // Before everything was read once, an object that is missing may only not have been read.
+        if due && listed {
+            let problems = pass(store, &mut memory);
+            report(&mut told, problems);
+            next_pass = Instant::now() + RESYNC;
+        }
+    }
+    Ok(())
+}
+
+/// Plans, writes, and tells what is wrong.
+fn pass(store: &dyn Store, memory: &mut Memory) -> Vec<Problem> {
+    let listing = match store.list() {
+        Ok(listing) => listing,
+        Err(error) => {
+            return vec![Problem {
+                object: "manifests".into(),
+                message: error.to_string(),
+            }];
+        }
+    };
+    let plan = memory.plan(&listing, &mut |bound| rand::random_range(0..bound));
+    let mut problems = plan.problems;
+    for write in plan.writes {
+        let key = write.object.key.to_string();
+        let done = match write.how {
+            Write::Create => store.create(&write.object).map(drop),
+            Write::Update => store.update(&write.object).map(drop),
+            Write::Delete => store.delete(&write.object),
+        };
+        match done {
+            Ok(()) => tracing::info!(object = key, "{}", write.why),
+            // Somebody was faster; the change comes as a notice, and a new plan with it.
+            Err(StoreError::Conflict { .. } | StoreError::NotFound { .. }) => {
+                tracing::debug!(object = key, "changed meanwhile");
+            }
+            Err(error) => problems.push(Problem {
+                object: key,
+                message: error.to_string(),
+            }),
+        }
+    }
+    problems
+}
+
+fn report(told: &mut Vec<Problem>, problems: Vec<Problem>) {
+    for problem in problems.iter().filter(|problem| !told.contains(problem)) {
+        tracing::error!(object = problem.object, "{}", problem.message);
+    }
+    for problem in told.iter().filter(|problem| !problems.contains(problem)) {
+        tracing::info!(object = problem.object, "mended: {}", problem.message);
+    }
+    *told = problems;
+}
+
+#[cfg(test)]
+mod tests;

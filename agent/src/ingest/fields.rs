@@ -121,7 +121,7 @@ pub(super) fn overlap(a: &IpNet, b: &IpNet) -> bool {
 }
 
 /// A unicast address of a host.
-pub(super) fn host_address(field: &str, text: &str) -> Result<IpAddr, Invalid> {
+pub(crate) fn host_address(field: &str, text: &str) -> Result<IpAddr, Invalid> {
     let Ok(address) = text.parse::<IpAddr>() else {
         return invalid(field, format!("{text:?} is no IP address"));
     };

@@ -20,6 +20,7 @@ use std::thread::JoinHandle;
 use weft_core::model::{Change, Problem};
 
 pub use cluster_network::cluster_network;
+pub(crate) use fields::host_address;
 pub use fields::{API_VERSION, Invalid, Valid};
 pub use host_subnet::{fits, host_subnet};
 pub use intake::Intake;
