@@ -67,7 +67,7 @@ pub struct ConfigArgs {
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct StoreArgs {
     /// Configuration file (YAML); built-in defaults without it
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", env = "WEFT_CONFIG")]
     pub config: Option<PathBuf>,
     /// Directory of manifests that holds the API objects [default: /etc/weft/manifests]
     #[arg(long, value_name = "DIR")]

@@ -4,6 +4,7 @@
 
 mod agent;
 mod client;
+mod controller;
 mod get;
 mod log;
 mod monitor;
@@ -16,6 +17,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::ConfigArgs;
+use crate::controller::ControllerArgs;
 
 /// weft: the network agent of a container cluster's node, and its admin command line
 #[derive(Parser)]
@@ -29,6 +31,10 @@ pub struct Cli {
 enum Command {
     /// Run the node agent: pods, overlay, isolation, firewall of this node
     Agent(ConfigArgs),
+    /// Run the controller: node subnets and project networks of the whole cluster; a second one waits as standby
+    Controller(ControllerArgs),
+    /// Join, isolate and open the networks of projects
+    PodNetwork(pod_network::PodNetworkArgs),
     /// Tell whether this node's agent is ready, and everything that is wrong (exit code 1 if it is not ready)
     Status(Query),
     /// List what the agent knows
@@ -61,6 +67,8 @@ pub enum Output {
 pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Agent(args) => agent::run(&args),
+        Command::Controller(args) => controller::run(&args),
+        Command::PodNetwork(args) => pod_network::run(&args),
         Command::Status(query) => status::run(&query),
         Command::Get(get) => get::run(&get),
         Command::Monitor(query) => monitor::run(&query),
