@@ -13,7 +13,7 @@
 //! The agent's side:
 //! - [`datapath`]: what attachment needs from the data path
 //! - [`ipam`]: addresses of the node's subnets
-//! - [`journal`]: which attachments exist, on disk; write-ahead
+//! - [`journal`]: which attachments exist, on disk, write-ahead
 //! - [`service`]: the commands
 //! - [`server`]: the socket and its threads
 //! - [`metrics`]: requests by command and outcome

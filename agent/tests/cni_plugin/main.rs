@@ -2,7 +2,10 @@
 #![expect(clippy::unwrap_used, reason = "a test ends where an expectation fails")]
 
 mod attach;
+mod check;
 mod clean_up;
+mod failure;
+mod fake;
 mod hostile;
 mod node;
 mod plugin_binary;

@@ -1,11 +1,14 @@
 //! Which attachments exist: one file each under `STATE_DIR/endpoints`, named like the attachment's host-side veth.
 //!
-//! Write-ahead: the file says `pending` before the first kernel object is made, and is removed after the last one is
-//! gone, before the addresses are given back. Whatever moment a crash picks, the file leads to everything.
+//! Write-ahead: the file is `.pending` before the first kernel object is made, `.ready` when all is made, `.removing`
+//! before anything is taken away, and is removed after the last object is gone, before the addresses are given back.
+//! Whatever moment a crash picks, the file leads to everything. A change of state is one rename: it works on a full
+//! disk, and no file is ever replaced, which would make ext4 write the new one out at once.
 //!
-//! Files are replaced by rename and never synced to disk: when a process dies the page cache stays, and when the
-//! machine dies the boot id changes and every file is void, whatever it holds.
+//! Nothing is synced to disk: when a process dies the page cache stays, and when the machine dies the boot id changes
+//! and every file is void, whatever it holds.
 
+mod error;
 mod record;
 mod recover;
 
@@ -22,61 +25,12 @@ use weft_core::model::{Endpoint, EndpointId};
 
 use super::PodNetwork;
 use super::identity::{self, PodRef};
-use super::ipam::{Exhausted, Pool};
+use super::ipam::Pool;
 use super::netconf::Bandwidth;
+pub use error::JournalError;
+use error::failed;
 pub use record::{NetnsInode, Record, State, pod_mac};
 pub use recover::Recovered;
-
-/// The journal failed.
-#[derive(Debug, thiserror::Error)]
-pub enum JournalError {
-    /// A file could not be read, written or removed.
-    #[error("{call} {}: {source}", path.display())]
-    Io {
-        /// What was tried.
-        call: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// The kernel's answer.
-        #[source]
-        source: io::Error,
-    },
-    /// Somebody else works with it.
-    #[error("{} is in use by another weft agent; give each agent its own stateDir", path.display())]
-    InUse {
-        /// The directory.
-        path: PathBuf,
-    },
-    /// A newer weft wrote a file, and an older one must not guess what it means.
-    #[error(
-        "{} has schema {schema}, this weft knows {}; start the newer weft again, or drain the node and remove the file",
-        path.display(), record::SCHEMA
-    )]
-    Newer {
-        /// The file.
-        path: PathBuf,
-        /// Its number.
-        schema: u32,
-    },
-    /// The kernel's links could not be read or changed.
-    #[error("{0}")]
-    Netlink(#[from] crate::netlink::NetlinkError),
-    /// A subnet is full.
-    #[error("{0}")]
-    Exhausted(#[from] Exhausted),
-    /// Two attachments have one hash. Removing one of the pods helps: its successor has another id.
-    #[error(
-        "attachment {id} needs the host interface name {host_ifname}, which attachment {holder} has"
-    )]
-    Collision {
-        /// The new one.
-        id: EndpointId,
-        /// Their name.
-        host_ifname: String,
-        /// The old one.
-        holder: EndpointId,
-    },
-}
 
 /// What ADD knows before it has addresses.
 #[derive(Debug)]
@@ -197,29 +151,31 @@ impl Journal {
     }
 
     /// The attachment is made: `record` with its interface index is what stands from now on.
-    pub fn ready(&self, record: &Record) -> Result<(), JournalError> {
-        self.replace(record, State::Ready)
+    pub fn ready(&self, record: &mut Record) -> Result<(), JournalError> {
+        self.pass_to(record, State::Ready)
     }
 
     /// The attachment is about to be removed: should that be cut short, it is not taken for a working one.
-    pub fn removing(&self, record: &Record) -> Result<(), JournalError> {
-        self.replace(record, State::Removing)
+    pub fn removing(&self, record: &mut Record) -> Result<(), JournalError> {
+        self.pass_to(record, State::Removing)
     }
 
-    fn replace(&self, record: &Record, state: State) -> Result<(), JournalError> {
-        let record = Record {
-            state,
-            ..record.clone()
-        };
-        self.write(&record)?;
-        let name = record.endpoint.host_ifname.clone();
-        self.index().records.insert(name, record);
+    fn pass_to(&self, record: &mut Record, state: State) -> Result<(), JournalError> {
+        let name = &record.endpoint.host_ifname;
+        if record.state != state {
+            let path = self.path(name, record.state);
+            fs::rename(&path, self.path(name, state)).map_err(|e| failed("rename", &path, e))?;
+        }
+        record.state = state;
+        self.index().records.insert(name.clone(), record.clone());
         Ok(())
     }
 
     /// Everything in the kernel is gone: the file goes, then the addresses are free.
     pub fn forget(&self, record: &Record) -> Result<(), JournalError> {
-        remove_file(&self.path(&record.endpoint.host_ifname))?;
+        for state in State::ALL {
+            remove_file(&self.path(&record.endpoint.host_ifname, state))?;
+        }
         self.drop_entry(record);
         Ok(())
     }
@@ -261,12 +217,13 @@ impl Journal {
         index.pool.release(&record.endpoint.addresses);
     }
 
-    fn path(&self, host_ifname: &str) -> PathBuf {
-        self.directory.join(format!("{host_ifname}.json"))
+    fn path(&self, host_ifname: &str, state: State) -> PathBuf {
+        let name = format!("{host_ifname}.{}", state.extension());
+        self.directory.join(name)
     }
 
     fn write(&self, record: &Record) -> Result<(), JournalError> {
-        let path = self.path(&record.endpoint.host_ifname);
+        let path = self.path(&record.endpoint.host_ifname, record.state);
         let temporary = path.with_extension("tmp");
         let attempt = || {
             let mut file = File::options()
@@ -295,14 +252,6 @@ fn remove_file(path: &Path) -> Result<(), JournalError> {
     match fs::remove_file(path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(failed("remove", path, e)),
         _ => Ok(()),
-    }
-}
-
-fn failed(call: &'static str, path: &Path, source: io::Error) -> JournalError {
-    JournalError::Io {
-        call,
-        path: path.to_owned(),
-        source,
     }
 }
 

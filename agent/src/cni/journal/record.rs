@@ -1,4 +1,4 @@
-//! One attachment, as its file in the journal holds it.
+//! One attachment, as its file in the journal holds it. The content is written once; the file's extension is its state.
 
 use std::net::IpAddr;
 
@@ -13,15 +13,29 @@ use crate::cni::result::Attached;
 pub const SCHEMA: u32 = 1;
 
 /// How far an attachment is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum State {
     /// Being made: written before anything is made in the kernel, so that nothing made is ever unknown.
+    #[default]
     Pending,
     /// Made and answered.
     Ready,
     /// Being removed, or to be removed.
     Removing,
+}
+
+impl State {
+    /// Every state.
+    pub const ALL: [Self; 3] = [Self::Pending, Self::Ready, Self::Removing];
+
+    /// Extension of the file of an attachment in this state.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Ready => "ready",
+            Self::Removing => "removing",
+        }
+    }
 }
 
 /// A pod's network namespace while it lives.
@@ -50,10 +64,11 @@ pub struct Record {
     /// `/proc/sys/kernel/random/boot_id` of the boot that made it; in another one nothing of it exists.
     pub boot_id: String,
     /// How far it is.
+    #[serde(skip)]
     pub state: State,
     /// Name of the network, for GC.
     pub network: String,
-    /// The attachment itself; `host_ifindex` is 0 until it is ready.
+    /// The attachment itself. `host_ifindex` is 0 in the file, since it is written before there is an interface.
     pub endpoint: Endpoint,
     /// The namespace.
     pub netns: NetnsInode,

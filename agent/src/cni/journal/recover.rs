@@ -1,6 +1,7 @@
 //! What a start makes of the files that the last one left.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fs;
 use std::path::Path;
 
@@ -8,7 +9,9 @@ use serde::Deserialize;
 use tracing::{info, warn};
 use weft_core::model::Endpoint;
 
-use super::{Journal, JournalError, Record, State, failed, record::SCHEMA, remove_file};
+use super::error::{JournalError, failed};
+use super::record::{Record, SCHEMA, State};
+use super::{Journal, remove_file};
 use crate::cni::identity::{self, is_host_ifname};
 use crate::netlink::Netlink;
 
@@ -43,36 +46,35 @@ impl Journal {
             .map(|l| (l.name, l.index))
             .collect();
         let mut recovered = Recovered::default();
-        let mut records = self.read_all(&mut netlink, &mut links, &mut recovered)?;
+        let files = self.read_all(&mut netlink, &mut links, &mut recovered)?;
+        let mut records: Vec<Record> = files.into_values().collect();
         // The youngest last: the search for addresses goes on after it.
         records.sort_by_key(|r| r.requested_ms);
         for mut record in records {
-            let name = record.endpoint.host_ifname.clone();
-            let link = links.remove(&name);
-            let gone = if record.boot_id != self.boot_id {
-                Some("it was made before the machine restarted")
-            } else if record.state != State::Ready {
-                Some("it was not finished")
-            } else if link != Some(record.endpoint.host_ifindex) {
-                Some("its interface is gone")
-            } else {
-                None
-            };
-            match gone {
-                None => recovered.adopted.push(record.endpoint.clone()),
-                Some(why) => {
-                    info!(attachment = %record.endpoint.id, pod = %record.endpoint.pod, why, "attachment is undone");
-                    netlink.delete_link(&name)?;
-                    record.state = State::Removing;
-                    recovered.undone += 1;
-                }
-            }
+            let link = links.remove(&record.endpoint.host_ifname);
+            record.endpoint.host_ifindex = link.unwrap_or(0);
             let mut index = self.index();
             index.pool.occupy(&record.endpoint.addresses);
             for (subnet, address) in record.subnets.iter().zip(&record.endpoint.addresses) {
                 index.pool.resume_after(subnet, *address);
             }
-            index.records.insert(name, record);
+            let name = record.endpoint.host_ifname.clone();
+            index.records.insert(name.clone(), record.clone());
+            drop(index);
+            let why = if record.boot_id != self.boot_id {
+                "it was made before the machine restarted"
+            } else if record.state != State::Ready {
+                "it was not finished"
+            } else if link.is_none() {
+                "its interface is gone"
+            } else {
+                recovered.adopted.push(record.endpoint);
+                continue;
+            };
+            info!(attachment = %record.endpoint.id, pod = %record.endpoint.pod, why, "attachment is undone");
+            self.removing(&mut record)?;
+            netlink.delete_link(&name)?;
+            recovered.undone += 1;
         }
         // Not deleted: a start with the wrong stateDir would end every pod of the node. GC asks the runtime.
         for name in links.keys() {
@@ -86,34 +88,50 @@ impl Journal {
         Ok(recovered)
     }
 
+    /// By host-side veth.
     fn read_all(
         &self,
         netlink: &mut Netlink,
         links: &mut HashMap<String, u32>,
         recovered: &mut Recovered,
-    ) -> Result<Vec<Record>, JournalError> {
-        let mut records = Vec::new();
+    ) -> Result<HashMap<String, Record>, JournalError> {
+        let mut records: HashMap<String, Record> = HashMap::new();
+        let mut report = |text: String| {
+            warn!("{text}");
+            recovered.problems.push(text);
+        };
         let list = fs::read_dir(&self.directory).map_err(|e| failed("list", &self.directory, e))?;
         for entry in list {
             let path = entry
                 .map_err(|e| failed("list", &self.directory, e))?
                 .path();
-            match path.extension().and_then(|e| e.to_str()) {
-                Some("tmp") => remove_file(&path)?, // a write that was cut short; the old file stands
-                Some("json") => match read(&path)? {
-                    Ok(record) => records.push(record),
-                    Err(problem) => {
-                        let text = format!(
-                            "{} is damaged ({problem}); its attachment is removed, the pod must be started again",
+            let extension = path.extension().and_then(|e| e.to_str());
+            if extension == Some("tmp") {
+                remove_file(&path)?; // a write that was cut short, before anything was made
+            }
+            let state = State::ALL
+                .into_iter()
+                .find(|s| Some(s.extension()) == extension);
+            let Some(state) = state else { continue };
+            match read(&path, state)? {
+                Err(problem) => {
+                    report(format!(
+                        "{} is damaged ({problem}); its attachment is removed, the pod must be started again",
+                        path.display()
+                    ));
+                    remove_damaged(&path, netlink, links)?;
+                    recovered.undone += 1;
+                }
+                Ok(record) => match records.entry(record.endpoint.host_ifname.clone()) {
+                    Entry::Vacant(entry) => drop(entry.insert(record)),
+                    Entry::Occupied(mut entry) => {
+                        report(format!(
+                            "{} exists in two states; its attachment is removed, the pod must be started again",
                             path.display()
-                        );
-                        warn!("{text}");
-                        recovered.problems.push(text);
-                        remove_damaged(&path, netlink, links)?;
-                        recovered.undone += 1;
+                        ));
+                        entry.get_mut().state = State::Removing;
                     }
                 },
-                _ => {}
             }
         }
         Ok(records)
@@ -138,7 +156,7 @@ fn stem(path: &Path) -> Option<String> {
 }
 
 /// The inner error says why the content is no record.
-fn read(path: &Path) -> Result<Result<Record, String>, JournalError> {
+fn read(path: &Path, state: State) -> Result<Result<Record, String>, JournalError> {
     let bytes = fs::read(path).map_err(|e| failed("read", path, e))?;
     let schema = match serde_json::from_slice::<Versioned>(&bytes) {
         Ok(versioned) => versioned.schema,
@@ -150,8 +168,8 @@ fn read(path: &Path) -> Result<Result<Record, String>, JournalError> {
             schema,
         });
     }
-    let record: Record = match serde_json::from_slice(&bytes) {
-        Ok(record) => record,
+    let record = match serde_json::from_slice::<Record>(&bytes) {
+        Ok(record) => Record { state, ..record },
         Err(e) => return Ok(Err(e.to_string())),
     };
     // The name leads to the link, so a file under another name would lead to the wrong one.

@@ -135,8 +135,7 @@ impl Service {
             .attach(record.endpoint.clone(), deadline)
             .map_err(|e| failed(format!("data path: {e}")))?;
         wait_operational(&mut pod, &id.ifname, deadline).map_err(failed)?;
-        self.journal.ready(&record)?;
-        record.state = State::Ready;
+        self.journal.ready(&mut record)?;
         Ok(record)
     }
 

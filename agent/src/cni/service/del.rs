@@ -53,8 +53,8 @@ impl Service {
     /// Every step may have been done before.
     pub(super) fn remove(&self, record: &Record, deadline: Instant) -> Result<(), CniError> {
         let id = &record.endpoint.id;
-        if let Err(e) = self.journal.removing(record) {
-            // On a full disk a crash from here on makes the next start repair an attachment that DEL removes again.
+        if let Err(e) = self.journal.removing(&mut record.clone()) {
+            // Cut short from here on, the next start repairs an attachment that DEL then removes again.
             warn!(attachment = %id, error = %e, "removal could not be noted");
         }
         self.datapath.detach(id, deadline).map_err(|e| {

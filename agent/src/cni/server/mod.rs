@@ -1,12 +1,14 @@
 //! The CNI socket: one connection, one request, one thread.
 
+mod slots;
+
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -20,9 +22,8 @@ use super::protocol::{self, Answer, Call, PROTOCOL, Spoken, Verb};
 use super::service::{Done, Service, unfinished};
 use super::spec::{CniError, Command, code};
 use super::{DataPath, Journal};
+use slots::Slots;
 
-/// Requests served at once; more wait in the socket's queue.
-const CONCURRENT: usize = 64;
 /// How long a connection may take to send its request, and to take its answer.
 const EXCHANGE: Duration = Duration::from_secs(5);
 /// Longest a plugin is waited for, whatever it says.
@@ -154,45 +155,6 @@ fn listen(run_dir: &Path, socket: &Path) -> io::Result<UnixListener> {
     fs::set_permissions(&temporary, Permissions::from_mode(0o600))?;
     fs::rename(&temporary, socket)?;
     Ok(listener)
-}
-
-/// Counts requests being served.
-#[derive(Debug, Default)]
-struct Slots {
-    taken: Mutex<usize>,
-    freed: Condvar,
-}
-
-/// A request being served.
-struct Slot(Arc<Slots>);
-
-impl Slots {
-    fn take(self: &Arc<Self>) -> Slot {
-        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut taken = self
-            .freed
-            .wait_while(taken, |taken| *taken >= CONCURRENT)
-            .unwrap_or_else(PoisonError::into_inner);
-        *taken += 1;
-        Slot(Arc::clone(self))
-    }
-
-    fn wait_idle(&self, deadline: Instant) -> bool {
-        let patience = deadline.saturating_duration_since(Instant::now());
-        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let (taken, _) = self
-            .freed
-            .wait_timeout_while(taken, patience, |taken| *taken > 0)
-            .unwrap_or_else(PoisonError::into_inner);
-        *taken == 0
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        *self.0.taken.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
-        self.0.freed.notify_all();
-    }
 }
 
 struct Acceptor {
