@@ -167,7 +167,7 @@ fn picture(members: &[Member], networks: &Networks, interrupt: &Interrupt) -> Re
     go_on(interrupt)?;
     let measured = matrix::measure(members)?;
     for line in measured.table(members).lines() {
-        say(&format!("   {}", line.trim_end()))?;
+        say(&format!("   {line}"))?;
     }
     let wrong = measured.wrong(members, networks);
     if wrong.is_empty() {
