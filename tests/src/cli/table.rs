@@ -6,12 +6,15 @@ use comfy_table::{Table, presets};
 
 use crate::lab::status::Status;
 
-/// A table without lines, as kubectl prints them.
+/// A table without lines, as kubectl prints them. Rows come before the text is asked for.
 pub(crate) fn plain(header: &[&str]) -> Table {
     let mut table = Table::new();
     table
         .load_style(presets::NOTHING)
         .set_header(header.to_vec());
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
     table
 }
 
@@ -35,7 +38,7 @@ pub(super) fn status(status: &Status) -> String {
             pid(status.controller_pid),
             status.manifests.display()
         ),
-        nodes.to_string(),
+        nodes.trim_fmt(),
     ];
     if !status.externals.is_empty() {
         let mut externals = plain(&["EXTERNAL", "ADDRESSES", "UNDERLAY"]);
@@ -46,7 +49,7 @@ pub(super) fn status(status: &Status) -> String {
                 list(&external.underlay_ips),
             ]);
         }
-        sections.push(externals.to_string());
+        sections.push(externals.trim_fmt());
     }
     if !status.pods.is_empty() {
         let mut pods = plain(&["POD", "NODE", "ADDRESSES", "NETWORK NAMESPACE"]);
@@ -63,7 +66,7 @@ pub(super) fn status(status: &Status) -> String {
                 pod.netns.display().to_string(),
             ]);
         }
-        sections.push(pods.to_string());
+        sections.push(pods.trim_fmt());
     }
     sections.join("\n\n") + "\n"
 }

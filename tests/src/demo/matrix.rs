@@ -90,7 +90,7 @@ impl Measured {
             });
             table.add_row([name.clone()].into_iter().chain(cells));
         }
-        table.to_string()
+        table.trim_fmt()
     }
 
     /// Every connection that should have gone otherwise.

@@ -9,7 +9,7 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use weft_netns::NetNs;
 
 use crate::cli::interrupt::Interrupt;
@@ -59,12 +59,20 @@ pub(crate) fn run(name: &LabName, interrupt: &Interrupt) -> Result<()> {
     say("== A cluster: an agent on each node, one controller for all")?;
     let cancelled = || interrupt.requested();
     let progress = Progress {
-        say: &|line| eprintln!("   {line}"),
+        // A closed standard output is found at the next line of the demo's own.
+        say: &|line| drop(say(&format!("   {line}"))),
         cancelled: &cancelled,
     };
     let lab = lab::up(name, &Options::default(), progress)?;
     let ends = Ends(name);
-    let shown = show(&lab, interrupt);
+    // Ctrl-C in a terminal also reaches the servers: what fails then fails because of it.
+    let shown = show(&lab, interrupt).map_err(|error| {
+        if interrupt.requested() {
+            anyhow!("interrupted")
+        } else {
+            error
+        }
+    });
     if shown.is_ok() {
         say("\n== The end: processes, namespaces and files of the lab are removed")?;
     }
@@ -77,7 +85,9 @@ pub(crate) fn run(name: &LabName, interrupt: &Interrupt) -> Result<()> {
 }
 
 fn show(lab: &Lab, interrupt: &Interrupt) -> Result<()> {
-    say("\n== Pods: three projects, each with a pod on each node and a TCP server in every pod")?;
+    say(
+        "\n== Pods: three projects, each with a pod on each node, attached by weft-cni, and a TCP server in every pod",
+    )?;
     let mut members = add_members(lab, interrupt)?;
     let shown = change(lab, &members, interrupt);
     for member in &mut members {
@@ -91,6 +101,9 @@ fn show(lab: &Lab, interrupt: &Interrupt) -> Result<()> {
 fn change(lab: &Lab, members: &[Member], interrupt: &Interrupt) -> Result<()> {
     let mut networks = Networks::isolated(&PROJECTS);
     say("\n== Every project begins with a network of its own")?;
+    say(
+        "   Rows connect to columns; a cell is the client's address as the server saw it, - is no answer.",
+    )?;
     picture(members, &networks, interrupt)?;
     for change in [
         Change::join("bank", "shop"),
@@ -116,9 +129,7 @@ fn add_members(lab: &Lab, interrupt: &Interrupt) -> Result<Vec<Member>> {
         for node in NODES {
             go_on(interrupt)?;
             let name = node.replace("node", "pod");
-            let begun = Instant::now();
             let pod = lab.add_pod(&PodSpec::new(project, &name, node))?;
-            let took = begun.elapsed();
             let ips: Vec<String> = pod.ips.iter().map(ToString::to_string).collect();
             let ns = lab.pod_netns(project, &name)?;
             let own = std::env::current_exe().context("find weft-lab")?;
@@ -133,10 +144,9 @@ fn add_members(lab: &Lab, interrupt: &Interrupt) -> Result<Vec<Member>> {
             let server = command.spawn().context("start a server")?;
             let member = Member { pod, ns, server };
             say(&format!(
-                "   {:<12} on {node}: {}  ({} ms)",
+                "   {:<12} on {node}: {}",
                 member.name(),
-                ips.join("  "),
-                took.as_millis()
+                ips.join("  ")
             ))?;
             members.push(member);
         }
@@ -167,7 +177,7 @@ fn picture(members: &[Member], networks: &Networks, interrupt: &Interrupt) -> Re
     go_on(interrupt)?;
     let measured = matrix::measure(members)?;
     for line in measured.table(members).lines() {
-        say(&format!("   {}", line.trim_end()))?;
+        say(&format!("   {line}"))?;
     }
     let wrong = measured.wrong(members, networks);
     if wrong.is_empty() {

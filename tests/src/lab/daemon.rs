@@ -18,7 +18,7 @@ use super::name::{LabName, Place};
 use super::output::output_within;
 use super::plan::Options;
 use super::process::{Process, spawn_daemon};
-use super::state::State;
+use super::state::{Phase, State};
 
 /// How long an agent may take from its start to its first answer.
 pub const READY: Duration = Duration::from_secs(30);
@@ -227,6 +227,10 @@ pub(super) fn wait_ready(
             (true, _) => "the agent ended".to_owned(),
             (false, true) => return Ok(()),
             (false, false) if cancelled() => return Err(Error::Interrupted),
+            // Nothing becomes ready without the subnets that it gives out.
+            (false, false) if !controller_alive(state) => {
+                return Err(failure(&state.lab, "controller", "it ended".into()));
+            }
             (false, false) if Instant::now() < deadline => {
                 std::thread::sleep(Duration::from_millis(20));
                 continue;
@@ -241,6 +245,11 @@ pub(super) fn wait_ready(
         };
         return Err(failure(&state.lab, node, why));
     }
+}
+
+/// False if it ended while the lab was being made; later it may be away on purpose.
+fn controller_alive(state: &State) -> bool {
+    state.phase != Phase::Making || state.controller.is_none_or(Process::is_alive)
 }
 
 /// The `weft` command line for a node's agent.
