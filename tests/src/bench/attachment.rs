@@ -222,11 +222,13 @@ fn agent(options: &Options, cluster: &Cluster, memory: Row) -> Result<Table> {
     let mut crowded = Row::new(&memory_of_crowd, 1);
     crowded.samples[0].push(cluster.node("node1")?.agent_memory()?);
     let mut restart = Row::new(format!("agent's start, ms, at {CROWD} pods"), 1);
+    let mut load = Row::new("of it: loading programs and maps, ms", 1);
     for _ in 0..options.rounds {
         cluster.lab(&["agent", "node1", "stop"], "")?;
         let start = Instant::now();
         cluster.lab(&["agent", "node1", "start"], "")?;
         restart.samples[0].push(milliseconds(start.elapsed()));
+        load.samples[0].push(cluster.load_time(&cluster.node("node1")?)?);
     }
     let mut again = Row::new(format!("{memory_of_crowd}, after a restart"), 1);
     again.samples[0].push(cluster.node("node1")?.agent_memory()?);
@@ -240,7 +242,7 @@ fn agent(options: &Options, cluster: &Cluster, memory: Row) -> Result<Table> {
         ),
         subjects: vec!["weft".into()],
         ratios: vec![],
-        rows: vec![memory, crowded, again, restart],
+        rows: vec![memory, crowded, again, restart, load],
         goals,
     })
 }

@@ -7,6 +7,7 @@ use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
+use serde_json::Value;
 use weft_netns::{CommandNs as _, NetNs};
 
 use super::attach::Plugin;
@@ -107,6 +108,15 @@ impl Cluster {
             serde_json::from_slice(&output.stdout).context("the output of weft-lab status")?;
         let node = status.nodes.into_iter().find(|node| node.name == name);
         node.with_context(|| format!("lab {LAB} has no {name}"))
+    }
+
+    /// How long a node's agent took to load its programs and maps when it started, in milliseconds.
+    pub fn load_time(&self, node: &Node) -> Result<f64> {
+        let output = self.weft(node, &["status", "-o", "json"])?;
+        let status: Value =
+            serde_json::from_slice(&output.stdout).context("the output of weft status")?;
+        let micros = status["dataPath"]["loadMicros"].as_f64();
+        Ok(micros.context("weft status has no dataPath.loadMicros")? / 1e3)
     }
 
     /// Runs a `weft` command against a node's agent, without the lab's own command in between.

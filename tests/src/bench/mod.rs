@@ -29,8 +29,9 @@ use anyhow::{Context as _, Result, ensure};
 use clap::builder::TypedValueParser as _;
 use clap::{Parser, ValueEnum};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::signal::{SigSet, Signal};
 use serde_json::json;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 
 use cluster::Cluster;
 use machine::Machine;
@@ -197,15 +198,11 @@ fn write(options: &Options, machine: &Machine, tables: &[Table]) -> Result<()> {
     Ok(())
 }
 
-/// Ctrl-C must not leave the lab behind. The signals stay blocked in every thread but the one that waits for them;
-/// child processes begin with none blocked.
+/// Ctrl-C must not leave the lab behind. Handlers, not a blocked mask: child processes would inherit that.
 fn end_on_signal(scratch: PathBuf) -> Result<()> {
-    let mut signals = SigSet::empty();
-    signals.add(Signal::SIGINT);
-    signals.add(Signal::SIGTERM);
-    signals.thread_block()?;
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("catch signals")?;
     std::thread::spawn(move || {
-        if signals.wait().is_ok() {
+        if signals.forever().next().is_some() {
             drop(Scratch(scratch));
             cluster::abandon();
             std::process::exit(130);
