@@ -1,7 +1,11 @@
 //! Programs attached to interfaces.
 //!
-//! With TCX a link is pinned and outlives the agent; a start replaces the program in place (`BPF_LINK_UPDATE`), so that
-//! no packet passes without one. Without TCX, a filter on the clsact qdisc does the same: it needs no pin.
+//! A pod's veth carries them as filters of the clsact qdisc. A TCX link would do the same, but making one waits for an
+//! RCU grace period under the RTNL lock (about ten milliseconds, twice a pod, one pod after the other); a filter does
+//! not. The filters live as long as the veth, and a start replaces the program in place.
+//!
+//! The overlay device carries TCX links where the kernel has them (Linux 6.6): pinned, they outlive the agent and are
+//! replaced in place (`BPF_LINK_UPDATE`), so that no packet passes without a program. Elsewhere it has filters too.
 
 use std::mem::ManuallyDrop;
 
@@ -76,6 +80,9 @@ pub enum Attachment {
     /// Filters on the clsact qdisc.
     Clsact,
 }
+
+/// How the programs of pods are attached, on every kernel: see the module's comment.
+pub const POD_ATTACHMENT: Attachment = Attachment::Clsact;
 
 /// Priority and handle of our filter on the clsact qdisc: both are fixed, so that a start finds and replaces it.
 const CLSACT_PRIORITY: u16 = 119;
@@ -212,7 +219,8 @@ fn attach_clsact(
     direction: TcAttachType,
 ) -> Result<(), AttachError> {
     match qdisc_add_clsact(interface) {
-        Ok(()) | Err(TcError::AlreadyAttached) => {}
+        Ok(()) => {}
+        Err(TcError::NetlinkError(e)) if e.raw_os_error() == Some(nix::libc::EEXIST) => {}
         Err(source) => {
             return Err(AttachError::Qdisc {
                 interface: interface.to_owned(),

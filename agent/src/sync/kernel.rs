@@ -15,7 +15,7 @@ use weft_ebpf::rows::TABLE_CAPACITY;
 use super::shared::Shared;
 use crate::apply::host::{Host, HostError};
 use crate::apply::iptables::{Iptables, Keeper, OnLook};
-use crate::apply::links::{self, Attachment, POD_HOOKS};
+use crate::apply::links::{self, Attachment, POD_ATTACHMENT, POD_HOOKS};
 use crate::apply::maps::{Maps, TableError};
 use crate::apply::object::{self, LoadError};
 use crate::apply::pins::{PinError, Pins};
@@ -185,7 +185,7 @@ impl Kernel {
         links::attach(
             &mut self.object.ebpf,
             &self.pins,
-            self.attachment,
+            POD_ATTACHMENT,
             interface,
             hooks,
             fresh,
@@ -223,7 +223,7 @@ impl Kernel {
     /// Whether programs and rows of an endpoint are in the kernel.
     pub(super) fn verify(&self, endpoint: &Endpoint) -> Result<(), AttachError> {
         let interface = &endpoint.host_ifname;
-        links::verify(self.attachment, interface, &POD_HOOKS)
+        links::verify(POD_ATTACHMENT, interface, &POD_HOOKS)
             .map_err(|program| AttachError::Missing(format!("program {program} on {interface}")))?;
         for address in &endpoint.addresses {
             if !observe::maps::has_endpoint(&self.maps, Addr::from(*address), endpoint.host_ifindex)

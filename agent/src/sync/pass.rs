@@ -10,7 +10,7 @@ use weft_core::model::{Change, Endpoint};
 
 use super::kernel::{Kernel, KernelError, gateways};
 use super::shared::Shared;
-use crate::apply::links::{self, OVERLAY_HOOKS, POD_HOOKS};
+use crate::apply::links::{self, OVERLAY_HOOKS, POD_ATTACHMENT, POD_HOOKS};
 use crate::observe::node::Underlay;
 use crate::{apply, observe};
 
@@ -123,14 +123,14 @@ impl Kernel {
     fn endpoint_pass(&mut self, endpoint: &Endpoint) -> Result<usize, KernelError> {
         let interface = &endpoint.host_ifname;
         if self.attached.contains(&endpoint.id)
-            && links::verify(self.attachment, interface, &POD_HOOKS).is_ok()
+            && links::verify(POD_ATTACHMENT, interface, &POD_HOOKS).is_ok()
         {
             return Ok(0);
         }
         links::attach(
             &mut self.object.ebpf,
             &self.pins,
-            self.attachment,
+            POD_ATTACHMENT,
             interface,
             &POD_HOOKS,
             false,
