@@ -1,4 +1,5 @@
 mod contradictions;
+mod network;
 mod objects;
 mod whole;
 
@@ -34,4 +35,13 @@ fn project(name: &str, netid: u32) -> Object {
         name,
         json!({"netname": name, "netid": netid}),
     )
+}
+
+/// `base` with some fields replaced, or taken out by null.
+fn with(base: &Object, changes: &Value) -> Object {
+    let mut object = base.clone();
+    for (field, value) in changes.as_object().unwrap() {
+        object.set_field(field, value.clone());
+    }
+    object
 }

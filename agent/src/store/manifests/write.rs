@@ -25,9 +25,12 @@ pub(super) fn create(shared: &Shared, object: &Object) -> Result<Arc<Object>, St
     let path = shared.dir.join(file_name(key).map_err(unwritable)?);
     let _lock = lock(&shared.dir)?;
     let mut state = shared.lock();
-    state
-        .rescan(&shared.dir)
-        .map_err(StoreError::io("list", &shared.dir))?;
+    // A watch knows all but the last milliseconds; a namesake of those would be reported like any other.
+    if !state.is_watched() {
+        state
+            .rescan(&shared.dir)
+            .map_err(StoreError::io("list", &shared.dir))?;
+    }
     let exists = |file: &Path| StoreError::Exists {
         object: key.clone(),
         file: file.to_owned(),
