@@ -48,8 +48,18 @@ fn same(verdict: &Verdict, fate: &Fate) -> bool {
 }
 
 /// Each program's verdict beside what must happen.
-fn all(world: &weft_core::model::World, tables: &Tables, scene: &Scene) -> [(&'static str, Verdict, Fate); 4] {
-    let Scene { packet, from, to, peer, vnid } = scene;
+fn all(
+    world: &weft_core::model::World,
+    tables: &Tables,
+    scene: &Scene,
+) -> [(&'static str, Verdict, Fate); 4] {
+    let Scene {
+        packet,
+        from,
+        to,
+        peer,
+        vnid,
+    } = scene;
     let headers = parsed(packet);
     [
         (
@@ -167,6 +177,11 @@ fn random_packets_meet_every_outcome() {
     reasons(
         "to_overlay",
         &["tunnel"],
-        &[R::ForeignSource, R::NoSuchNode, R::NoSuchPod, R::SourceProjectClosed],
+        &[
+            R::ForeignSource,
+            R::NoSuchNode,
+            R::NoSuchPod,
+            R::SourceProjectClosed,
+        ],
     );
 }

@@ -148,7 +148,13 @@ pub fn underlay(name: &str) -> IpAddr {
 
 /// This node, with addresses outside and inside the pods' and services' ranges.
 pub fn node() -> impl Strategy<Value = LocalNode> {
-    let more = ["192.168.60.1", "fd00::10", "10.128.2.9", "172.30.0.1", "127.0.0.1"];
+    let more = [
+        "192.168.60.1",
+        "fd00::10",
+        "10.128.2.9",
+        "172.30.0.1",
+        "127.0.0.1",
+    ];
     proptest::sample::subsequence(more.to_vec(), 0..3).prop_map(|more| {
         let ip = underlay(NODES[0]);
         let more = more.iter().map(|a| a.parse().unwrap());
@@ -310,10 +316,9 @@ impl Step {
                     .and_then(|(network, parts)| host(name, parts, network, &others));
                 Change::Host((*name).into(), host)
             }
-            Self::Project(name, vnid) => Change::Project(
-                (*name).into(),
-                vnid.map(|vnid| project(name, vnid)),
-            ),
+            Self::Project(name, vnid) => {
+                Change::Project((*name).into(), vnid.map(|vnid| project(name, vnid)))
+            }
             Self::Endpoint(number, pod) => {
                 let pod = pod.as_ref();
                 let endpoint = pod.map(|pod| endpoint(*number, pod, world.own_host()));
@@ -331,7 +336,9 @@ impl Step {
 /// Every address at which something begins, ends or stands, with its neighbours, and some that nobody has.
 pub fn interesting(world: &World) -> Vec<IpAddr> {
     let network = world.network.iter();
-    let entries = network.clone().flat_map(|n| n.networks.iter().map(|e| e.cidr));
+    let entries = network
+        .clone()
+        .flat_map(|n| n.networks.iter().map(|e| e.cidr));
     let services = network.flat_map(|n| n.services.iter().copied());
     let subnets = world.hosts.values().flat_map(|h| h.subnets.iter().copied());
     let mut found: Vec<IpAddr> = Vec::new();
@@ -357,8 +364,18 @@ pub fn interesting(world: &World) -> Vec<IpAddr> {
         .collect();
     all.push(NOBODY);
     let others = [
-        "224.0.0.1", "239.255.255.255", "240.0.0.0", "ff02::1", "ff05::2", "::", "0.0.0.0", "8.8.8.8",
-        "2001:db8::1", "255.255.255.255", "fe80::1", "169.254.1.1",
+        "224.0.0.1",
+        "239.255.255.255",
+        "240.0.0.0",
+        "ff02::1",
+        "ff05::2",
+        "::",
+        "0.0.0.0",
+        "8.8.8.8",
+        "2001:db8::1",
+        "255.255.255.255",
+        "fe80::1",
+        "169.254.1.1",
     ];
     all.extend(others.iter().map(|a| a.parse::<IpAddr>().unwrap()));
     all
@@ -392,7 +409,12 @@ pub fn draw() -> impl Strategy<Value = Draw> {
     let likely = || proptest::bool::weighted(0.9);
     (
         (any::<Index>(), any::<Index>(), any::<Index>()),
-        (any::<bool>(), proptest::bool::weighted(0.3), likely(), likely()),
+        (
+            any::<bool>(),
+            proptest::bool::weighted(0.3),
+            likely(),
+            likely(),
+        ),
         (protos, ports, vnid()),
     )
         .prop_map(
@@ -437,7 +459,11 @@ impl Draw {
             .flat_map(|e| e.addresses.clone())
             .collect();
         let pick = |index: &Index, pod: bool| {
-            *index.get(if pod && !pods.is_empty() { &pods } else { interesting })
+            *index.get(if pod && !pods.is_empty() {
+                &pods
+            } else {
+                interesting
+            })
         };
         let (src, dst) = (
             pick(&self.src, self.src_is_pod),
