@@ -111,6 +111,9 @@ pub mod class {
 pub struct SubnetRow {
     /// Underlay address of the node that holds the subnet; unspecified for the node's own subnet.
     pub node: Addr,
+    /// Length of the subnet (128-bit form). A shorter prefix may begin at the same address: its [`PrefixRow::subnet_len`]
+    /// differs, and the subnet does not count for it.
+    pub len: u32,
 }
 
 /// A known overlay peer.

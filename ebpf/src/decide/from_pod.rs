@@ -22,7 +22,9 @@ pub fn from_pod<T: Tables>(tables: &T, packet: &Packet, ifindex: u32) -> Verdict
     };
 
     // A pod's packet to the overlay port would leave with the node's address and pass for the node's own.
-    if packet.proto == proto::UDP && packet.dst_port == tables.vxlan_port() {
+    // Port 0 is none: on either side it means that it is not known.
+    if packet.proto == proto::UDP && packet.dst_port != 0 && packet.dst_port == tables.vxlan_port()
+    {
         return denied(DropReason::ForgedOverlay);
     }
     if let Some(receiver) = tables.endpoint(&packet.dst) {

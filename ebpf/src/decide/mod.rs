@@ -138,10 +138,11 @@ enum Home {
 #[inline(always)]
 fn home<T: Tables>(tables: &T, row: &PrefixRow, addr: &Addr) -> Home {
     match tables.subnet(&addr.masked(row.subnet_len as u8)) {
-        Some(SubnetRow {
-            node: Addr::UNSPECIFIED,
-        }) => Home::Here,
-        Some(SubnetRow { node }) => Home::At(node),
-        None => Home::Nowhere,
+        Some(SubnetRow { node, len }) if len == row.subnet_len => match node {
+            Addr::UNSPECIFIED => Home::Here,
+            node => Home::At(node),
+        },
+        // A subnet of another length begins where that of the address would: an adopted one.
+        None | Some(_) => Home::Nowhere,
     }
 }

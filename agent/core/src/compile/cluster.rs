@@ -53,9 +53,10 @@ fn subnets(network: &ClusterNetwork, host: &HostSubnet, own: bool, tables: &mut 
         if !regular {
             pods(subnet, subnet.prefix_len(), tables);
         }
+        let len = u32::from(mapped_bits(&subnet.network(), subnet.prefix_len()));
         tables
             .subnets
-            .insert(Addr::from(subnet.network()), SubnetRow { node });
+            .insert(Addr::from(subnet.network()), SubnetRow { node, len });
     }
 }
 

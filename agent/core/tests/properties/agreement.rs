@@ -1,0 +1,187 @@
+//! The decisions over compiled tables do what the reference says.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use weft_core::compile::{Tables, compile, project_key};
+use weft_ebpf::addr::Addr;
+use weft_ebpf::decide::{self, Verdict};
+use weft_ebpf::packet;
+use weft_ebpf::reason::DropReason;
+use weft_ebpf::rows::{ProjectKey, VNID_CLOSED};
+
+use crate::reference::{self, Fate, Packet};
+use crate::worlds::{Scene, draw, interesting, world};
+
+fn parsed(packet: &Packet) -> packet::Packet {
+    packet::Packet {
+        src_mac: packet.src_mac,
+        src: Addr::from(packet.src),
+        dst: Addr::from(packet.dst),
+        src_port: 1234,
+        dst_port: packet.dst_port,
+        proto: packet.proto,
+    }
+}
+
+/// Whether the verdict is the fate, with the same reason and the same parties.
+fn same(verdict: &Verdict, fate: &Fate) -> bool {
+    let key = |name: &Option<String>| name.as_deref().map_or(ProjectKey(0), project_key);
+    match (verdict, fate) {
+        (Verdict::Deliver(row), Fate::Deliver { ifindex, mac }) => {
+            row.ifindex == *ifindex && row.mac == *mac
+        }
+        (Verdict::Tunnel { node, vnid }, Fate::Tunnel { node: ip, vnid: id }) => {
+            node.to_ip() == *ip && vnid == id
+        }
+        (Verdict::Pass, Fate::Host) => true,
+        (Verdict::Drop(denial), Fate::Drop(reason)) => denial.reason == *reason,
+        (Verdict::Drop(denial), Fate::Refuse { reason, from, to }) => {
+            denial.reason == *reason
+                && denial.src_project == key(&from.0)
+                && denial.dst_project == key(&to.0)
+                && denial.src_vnid == from.1.unwrap_or(VNID_CLOSED)
+                && denial.dst_vnid == to.1.unwrap_or(VNID_CLOSED)
+        }
+        _ => false,
+    }
+}
+
+/// Each program's verdict beside what must happen.
+fn all(
+    world: &weft_core::model::World,
+    tables: &Tables,
+    scene: &Scene,
+) -> [(&'static str, Verdict, Fate); 4] {
+    let Scene {
+        packet,
+        from,
+        to,
+        peer,
+        vnid,
+    } = scene;
+    let headers = parsed(packet);
+    [
+        (
+            "from_pod",
+            decide::from_pod(tables, &headers, *from),
+            reference::from_pod(world, packet, *from),
+        ),
+        (
+            "to_pod",
+            decide::to_pod(tables, &headers, *to),
+            reference::to_pod(world, packet, *to),
+        ),
+        (
+            "from_overlay",
+            decide::from_overlay(tables, &headers, Addr::from(*peer), *vnid),
+            reference::from_overlay(world, packet, *peer, *vnid),
+        ),
+        (
+            "to_overlay",
+            decide::to_overlay(tables, &headers),
+            reference::to_overlay(world, packet),
+        ),
+    ]
+}
+
+proptest! {
+    #![proptest_config(crate::cases(512))]
+
+    #[test]
+    fn compiled_tables_agree_with_the_model(
+        world in world(),
+        draws in prop::collection::vec(draw(), 1..300),
+    ) {
+        let tables = compile(&world);
+        let interesting = interesting(&world);
+        for draw in &draws {
+            let scene = draw.scene(&world, &interesting);
+            for (program, verdict, fate) in all(&world, &tables, &scene) {
+                prop_assert!(
+                    same(&verdict, &fate),
+                    "{program}: decided {verdict:?}, must be {fate:?}, for {scene:?}"
+                );
+            }
+        }
+    }
+}
+
+/// The generators reach every outcome: a property that holds of nothing would hold, too.
+#[test]
+fn random_packets_meet_every_outcome() {
+    use proptest::strategy::ValueTree;
+    use proptest::test_runner::TestRunner;
+
+    let mut runner = TestRunner::deterministic();
+    let strategy = (world(), prop::collection::vec(draw(), 200));
+    let mut seen: BTreeMap<(&str, String), usize> = BTreeMap::new();
+    for _ in 0..400 {
+        let (world, draws) = strategy.new_tree(&mut runner).unwrap().current();
+        let tables = compile(&world);
+        let interesting = interesting(&world);
+        for draw in &draws {
+            for (program, _, fate) in all(&world, &tables, &draw.scene(&world, &interesting)) {
+                let name = match fate {
+                    Fate::Deliver { .. } => "deliver",
+                    Fate::Tunnel { .. } => "tunnel",
+                    Fate::Host => "host",
+                    Fate::Drop(reason) | Fate::Refuse { reason, .. } => reason.name(),
+                };
+                *seen.entry((program, name.to_owned())).or_default() += 1;
+            }
+        }
+    }
+    let reasons = |program: &str, outcomes: &[&str], drops: &[DropReason]| {
+        let drops = drops.iter().map(|reason| reason.name());
+        for outcome in outcomes.iter().copied().chain(drops) {
+            let times = seen.get(&(program, outcome.to_owned())).copied();
+            assert!(
+                times.unwrap_or_default() >= 10,
+                "{program}: {outcome} came {times:?} times, of {seen:?}"
+            );
+        }
+    };
+    use DropReason as R;
+    let admission = [R::Isolated, R::SourceProjectClosed, R::TargetProjectClosed];
+    let drops = |own: &[DropReason]| [own, &admission].concat();
+    reasons(
+        "from_pod",
+        &["deliver", "tunnel", "host"],
+        &drops(&[
+            R::SpoofedAddress,
+            R::SpoofedMac,
+            R::ForgedOverlay,
+            R::NoSuchPod,
+            R::NoSuchNode,
+            R::MulticastDisabled,
+        ]),
+    );
+    reasons(
+        "to_pod",
+        &["deliver"],
+        &drops(&[R::NoSuchPod, R::WrongInterface, R::UnexpectedSource]),
+    );
+    reasons(
+        "from_overlay",
+        &["deliver", "host"],
+        &[
+            R::Isolated,
+            R::TargetProjectClosed,
+            R::UnknownPeer,
+            R::ForeignSource,
+            R::NoSuchPod,
+            R::NotForThisNode,
+        ],
+    );
+    reasons(
+        "to_overlay",
+        &["tunnel"],
+        &[
+            R::ForeignSource,
+            R::NoSuchNode,
+            R::NoSuchPod,
+            R::SourceProjectClosed,
+        ],
+    );
+}

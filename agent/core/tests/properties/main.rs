@@ -1,0 +1,22 @@
+//! Properties of compile, diff and the packet decisions over random worlds.
+//!
+//! - `worlds`: random worlds, packets and changes
+//! - `reference`: what must happen to a packet, told from the model alone
+//! - `agreement`: the decisions over compiled tables do the same
+//! - `incremental`: changes one by one give the tables of a compile from scratch
+//! - `writes`: what a difference of tables consists of, and its order
+
+mod agreement;
+mod incremental;
+mod reference;
+mod worlds;
+mod writes;
+
+/// Random inputs of a property; a failure prints the smallest one and leaves no file behind.
+fn cases(cases: u32) -> proptest::prelude::ProptestConfig {
+    proptest::prelude::ProptestConfig {
+        cases,
+        failure_persistence: None,
+        ..Default::default()
+    }
+}

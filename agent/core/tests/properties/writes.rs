@@ -1,0 +1,114 @@
+//! What a difference of tables consists of, and its order.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+use weft_core::compile::{Tables, compile};
+use weft_core::diff::{Write, diff};
+
+use crate::worlds::world;
+
+/// Where a write stands in the order of dependence: who points at a row comes after it.
+fn rank(write: &Write) -> u8 {
+    match write {
+        Write::Node(_) => 0,
+        Write::Project(..) => 1,
+        Write::Peer(..) => 2,
+        Write::Subnet(..) => 3,
+        Write::Prefix(..) => 4,
+        Write::Endpoint(..) => 5,
+    }
+}
+
+fn removes(write: &Write) -> bool {
+    match write {
+        Write::Node(_) => false,
+        Write::Prefix(_, row) => row.is_none(),
+        Write::Subnet(_, row) => row.is_none(),
+        Write::Peer(_, row) => row.is_none(),
+        Write::Project(_, row) => row.is_none(),
+        Write::Endpoint(_, row) => row.is_none(),
+    }
+}
+
+/// Each endpoint that has a row has a project that has one, too; the same for PODS prefixes is a matter of `SUBNETS`,
+/// which may lack any subnet.
+fn endpoints_without_project(tables: &Tables) -> BTreeSet<u64> {
+    let endpoints = tables.endpoints.values();
+    endpoints
+        .map(|row| row.project)
+        .filter(|project| !tables.projects.contains_key(project))
+        .map(|project| project.0)
+        .collect()
+}
+
+proptest! {
+    #![proptest_config(crate::cases(512))]
+
+    #[test]
+    fn writes_lead_from_actual_to_wanted(wanted in world(), actual in world()) {
+        let (wanted, mut actual) = (compile(&wanted), compile(&actual));
+        for write in diff(&wanted, &actual) {
+            actual.write(&write);
+        }
+        prop_assert_eq!(actual, wanted);
+    }
+
+    #[test]
+    fn equal_tables_need_no_write(world in world()) {
+        let tables = compile(&world);
+        prop_assert_eq!(diff(&tables, &tables), vec![]);
+    }
+
+    /// No row is written twice, so that a packet sees the old row or the new one and nothing in between.
+    #[test]
+    fn a_row_is_written_once(wanted in world(), actual in world()) {
+        let (wanted, actual) = (compile(&wanted), compile(&actual));
+        let writes = diff(&wanted, &actual);
+        let keys: BTreeSet<String> = writes
+            .iter()
+            .map(|write| match write {
+                Write::Node(_) => "node".into(),
+                Write::Prefix(key, _) => format!("prefix {key:?}"),
+                Write::Subnet(key, _) => format!("subnet {key:?}"),
+                Write::Peer(key, _) => format!("peer {key:?}"),
+                Write::Project(key, _) => format!("project {key:?}"),
+                Write::Endpoint(key, _) => format!("endpoint {key:?}"),
+            })
+            .collect();
+        prop_assert_eq!(keys.len(), writes.len());
+    }
+
+    #[test]
+    fn puts_come_first_in_order_of_dependence_then_removals_reversed(
+        wanted in world(),
+        actual in world(),
+    ) {
+        let (wanted, actual) = (compile(&wanted), compile(&actual));
+        let writes = diff(&wanted, &actual);
+        let first_removal = writes.iter().position(removes).unwrap_or(writes.len());
+        let (puts, rest) = writes.split_at(first_removal);
+        prop_assert!(rest.iter().all(removes), "a put follows a removal: {:?}", writes);
+        prop_assert!(puts.is_sorted_by_key(rank), "{:?}", puts);
+        prop_assert!(rest.iter().rev().is_sorted_by_key(rank), "{:?}", rest);
+    }
+
+    /// At any moment between two writes, an endpoint that a packet finds has a project that it finds.
+    #[test]
+    fn an_endpoint_never_stands_without_its_project(wanted in world(), actual in world()) {
+        let (wanted, mut tables) = (compile(&wanted), compile(&actual));
+        for write in diff(&wanted, &tables.clone()) {
+            // In subnet mode and without a network too: every project in use has a row.
+            tables.write(&write);
+            let orphans = endpoints_without_project(&tables);
+            let allowed: BTreeSet<u64> = endpoints_without_project(&wanted)
+                .union(&endpoints_without_project(&compile(&actual)))
+                .copied()
+                .collect();
+            prop_assert!(
+                orphans.is_subset(&allowed),
+                "after {:?}: no row of project {:?}", write, orphans
+            );
+        }
+    }
+}

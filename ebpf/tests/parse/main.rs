@@ -1,0 +1,7 @@
+//! Headers of a packet.
+
+mod arbitrary;
+mod build;
+mod ipv4;
+mod ipv6;
+mod link;
