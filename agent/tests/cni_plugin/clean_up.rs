@@ -110,6 +110,7 @@ fn an_add_past_its_deadline_is_undone_and_says_so() {
     let mut stream = call(&node, &pod, 200);
     let (answer, _) = protocol::receive(&mut stream).unwrap();
     let answer = String::from_utf8(answer).unwrap();
+    assert!(answer.contains("\"code\":11"), "{answer}");
     assert!(
         answer.contains("not done before the deadline: rows"),
         "{answer}"

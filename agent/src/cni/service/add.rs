@@ -12,6 +12,7 @@ use weft_netns::{NetNs, sysctl};
 
 use super::check::{inspect_host, inspect_pod};
 use super::{Done, Service, UNDO_GRACE};
+use crate::cni::AttachError;
 use crate::cni::journal::{Intent, Record, State};
 use crate::cni::netconf::Bandwidth;
 use crate::cni::protocol::{Call, Verb};
@@ -133,7 +134,16 @@ impl Service {
         in_time(deadline, "interface configured").map_err(failed)?;
         self.datapath
             .attach(record.endpoint.clone(), deadline)
-            .map_err(|e| failed(format!("data path: {e}")))?;
+            .map_err(|e| {
+                let error = failed(format!("data path: {e}"));
+                match e {
+                    AttachError::Deadline(_) => CniError {
+                        code: code::TRY_AGAIN_LATER,
+                        ..error
+                    },
+                    _ => error,
+                }
+            })?;
         wait_operational(&mut pod, &id.ifname, deadline).map_err(failed)?;
         self.journal.ready(&mut record)?;
         Ok(record)
