@@ -6,8 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::lab::plan::PodRange;
-use crate::lab::{Action, ExternalSpec, LabName, Mode};
+use crate::lab::{Action, ExternalSpec, LabName, Mode, PodRange};
 
 /// A whole cluster on one machine: nodes, external hosts and pods are network namespaces, agents and controller are
 /// the real ones. Needs root.

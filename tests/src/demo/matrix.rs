@@ -13,7 +13,7 @@ use crate::cli::table;
 use crate::probe::{self, Outcome};
 
 /// How long a connection may take. All are tried at once, on one machine: an answer comes within a millisecond or so.
-const DEADLINE: Duration = Duration::from_millis(600);
+const DEADLINE: Duration = Duration::from_millis(900);
 
 /// The networks of projects as the commands so far should have made them.
 pub(super) struct Networks(BTreeMap<&'static str, Network>);

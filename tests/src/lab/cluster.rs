@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use super::error::Error;
 use super::objects::Manifests;
-use super::plan::{Mode, Options, UNDERLAY_MTU};
+use super::options::{Mode, Options};
+use super::plan::UNDERLAY_MTU;
 use super::state::State;
 
 /// What VXLAN over IPv4 adds to a packet: outer IPv4, UDP, VXLAN and inner Ethernet header.

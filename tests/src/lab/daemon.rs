@@ -15,8 +15,8 @@ use yaml_serde::Mapping;
 use super::enter;
 use super::error::{Error, file};
 use super::name::{LabName, Place};
+use super::options::Options;
 use super::output::output_within;
-use super::plan::Options;
 use super::process::{Process, spawn_daemon};
 use super::state::{Phase, State};
 

@@ -2,7 +2,7 @@
 //! controller are the real binaries.
 //!
 //! # Layout
-//! - [`name`], [`plan`], [`state`]: what there shall be and is, as plain values; `state.json` under `/run/weft-lab/NAME`
+//! - [`name`], [`options`], [`plan`], [`state`]: what there shall be and is, as plain values; `state.json` under `/run/weft-lab/NAME`
 //! - [`underlay`]: namespaces, bridge, veth pairs, external hosts
 //! - [`process`], [`output`], `enter`, `daemon`: agents, controller and other programs
 //! - [`objects`], `cluster`: the manifests directory and what it begins with
@@ -16,6 +16,7 @@ mod enter;
 mod error;
 pub mod name;
 pub mod objects;
+pub mod options;
 pub mod output;
 pub mod plan;
 pub mod pod;
@@ -36,7 +37,7 @@ pub use daemon::{Action, READY};
 pub use down::down;
 pub use error::Error;
 pub use name::LabName;
-pub use plan::{ExternalSpec, Mode, Options};
+pub use options::{ExternalSpec, Mode, Options, PodRange};
 pub use pod::PodSpec;
 pub use up::{Progress, up};
 

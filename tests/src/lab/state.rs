@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::{Error, file};
 use super::name::{LabName, ROOT};
-use super::plan::Mode;
+use super::options::Mode;
 use super::process::Process;
 
 /// How far `up` got.

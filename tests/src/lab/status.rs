@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use super::error::Error;
 use super::name::netns_path;
-use super::plan::{Mode, shown};
+use super::options::Mode;
+use super::plan::shown;
 use super::process::Process;
 use super::state::Phase;
 use super::{Lab, LabName, cluster};

@@ -8,7 +8,8 @@ use super::daemon::{self, READY};
 use super::down::{down_locked, remains};
 use super::error::{Error, file};
 use super::name::{LabName, netns_path};
-use super::plan::{Options, plan};
+use super::options::Options;
+use super::plan::plan;
 use super::state::{Lock, Phase, State, boot_id};
 use super::{Lab, cluster, set_agent, underlay};
 

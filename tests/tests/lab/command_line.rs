@@ -1,16 +1,10 @@
 //! `weft-lab` as a program: exit codes, what it prints, how it runs others.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a panic is how a test fails, also in its fixture"
-)]
-
-mod stubs;
 
 use std::fs;
 use std::process::{Command, Output};
 
+use crate::stubs::Fixture;
 use serde_json::Value;
-use stubs::Fixture;
 
 fn weft_lab(fixture: &Fixture, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_weft-lab"));

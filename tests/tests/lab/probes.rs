@@ -1,8 +1,4 @@
 //! The probes against a link that does what it is told.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a panic is how a test fails, also in its fixture"
-)]
 
 use std::net::{IpAddr, SocketAddr};
 use std::process::Command;
