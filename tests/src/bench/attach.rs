@@ -27,10 +27,10 @@ pub struct Pod {
 impl Pod {
     /// An empty namespace with a fresh container id.
     pub fn create(project: &str) -> Result<Self> {
-        let id: [u8; 32] = rand::random();
+        let id = [0; 4].map(|_: u8| format!("{:016x}", rand::random::<u64>()));
         Ok(Self {
             ns: NetNs::create()?,
-            id: id.iter().map(|byte| format!("{byte:02x}")).collect(),
+            id: id.concat(),
             project: project.into(),
         })
     }
@@ -144,7 +144,7 @@ impl Plugin {
             .with_context(|| format!("run {}", self.program.display()))?;
         if let Some(mut stdin) = child.stdin.take() {
             // A plugin that ends without reading its configuration says why by its output.
-            let _ = stdin.write_all(self.config.as_bytes()).is_ok();
+            drop(stdin.write_all(self.config.as_bytes()));
         }
         let output = child.wait_with_output()?;
         let took = start.elapsed();

@@ -143,7 +143,7 @@ impl Cluster {
             .with_context(|| format!("run {}", program.display()))?;
         if let Some(mut stdin) = child.stdin.take() {
             // What ends without reading says why by its output.
-            let _ = stdin.write_all(input.as_bytes()).is_ok();
+            drop(stdin.write_all(input.as_bytes()));
         }
         let output = child.wait_with_output()?;
         checked(output, &format!("weft-lab {}", args.join(" ")))

@@ -97,7 +97,7 @@ struct Scratch(PathBuf);
 impl Drop for Scratch {
     fn drop(&mut self) {
         // Never made if no measurement needed it.
-        let _ = fs::remove_dir_all(&self.0).is_ok();
+        drop(fs::remove_dir_all(&self.0));
     }
 }
 
@@ -129,9 +129,9 @@ fn run(mut options: Options) -> Result<bool> {
     let mut tables = vec![];
     let mut take = |group: &str, outcome: Result<Vec<Table>>| match outcome {
         Ok(found) => {
-            found
-                .iter()
-                .for_each(|table| println!("{}", table.markdown()));
+            for table in &found {
+                println!("{}", table.markdown());
+            }
             tables.extend(found);
         }
         Err(e) => {

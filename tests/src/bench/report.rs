@@ -1,6 +1,6 @@
 //! What a run found: every single sample for a file, medians and ratios as Markdown tables.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 use serde::Serialize;
 
@@ -38,6 +38,7 @@ impl Row {
     }
 
     /// The same samples under another name and statistic.
+    #[must_use]
     pub fn as_p99(&self, name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -131,8 +132,11 @@ impl Table {
             .iter()
             .map(|(of, to)| format!("{} / {}", self.subjects[*of], self.subjects[*to]));
         let head: Vec<String> = self.subjects.iter().cloned().chain(ratios).collect();
-        let mut text = format!("### {}\n\n| | {} |\n|---|", self.title, head.join(" | "));
-        text.push_str(&"---:|".repeat(head.len()));
+        let mut lines = vec![
+            format!("### {}\n", self.title),
+            format!("| | {} |", head.join(" | ")),
+            format!("|---|{}", "---:|".repeat(head.len())),
+        ];
         for row in &self.rows {
             let values = (0..self.subjects.len()).map(|subject| number(row.value(subject)));
             let ratios = self
@@ -140,16 +144,11 @@ impl Table {
                 .iter()
                 .map(|(of, to)| number(row.ratio(*of, *to)));
             let cells: Vec<String> = values.chain(ratios).collect();
-            let _ = write!(text, "\n| {} | {} |", row.name, cells.join(" | "));
+            lines.push(format!("| {} | {} |", row.name, cells.join(" | ")));
         }
-        let _ = write!(text, "\n\n{}\n", self.how);
-        if !self.goals.is_empty() {
-            text.push('\n');
-        }
-        for goal in &self.goals {
-            let _ = writeln!(text, "- {goal}");
-        }
-        text
+        lines.push(format!("\n{}\n", self.how));
+        lines.extend(self.goals.iter().map(|goal| format!("- {goal}")));
+        lines.join("\n") + "\n"
     }
 }
 
@@ -168,7 +167,7 @@ fn number(value: f64) -> String {
 fn grouped(digits: &str) -> String {
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 && !text.ends_with('-') {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) && !text.ends_with('-') {
             text.push(',');
         }
         text.push(digit);
