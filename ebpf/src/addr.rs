@@ -64,16 +64,17 @@ impl Addr {
 
     /// The address with all but the first `bits` (0..=128, counted on the 128-bit form) cleared.
     #[inline(always)]
-    pub const fn masked(&self, bits: u8) -> Self {
+    #[must_use]
+    pub const fn masked(&self, bits: u32) -> Self {
         // Two 64-bit halves: BPF has no 128-bit shift.
         let b = &self.0;
         let high = u64::from_be_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]);
         let low = u64::from_be_bytes([b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]]);
         let (high, low) = match bits {
             0 => (0, 0),
-            1..=63 => (high & (u64::MAX << (64 - bits as u32)), 0),
+            1..=63 => (high & (u64::MAX << (64 - bits)), 0),
             64 => (high, 0),
-            65..=127 => (high, low & (u64::MAX << (128 - bits as u32))),
+            65..=127 => (high, low & (u64::MAX << (128 - bits))),
             _ => (high, low),
         };
         let h = high.to_be_bytes();

@@ -49,6 +49,8 @@ pub mod proto {
 const ETH_LEN: usize = 14;
 const ETH_IPV4: [u8; 2] = [0x08, 0x00];
 const ETH_IPV6: [u8; 2] = [0x86, 0xdd];
+/// The fragment offset in the IPv4 header's flags word.
+const FRAGMENT_OFFSET: u16 = 0x1fff;
 /// Extension headers walked before a packet is refused; a legitimate one has at most two or three.
 const MAX_EXTENSIONS: usize = 6;
 
@@ -79,7 +81,7 @@ fn parse_v4<B: Bytes + ?Sized>(bytes: &B, packet: &mut Packet) -> Result<(), Dro
     packet.src = Addr::v4([ip[12], ip[13], ip[14], ip[15]]);
     packet.dst = Addr::v4([ip[16], ip[17], ip[18], ip[19]]);
     packet.proto = ip[9];
-    let first_fragment = u16::from_be_bytes([ip[6], ip[7]]) & 0x1fff == 0;
+    let first_fragment = u16::from_be_bytes([ip[6], ip[7]]) & FRAGMENT_OFFSET == 0;
     parse_ports(bytes, ETH_LEN + header_len, first_fragment, packet);
     Ok(())
 }

@@ -66,9 +66,9 @@ fn prefix_lengths_count_on_the_mapped_form() {
 }
 
 /// Bit by bit, as slowly as can be.
-fn masked_slowly(addr: Addr, bits: u8) -> Addr {
+fn masked_slowly(addr: Addr, bits: u32) -> Addr {
     let mut out = [0; 16];
-    for bit in 0..usize::from(bits.min(128)) {
+    for bit in 0..bits.min(128) as usize {
         out[bit / 8] |= addr.0[bit / 8] & (0x80 >> (bit % 8));
     }
     Addr(out)

@@ -8,14 +8,13 @@ use crate::compile::Tables;
 
 impl decide::Tables for Tables {
     fn vxlan_port(&self) -> u16 {
-        // The row was made from a 16-bit port.
-        self.node.vxlan_port as u16
+        u16::try_from(self.node.vxlan_port).unwrap_or_default() // the row was made from a 16-bit port
     }
 
     fn prefix(&self, addr: &Addr) -> Option<PrefixRow> {
         self.prefixes
             .iter()
-            .filter(|(key, _)| addr.masked(key.prefix_len as u8) == key.addr)
+            .filter(|(key, _)| addr.masked(key.prefix_len) == key.addr)
             .max_by_key(|(key, _)| key.prefix_len)
             .map(|(_, row)| *row)
     }

@@ -137,7 +137,7 @@ enum Home {
 /// Finds the node of a pod address whose prefix row is `row`.
 #[inline(always)]
 fn home<T: Tables>(tables: &T, row: &PrefixRow, addr: &Addr) -> Home {
-    match tables.subnet(&addr.masked(row.subnet_len as u8)) {
+    match tables.subnet(&addr.masked(row.subnet_len)) {
         Some(SubnetRow { node, len }) if len == row.subnet_len => match node {
             Addr::UNSPECIFIED => Home::Here,
             node => Home::At(node),

@@ -62,9 +62,8 @@ fn project(world: &World, name: &str, tables: &mut Tables) {
     let vnid = match (mode, world.projects.get(name)) {
         (Some(Mode::Multitenant), Some(project)) => project.vnid.number(),
         (Some(Mode::Subnet), _) if in_use() => 0,
-        (_, Some(_)) => return,
         (_, None) if in_use() => VNID_CLOSED,
-        (_, None) => return,
+        _ => return,
     };
     tables
         .projects

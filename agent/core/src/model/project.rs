@@ -24,10 +24,10 @@ impl Vnid {
     /// Checks the range.
     pub const fn new(n: u64) -> Result<Self, VnidOutOfRange> {
         if n > VNID_MAX as u64 {
-            Err(VnidOutOfRange(n))
-        } else {
-            Ok(Self(n as u32))
+            return Err(VnidOutOfRange(n));
         }
+        #[expect(clippy::cast_possible_truncation, reason = "24 bits, as just checked")]
+        Ok(Self(n as u32))
     }
 
     /// The number.
