@@ -233,27 +233,21 @@ fn attach_clsact(
         interface: interface.to_owned(),
         source,
     };
-    let id = match SchedClassifierLink::attached(
-        interface,
-        direction,
-        CLSACT_PRIORITY,
-        CLSACT_HANDLE,
-        None,
-    )
-    .ok()
-    .and_then(|link| program.attach_to_link(link).ok())
-    {
-        Some(id) => id,
-        None => {
-            let options = NlOptions {
-                priority: CLSACT_PRIORITY,
-                handle: CLSACT_HANDLE,
-                ..NlOptions::default()
-            };
-            program
-                .attach_with_options(interface, direction, TcAttachOptions::Netlink(options))
-                .map_err(failed)?
-        }
+    let replaced =
+        SchedClassifierLink::attached(interface, direction, CLSACT_PRIORITY, CLSACT_HANDLE, None)
+            .ok()
+            .and_then(|link| program.attach_to_link(link).ok());
+    let id = if let Some(id) = replaced {
+        id
+    } else {
+        let options = NlOptions {
+            priority: CLSACT_PRIORITY,
+            handle: CLSACT_HANDLE,
+            ..NlOptions::default()
+        };
+        program
+            .attach_with_options(interface, direction, TcAttachOptions::Netlink(options))
+            .map_err(failed)?
     };
     // aya removes a filter when its handle is dropped; ours outlives the agent.
     let _kept = ManuallyDrop::new(program.take_link(id).map_err(failed)?);

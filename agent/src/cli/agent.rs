@@ -1,6 +1,6 @@
 //! `weft agent`: puts the parts together and runs until a signal.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use tokio::signal::unix::{SignalKind, signal};
-use weft_core::model::World;
+use weft_core::model::{Problem, World};
 
 use crate::api::{self, events::Feed};
 use crate::cni::{self, Journal};
@@ -31,9 +31,11 @@ pub fn run(args: &ConfigArgs) -> anyhow::Result<ExitCode> {
     // What the last run left is known before anything is judged by it.
     let journal = Journal::open(&config.state_dir)?;
     let recovered = journal.recover()?;
-    for problem in &recovered.problems {
-        tracing::warn!(%problem, "journal");
-    }
+    let found: Vec<_> = recovered
+        .problems
+        .iter()
+        .map(|message| journal_problem(message))
+        .collect();
     tracing::info!(
         adopted = recovered.adopted.len(),
         undone = recovered.undone,
@@ -57,7 +59,7 @@ pub fn run(args: &ConfigArgs) -> anyhow::Result<ExitCode> {
         handle,
         thread,
         events,
-    } = sync::spawn(&config.bpf_dir, world, underlay)?;
+    } = sync::spawn(&config.bpf_dir, world, underlay, found)?;
     let reader = {
         let (shared, feed) = (Arc::clone(handle.shared()), Arc::clone(&feed));
         move || api::events::run(events, &shared, &feed)
@@ -84,13 +86,22 @@ pub fn run(args: &ConfigArgs) -> anyhow::Result<ExitCode> {
         .context("start the object thread")?;
 
     let cni = cni::serve(&config.run_dir, journal, Arc::new(handle.clone()))?;
-    let outcome = serve(config.run_dir, handle.clone(), feed);
+    let outcome = serve(&config.run_dir, handle.clone(), feed);
     cni.shutdown(PATIENCE);
     handle.stop();
     if thread.join().is_err() {
         bail!("the sync loop ended with a panic");
     }
     outcome
+}
+
+/// Shown by status until the next start.
+fn journal_problem(message: &str) -> Problem {
+    tracing::warn!(problem = %message, "journal");
+    Problem {
+        object: "attachments of the last run".into(),
+        message: message.to_owned(),
+    }
 }
 
 /// Refuses at once what cannot work, all of it in one message.
@@ -105,14 +116,10 @@ fn check(config: &Config) -> anyhow::Result<()> {
 
 /// The admin socket, until SIGTERM or SIGINT.
 #[tokio::main(flavor = "current_thread")]
-async fn serve(
-    run_dir: PathBuf,
-    handle: sync::Handle,
-    feed: Arc<Feed>,
-) -> anyhow::Result<ExitCode> {
+async fn serve(run_dir: &Path, handle: sync::Handle, feed: Arc<Feed>) -> anyhow::Result<ExitCode> {
     let mut term = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
     let mut int = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
-    let listener = api::listen(&run_dir)?;
+    let listener = api::listen(run_dir)?;
     tracing::info!(folder = %run_dir.display(), "sockets are open");
     tokio::select! {
         ended = api::serve(listener, handle, feed) => ended.context("the admin socket")?,

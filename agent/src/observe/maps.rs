@@ -17,7 +17,7 @@ pub fn tables(maps: &Maps) -> Result<Tables, TableError> {
         node: maps.node.get(&0, 0).map_err(reading(map::NODE))?.0,
         ..Tables::default()
     };
-    for row in maps.prefixes.iter() {
+    for row in &maps.prefixes {
         let (key, row) = row.map_err(reading(map::PREFIXES))?;
         let key = PrefixKey {
             prefix_len: key.prefix_len(),
@@ -81,7 +81,7 @@ pub fn drops_by_reason(maps: &Maps) -> Result<BTreeMap<DropReason, DropRow>, Tab
 /// Drops by endpoint (interface index) and reason.
 pub fn drops_by_endpoint(maps: &Maps) -> Result<BTreeMap<(u32, DropReason), DropRow>, TableError> {
     let mut found = BTreeMap::new();
-    for row in maps.drops.iter() {
+    for row in &maps.drops {
         let (Row(key), values) = row.map_err(reading(map::DROPS))?;
         if let Some(reason) = DropReason::from_number(key.reason) {
             found.insert((key.ifindex, reason), sum(values.iter()));

@@ -156,63 +156,65 @@ impl Kernel {
     pub(super) fn attach(
         &mut self,
         shared: &Shared,
-        endpoint: Endpoint,
+        endpoint: &Endpoint,
     ) -> Result<(), KernelError> {
-        let id = endpoint.id.clone();
-        let fresh = !self.attached.contains(&id);
-        let result = self.try_attach(shared, endpoint, fresh);
+        let result = self.try_attach(shared, endpoint);
         if result.is_err()
-            && let Err(undo) = self.detach(shared, &id)
+            && let Err(undo) = self.remove(shared, &endpoint.id, Some(endpoint))
         {
-            tracing::error!(endpoint = %id, error = %undo, "a failed attachment could not be undone");
+            tracing::error!(endpoint = %endpoint.id, error = %undo, "a failed attachment could not be undone");
         }
         result
     }
 
-    fn try_attach(
-        &mut self,
-        shared: &Shared,
-        endpoint: Endpoint,
-        fresh: bool,
-    ) -> Result<(), KernelError> {
+    fn try_attach(&mut self, shared: &Shared, endpoint: &Endpoint) -> Result<(), KernelError> {
         let change = Change::Endpoint(endpoint.id.clone(), Some(endpoint.clone()));
         let (scope, gateways) = {
             let world = shared.world();
             (Scope::of(&world, &change), gateways(&world))
         };
-        let hooks = &POD_HOOKS;
         let interface = &endpoint.host_ifname;
         links::attach(
             &mut self.object.ebpf,
             &self.pins,
             POD_ATTACHMENT,
             interface,
-            hooks,
-            fresh,
+            &POD_HOOKS,
+            !self.attached.contains(&endpoint.id),
         )?;
         self.attached.insert(endpoint.id.clone());
         self.maps.count(endpoint.host_ifindex)?;
         self.host.set_up(interface)?;
-        for route in endpoint_routes(&endpoint, &gateways) {
+        for route in endpoint_routes(endpoint, &gateways) {
             self.host.add_endpoint_route(&route)?;
         }
         self.change(shared, change, &scope).map(drop)
     }
 
-    /// Rows first: the endpoint is closed before anything else goes.
+    /// Takes an endpoint out; one that is not known is success.
     pub(super) fn detach(&mut self, shared: &Shared, id: &EndpointId) -> Result<(), KernelError> {
+        let endpoint = shared.world().endpoints.get(id).cloned();
+        self.remove(shared, id, endpoint.as_ref())
+    }
+
+    /// Rows first: the endpoint is closed before anything else goes.
+    fn remove(
+        &mut self,
+        shared: &Shared,
+        id: &EndpointId,
+        endpoint: Option<&Endpoint>,
+    ) -> Result<(), KernelError> {
         let change = Change::Endpoint(id.clone(), None);
-        let (endpoint, scope, gateways) = {
+        let (scope, gateways) = {
             let world = shared.world();
-            let endpoint = world.endpoints.get(id).cloned();
-            (endpoint, Scope::of(&world, &change), gateways(&world))
+            (Scope::of(&world, &change), gateways(&world))
         };
         self.change(shared, change, &scope)?;
         self.attached.remove(id);
         let Some(endpoint) = endpoint else {
             return Ok(());
         };
-        for route in endpoint_routes(&endpoint, &gateways) {
+        for route in endpoint_routes(endpoint, &gateways) {
             self.host.remove_endpoint_route(&route)?;
         }
         links::detach(&self.pins, &endpoint.host_ifname, &POD_HOOKS)?;

@@ -36,7 +36,7 @@ pub use kernel::{Kernel, KernelError};
 pub use shared::{PassState, Shared};
 
 /// Between full passes that nobody asked for.
-const FULL_PASS_INTERVAL: Duration = Duration::from_secs(180);
+const FULL_PASS_INTERVAL: Duration = Duration::from_mins(3);
 /// After the first failed pass; doubles with each, up to the interval above.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 /// Changes that need a full pass are collected this long.
@@ -82,8 +82,14 @@ pub struct Running {
     pub events: RingBuf<MapData>,
 }
 
-/// Starts the loop on a thread of its own. `world` holds the node and the endpoints of the previous run.
-pub fn spawn(bpf_dir: &Path, world: World, underlay: Underlay) -> Result<Running, KernelError> {
+/// Starts the loop on a thread of its own. `world` holds the node and the endpoints of the previous run; `found` is what
+/// was wrong with that, shown until the next start.
+pub fn spawn(
+    bpf_dir: &Path,
+    world: World,
+    underlay: Underlay,
+    found: Vec<Problem>,
+) -> Result<Running, KernelError> {
     let (sender, receiver) = channel();
     let to_loop = sender.clone();
     let on_look = Box::new(move |look| {
@@ -92,7 +98,7 @@ pub fn spawn(bpf_dir: &Path, world: World, underlay: Underlay) -> Result<Running
         }
     });
     let (kernel, events) = Kernel::open(bpf_dir, on_look)?;
-    let shared = Arc::new(Shared::new(world, kernel.description()));
+    let shared = Arc::new(Shared::new(world, kernel.description(), found));
     let handle = Handle::new(sender, Arc::clone(&shared));
     let sync = Sync {
         shared,
@@ -138,7 +144,7 @@ impl Sync {
         match request {
             Request::Ingest(ingest::Event::Changes(changes)) => self.take(changes),
             Request::Ingest(ingest::Event::Problems(problems)) => {
-                self.shared.object_problems(problems)
+                self.shared.object_problems(problems);
             }
             Request::Ingest(ingest::Event::Synced) => {
                 self.synced = true;
@@ -150,7 +156,7 @@ impl Sync {
                 self.shared.firewall_problem(None);
             }
             Request::Firewall(Err(error)) => self.shared.firewall_problem(Some(error.to_string())),
-            Request::Attach(endpoint, reply) => answer(&reply, self.attach(endpoint)),
+            Request::Attach(endpoint, reply) => answer(&reply, self.attach(&endpoint)),
             Request::Detach(id, reply) => answer(&reply, self.detach(&id)),
             Request::Verify(endpoint, reply) => answer(&reply, self.kernel.verify(&endpoint)),
             Request::Read(read) => read(self.kernel.maps()),
@@ -219,7 +225,7 @@ impl Sync {
         }
     }
 
-    fn attach(&mut self, endpoint: Endpoint) -> Result<(), AttachError> {
+    fn attach(&mut self, endpoint: &Endpoint) -> Result<(), AttachError> {
         if !self.synced {
             return Err(AttachError::Failed(
                 "the agent has not read all objects yet".into(),

@@ -36,17 +36,21 @@ pub struct Shared {
 #[derive(Default)]
 struct State {
     pass: PassState,
+    found: Vec<Problem>,
     object_problems: Vec<Problem>,
     node_problems: Vec<Problem>,
     firewall_problem: Option<String>,
 }
 
 impl Shared {
-    pub(super) fn new(world: World, loaded: super::kernel::Loaded) -> Self {
+    pub(super) fn new(world: World, loaded: super::kernel::Loaded, found: Vec<Problem>) -> Self {
         Self {
             world: Mutex::new(world),
             changed: Condvar::new(),
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                found,
+                ..State::default()
+            }),
             loaded,
         }
     }
@@ -92,8 +96,9 @@ impl Shared {
     pub fn problems(&self) -> Vec<Problem> {
         let state = self.state();
         let mut all: Vec<_> = state
-            .object_problems
+            .found
             .iter()
+            .chain(&state.object_problems)
             .chain(&state.node_problems)
             .cloned()
             .collect();
