@@ -70,7 +70,12 @@ pub fn to_overlay(ctx: TcContext) -> i32 {
 #[inline(always)]
 fn run(ctx: &TcContext, hook: u32, decide: impl FnOnce(&Packet) -> Verdict) -> i32 {
     let mut packet = Packet::default();
-    let verdict = match parse(&Frame(ctx), &mut packet) {
+    let parsed = if sys::is_tagged(ctx) {
+        Err(DropReason::NotIp)
+    } else {
+        parse(&Frame(ctx), &mut packet)
+    };
+    let verdict = match parsed {
         Ok(()) if packet.dst.is_link_local_multicast_v6() => DropReason::LinkLocal.into(),
         Ok(()) => decide(&packet),
         Err(reason) => reason.into(),

@@ -27,6 +27,13 @@ pub fn ifindex(ctx: &TcContext) -> u32 {
     unsafe { (*ctx.skb.skb).ifindex }
 }
 
+/// Whether the frame came with a VLAN tag: the kernel takes it out of the bytes before programs see them.
+#[inline(always)]
+pub fn is_tagged(ctx: &TcContext) -> bool {
+    // SAFETY: as in `ifindex`.
+    unsafe { (*ctx.skb.skb).vlan_present != 0 }
+}
+
 /// Writes both MAC addresses.
 #[inline(always)]
 pub fn set_macs(ctx: &TcContext, dst: [u8; 6], src: [u8; 6]) -> Result<(), DropReason> {

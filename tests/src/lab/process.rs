@@ -26,14 +26,17 @@ pub struct Process {
 
 impl Process {
     /// The process that has this number now; `None` if there is none, or only its exit status is left.
+    ///
+    /// A killed process whose main thread has ended while others have not still holds its files and locks: it is there.
     pub fn of_pid(pid: i32) -> Option<Self> {
         // proc(5): the name in parentheses may hold anything, so fields are counted from its end. They begin with
-        // field 3, the state; the start time is field 22.
+        // field 3, the state; field 20 counts the threads; the start time is field 22.
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
         let state = fields.next()?;
-        let start = fields.nth(18)?.parse().ok()?;
-        (!matches!(state, "Z" | "X")).then_some(Self { pid, start })
+        let threads: u32 = fields.nth(16)?.parse().ok()?;
+        let start = fields.nth(1)?.parse().ok()?;
+        (!matches!(state, "Z" | "X") || threads > 1).then_some(Self { pid, start })
     }
 
     /// Whether it still runs.

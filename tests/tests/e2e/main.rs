@@ -1,0 +1,28 @@
+//! End to end: real agents, controller and plugin on the nodes of a lab, real traffic between its namespaces.
+//!
+//! # Layout
+//! - [`cluster`]: a lab under a random name and questions to its agents
+//! - [`party`], [`icmp`]: who talks to whom, and what the other side saw
+//! - [`frame`], [`wire`]: frames as an attacker makes them
+//! - [`plugin`]: the CNI plugin as a container runtime runs it
+//! - one module for each promise that is tested
+#![expect(
+    clippy::unwrap_used,
+    reason = "a panic is how a test fails, also in its fixture"
+)]
+
+mod cluster;
+mod frame;
+mod icmp;
+mod party;
+mod plugin;
+mod wire;
+
+mod bad_input;
+mod churn;
+mod cnitool;
+mod firewall;
+mod matrix;
+mod projects;
+mod restart;
+mod spoof;
