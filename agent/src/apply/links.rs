@@ -17,6 +17,7 @@ use aya::programs::tc::{
 use aya::programs::{LinkOrder, ProgramError, SchedClassifier, TcAttachType};
 
 use super::pins::{PinError, Pins};
+use crate::netlink::{Netlink, filter::Hook as Side};
 
 /// A program could not be attached or detached.
 #[derive(Debug, thiserror::Error)]
@@ -135,20 +136,39 @@ pub fn verify(how: Attachment, interface: &str, hooks: &[Hook]) -> Result<(), &'
         let attached = match how {
             Attachment::Tcx => SchedClassifier::query_tcx(interface, *direction)
                 .is_ok_and(|(_, programs)| programs.iter().any(|p| p.name_as_str() == Some(name))),
-            Attachment::Clsact => SchedClassifierLink::attached(
-                interface,
-                *direction,
-                CLSACT_PRIORITY,
-                CLSACT_HANDLE,
-                None,
-            )
-            .is_ok(),
+            Attachment::Clsact => has_filter(interface, *direction, name),
         };
         if !attached {
             return Err(name);
         }
     }
     Ok(())
+}
+
+/// Whether our filter is on the device's hook and carries this program. An error of the query is no proof that it is.
+fn has_filter(interface: &str, direction: TcAttachType, name: &str) -> bool {
+    let hook = match direction {
+        TcAttachType::Ingress => Side::Ingress,
+        TcAttachType::Egress => Side::Egress,
+        TcAttachType::Custom(_) => return false,
+    };
+    let filters = || {
+        let index = nix::net::if_::if_nametoindex(interface).ok()?;
+        match Netlink::open().and_then(|mut netlink| netlink.bpf_filters(index, hook)) {
+            Ok(filters) => Some(filters),
+            Err(error) => {
+                tracing::warn!(interface, %error, "cannot tell which programs are attached");
+                None
+            }
+        }
+    };
+    filters().is_some_and(|filters| {
+        filters.iter().any(|filter| {
+            filter.priority == CLSACT_PRIORITY
+                && filter.handle == u32::from(CLSACT_HANDLE)
+                && filter.name == name
+        })
+    })
 }
 
 fn program<'a>(

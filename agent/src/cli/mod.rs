@@ -3,6 +3,7 @@
 //! Exit code 0: done; 1: failed; 2: wrong usage.
 
 mod agent;
+mod bench_programs;
 mod client;
 mod controller;
 mod get;
@@ -42,6 +43,9 @@ enum Command {
     Get(get::Get),
     /// Print each dropped packet with the reason and the two projects, until interrupted
     Monitor(Query),
+    /// Measure what a packet costs in each eBPF program, by the number of rows in the maps (root)
+    #[command(hide = true)]
+    BenchPrograms(bench_programs::BenchPrograms),
 }
 
 /// Flags of commands that ask the agent.
@@ -72,6 +76,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Status(query) => status::run(&query),
         Command::Get(get) => get::run(&get),
         Command::Monitor(query) => monitor::run(&query),
+        Command::BenchPrograms(args) => bench_programs::run(&args),
     }
 }
 

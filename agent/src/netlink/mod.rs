@@ -6,6 +6,7 @@
 pub mod address;
 pub mod announce;
 pub mod device;
+pub mod filter;
 pub mod neighbour;
 pub mod pod;
 pub mod route;

@@ -110,6 +110,7 @@ proptest! {
 /// The generators reach every outcome: a property that holds of nothing would hold, too.
 #[test]
 fn random_packets_meet_every_outcome() {
+    use DropReason as R;
     use proptest::strategy::ValueTree;
     use proptest::test_runner::TestRunner;
 
@@ -142,7 +143,6 @@ fn random_packets_meet_every_outcome() {
             );
         }
     };
-    use DropReason as R;
     let admission = [R::Isolated, R::SourceProjectClosed, R::TargetProjectClosed];
     let drops = |own: &[DropReason]| [own, &admission].concat();
     reasons(

@@ -5,6 +5,7 @@
 //! - `agreement`: the decisions over compiled tables do the same
 //! - `incremental`: changes one by one give the tables of a compile from scratch
 //! - `writes`: what a difference of tables consists of, and its order
+#![expect(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
 mod agreement;
 mod incremental;

@@ -390,6 +390,7 @@ fn step_by(ip: IpAddr, by: i8) -> IpAddr {
 
 /// A packet that is not yet tied to a world.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent draws")]
 pub struct Draw {
     src: Index,
     dst: Index,

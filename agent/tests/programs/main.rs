@@ -1,0 +1,12 @@
+//! The eBPF object itself, in the kernel: crafted packets through `BPF_PROG_TEST_RUN`, pins, attachment, and a real
+//! overlay device for what a test run cannot give. Needs root; everything stands in namespaces of its own.
+#![expect(clippy::unwrap_used, reason = "a panic is how a test reports")]
+
+mod attach;
+mod drops;
+mod events;
+mod frames;
+mod overlay;
+mod pins;
+mod rig;
+mod verdicts;
