@@ -5,6 +5,7 @@
 //! - [`party`], [`icmp`]: who talks to whom, and what the other side saw
 //! - [`frame`], [`wire`]: frames as an attacker makes them
 //! - [`plugin`]: the CNI plugin as a container runtime runs it
+//! - [`residue`]: all that an attachment puts on a node
 //! - one module for each promise that is tested
 #![expect(
     clippy::unwrap_used,
@@ -16,6 +17,7 @@ mod frame;
 mod icmp;
 mod party;
 mod plugin;
+mod residue;
 mod wire;
 
 mod bad_input;
