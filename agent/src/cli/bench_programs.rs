@@ -57,20 +57,21 @@ const NOTES: [&str; 3] = [
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Results {
+struct Report {
     kernel: String,
     cpu: usize,
     repeat: u32,
     rounds: u32,
     notes: [&'static str; 3],
-    results: Vec<CaseResult>,
+    results: Vec<Cost>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct CaseResult {
+struct Cost {
     program: &'static str,
-    case: &'static str,
+    #[serde(rename = "case")]
+    name: &'static str,
     prefixes: Prefixes,
     /// Median cost of a packet in nanoseconds, by rows.
     nanoseconds: BTreeMap<u32, u64>,
@@ -111,7 +112,7 @@ pub fn run(args: &BenchPrograms) -> anyhow::Result<ExitCode> {
     clippy::cast_precision_loss,
     reason = "nanoseconds of one packet are small numbers"
 )]
-fn result(case: &Case, prefixes: Prefixes, samples: BTreeMap<u32, Vec<u64>>) -> CaseResult {
+fn result(case: &Case, prefixes: Prefixes, samples: BTreeMap<u32, Vec<u64>>) -> Cost {
     let median = |(rows, mut costs): (u32, Vec<u64>)| {
         costs.sort_unstable();
         (rows, costs[costs.len() / 2])
@@ -119,19 +120,19 @@ fn result(case: &Case, prefixes: Prefixes, samples: BTreeMap<u32, Vec<u64>>) -> 
     let nanoseconds: BTreeMap<u32, u64> = samples.into_iter().map(median).collect();
     let cost = |of: Option<(&u32, &u64)>| of.map_or(f64::NAN, |(_, cost)| (*cost).max(1) as f64);
     let ratio = cost(nanoseconds.last_key_value()) / cost(nanoseconds.first_key_value());
-    CaseResult {
+    Cost {
         program: case.program,
-        case: case.name,
+        name: case.name,
         prefixes,
         nanoseconds,
         ratio: (ratio * 100.0).round() / 100.0,
     }
 }
 
-fn report(args: &BenchPrograms, results: Vec<CaseResult>) -> anyhow::Result<()> {
+fn report(args: &BenchPrograms, results: Vec<Cost>) -> anyhow::Result<()> {
     if args.output == Output::Json {
         let kernel = nix::sys::utsname::uname().context("uname")?;
-        return print::json(&Results {
+        return print::json(&Report {
             kernel: kernel.release().to_string_lossy().into_owned(),
             cpu: args.cpu,
             repeat: args.repeat,
@@ -155,7 +156,7 @@ fn report(args: &BenchPrograms, results: Vec<CaseResult>) -> anyhow::Result<()> 
                 .collect();
             [
                 result.program.to_owned(),
-                result.case.to_owned(),
+                result.name.to_owned(),
                 result.prefixes.to_string(),
                 costs.join(", "),
                 format!("{:.2}", result.ratio),

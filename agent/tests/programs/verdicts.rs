@@ -27,8 +27,9 @@ struct Case {
     received: Option<&'static str>,
 }
 
-fn pod(last: u8) -> Option<([u8; 6], [u8; 6])> {
-    Some((pod_mac([10, 128, 2, last].into()), GATEWAY_MAC))
+/// MAC addresses of a frame on its way into a pod.
+fn into_pod(last: u8) -> ([u8; 6], [u8; 6]) {
+    (pod_mac([10, 128, 2, last].into()), GATEWAY_MAC)
 }
 
 fn cases() -> Vec<Case> {
@@ -44,7 +45,7 @@ fn cases() -> Vec<Case> {
     };
     let local = |on, src, dst, receiver, last, why| Case {
         code: REDIRECT,
-        macs: pod(last),
+        macs: Some(into_pod(last)),
         received: Some(receiver),
         ..from(on, src, dst, why)
     };
@@ -59,7 +60,7 @@ fn cases() -> Vec<Case> {
         on,
         frame: frame(src, dst),
         code: NEXT,
-        macs: pod(last),
+        macs: Some(into_pod(last)),
         sent: None,
         received: Some(on),
     };

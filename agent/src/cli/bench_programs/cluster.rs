@@ -93,7 +93,7 @@ impl Cluster {
                 id: id.clone(),
                 project: project.clone(),
                 pod: format!("pod{n}"),
-                addresses: vec![self.pod(n).into()],
+                addresses: vec![Self::pod(n).into()],
                 mac: GATEWAY_MAC,
                 host_ifname: format!("weft{n}"),
                 // All three that send are on the one interface there is.
@@ -116,7 +116,7 @@ impl Cluster {
     }
 
     /// Address of a pod of this node.
-    pub fn pod(&self, n: u32) -> Ipv4Addr {
+    pub fn pod(n: u32) -> Ipv4Addr {
         Ipv4Addr::from(LOCAL.0 + 2 + spread(n, 17))
     }
 

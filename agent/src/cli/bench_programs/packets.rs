@@ -30,33 +30,35 @@ const OUTSIDE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 9);
 impl Case {
     /// Every way.
     pub const ALL: &'static [Self] = &[
-        Self::forwarded("from_pod", "local pod", REDIRECT, |c, _| {
-            tcp(c.pod(0), c.pod(1))
+        Self::forwarded("from_pod", "local pod", REDIRECT, |_, _| {
+            tcp(Cluster::pod(0), Cluster::pod(1))
         }),
         Self::forwarded("from_pod", "remote pod", REDIRECT, |c, round| {
-            tcp(c.pod(0), c.remote(row(c, round)))
+            tcp(Cluster::pod(0), c.remote(row(c, round)))
         }),
-        Self::forwarded("from_pod", "external", NEXT, |c, _| tcp(c.pod(0), OUTSIDE)),
+        Self::forwarded("from_pod", "external", NEXT, |_, _| {
+            tcp(Cluster::pod(0), OUTSIDE)
+        }),
         Self::dropped("from_pod", "isolated", DropReason::Isolated, |c, round| {
-            tcp(c.pod(0), c.pod(row(c, round).max(2)))
+            tcp(Cluster::pod(0), Cluster::pod(row(c, round).max(2)))
         }),
-        Self::forwarded("to_pod", "from the gateway", NEXT, |c, _| {
-            tcp(GATEWAY, c.pod(1))
+        Self::forwarded("to_pod", "from the gateway", NEXT, |_, _| {
+            tcp(GATEWAY, Cluster::pod(1))
         }),
-        Self::forwarded("to_pod", "from a local pod", NEXT, |c, _| {
-            tcp(c.pod(0), c.pod(1))
+        Self::forwarded("to_pod", "from a local pod", NEXT, |_, _| {
+            tcp(Cluster::pod(0), Cluster::pod(1))
         }),
         Self::forwarded("to_overlay", "from the gateway", NEXT, |c, round| {
             tcp(GATEWAY, c.remote(row(c, round)))
         }),
         Self::forwarded("to_overlay", "from a local pod", NEXT, |c, round| {
-            tcp(c.pod(row(c, round)), c.remote(row(c, round)))
+            tcp(Cluster::pod(row(c, round)), c.remote(row(c, round)))
         }),
         Self::dropped(
             "from_overlay",
             "without metadata",
             DropReason::NoTunnelKey,
-            |c, round| tcp(c.remote(row(c, round)), c.pod(row(c, round))),
+            |c, round| tcp(c.remote(row(c, round)), Cluster::pod(row(c, round))),
         ),
     ];
 
