@@ -1,4 +1,5 @@
 //! Addresses as keys.
+#![expect(clippy::unwrap_used, reason = "a test ends at what it did not expect")]
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -206,6 +206,17 @@ impl Host {
         }
     }
 
+    /// Whether an endpoint route is there as it should be.
+    pub fn has_endpoint_route(&mut self, route: &Route) -> Result<bool, HostError> {
+        let index = self.device_index(&route.device)?;
+        let own = |r: &weft_core::diff::host::InstalledRoute| {
+            r.destination == route.destination
+                && r.device == Some(index)
+                && r.source == Some(route.source)
+        };
+        Ok(self.netlink.own_routes()?.iter().any(own))
+    }
+
     /// Removes one endpoint route; success when it is gone already, or belongs to another device by now.
     pub fn remove_endpoint_route(&mut self, route: &Route) -> Result<(), HostError> {
         let Some(device) = self.netlink.device(&route.device)? else {

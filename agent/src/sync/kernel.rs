@@ -222,8 +222,12 @@ impl Kernel {
         Ok(())
     }
 
-    /// Whether programs and rows of an endpoint are in the kernel.
-    pub(super) fn verify(&self, endpoint: &Endpoint) -> Result<(), AttachError> {
+    /// Whether programs, rows and routes of an endpoint are in the kernel.
+    pub(super) fn verify(
+        &mut self,
+        shared: &Shared,
+        endpoint: &Endpoint,
+    ) -> Result<(), AttachError> {
         let interface = &endpoint.host_ifname;
         links::verify(POD_ATTACHMENT, interface, &POD_HOOKS)
             .map_err(|program| AttachError::Missing(format!("program {program} on {interface}")))?;
@@ -233,6 +237,14 @@ impl Kernel {
                 return Err(AttachError::Missing(format!(
                     "row of {address} for {interface}"
                 )));
+            }
+        }
+        let gateways = gateways(&shared.world());
+        for route in endpoint_routes(endpoint, &gateways) {
+            match self.host.has_endpoint_route(&route) {
+                Ok(true) => {}
+                Ok(false) => return Err(AttachError::Missing(format!("route {route}"))),
+                Err(error) => return Err(AttachError::Failed(error.to_string())),
             }
         }
         Ok(())

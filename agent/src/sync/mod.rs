@@ -158,7 +158,9 @@ impl Sync {
             Request::Firewall(Err(error)) => self.shared.firewall_problem(Some(error.to_string())),
             Request::Attach(endpoint, reply) => answer(&reply, self.attach(&endpoint)),
             Request::Detach(id, reply) => answer(&reply, self.detach(&id)),
-            Request::Verify(endpoint, reply) => answer(&reply, self.kernel.verify(&endpoint)),
+            Request::Verify(endpoint, reply) => {
+                answer(&reply, self.kernel.verify(&self.shared, &endpoint));
+            }
             Request::Read(read) => read(self.kernel.maps()),
             Request::Stop => {}
         }

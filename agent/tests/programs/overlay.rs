@@ -167,7 +167,14 @@ fn admitted_packets_reach_their_pod() {
 #[test]
 fn refused_packets_of_the_overlay() {
     /// Why, the reason, the outer source, the VNI, the inner frame, the receiver's project if it is known.
-    type Case = (&'static str, DropReason, &'static str, u32, Frame, Option<&'static str>);
+    type Case = (
+        &'static str,
+        DropReason,
+        &'static str,
+        u32,
+        Frame,
+        Option<&'static str>,
+    );
     let pod6 = "fd01:0:0:2::5";
     let cases: Vec<Case> = vec![
         (

@@ -1,4 +1,5 @@
 //! Headers of a packet.
+#![expect(clippy::unwrap_used, reason = "a test ends at what it did not expect")]
 
 mod arbitrary;
 mod build;

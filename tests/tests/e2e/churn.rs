@@ -36,12 +36,17 @@ fn a_thousand_attachments_some_killed_half_way_leave_nothing() {
     // 29 addresses: one that leaked would be missed at the end.
     let cluster = Cluster::up(&Options {
         nodes: 1,
-        pod_ranges: vec!["10.128.0.0/16:5".parse().unwrap(), "fd01::/48:64".parse().unwrap()],
+        pod_ranges: vec![
+            "10.128.0.0/16:5".parse().unwrap(),
+            "fd01::/48:64".parse().unwrap(),
+        ],
         ..Options::default()
     });
     for project in PROJECTS {
         // The project's rows stay when its last pod goes: they are there before.
-        cluster.add_pod(&PodSpec::new(project, "first", "node1")).unwrap();
+        cluster
+            .add_pod(&PodSpec::new(project, "first", "node1"))
+            .unwrap();
         cluster.del_pod(project, "first").unwrap();
     }
     let before = traces(&cluster, "node1");
@@ -151,7 +156,9 @@ fn kill_agents(cluster: &Cluster, tally: &Tally, over: &AtomicBool) {
     for kill in 1..=AGENT_KILLS {
         let moment = CYCLES * kill / (AGENT_KILLS + 1);
         let reached = || tally.cycles.load(Ordering::Relaxed) >= moment;
-        poll(DEADLINE * 10, || (reached() || over.load(Ordering::Relaxed)).then_some(()));
+        poll(DEADLINE * 10, || {
+            (reached() || over.load(Ordering::Relaxed)).then_some(())
+        });
         thread::sleep(Duration::from_micros(random.random_range(0..5_000)));
         cluster.agent("node1", Action::Kill).unwrap();
         cluster.agent("node1", Action::Start).unwrap();
@@ -174,7 +181,10 @@ fn whole_subnet_is_free(plugin: &Plugin) {
     assert!(!status.success, "{status:?}");
     let refused = plugin.run("ADD", more);
     let message = refused.value["msg"].as_str().unwrap_or_default();
-    assert!(!refused.success && message.contains("10.128.0.0/27"), "{refused:?}");
+    assert!(
+        !refused.success && message.contains("10.128.0.0/27"),
+        "{refused:?}"
+    );
     for attachment in all.iter().chain([more]) {
         let answer = plugin.run("DEL", attachment);
         assert!(answer.success, "{answer:?}");

@@ -150,17 +150,17 @@ impl Cluster {
 
     /// Runs a program on a node or an external host.
     pub fn run(&self, host: &str, command: &[&str]) -> Said {
-        Said::of(
-            self.on_host(host, command[0])
-                .unwrap()
-                .args(&command[1..]),
-        )
+        Said::of(self.on_host(host, command[0]).unwrap().args(&command[1..]))
     }
 
     /// The node gateway of one family: what its pods are reached from.
     pub fn gateway(&self, node: &str, ipv6: bool) -> IpAddr {
         let status = self.status().unwrap();
-        let node = status.nodes.iter().find(|found| found.name == node).unwrap();
+        let node = status
+            .nodes
+            .iter()
+            .find(|found| found.name == node)
+            .unwrap();
         let subnet = node
             .subnets
             .iter()

@@ -23,8 +23,12 @@ fn cnitool() -> Result<PathBuf, String> {
         return Ok(tool);
     }
     let mut go = Command::new("go");
-    go.args(["install", MODULE]).env("GOBIN", &bin).env("GOFLAGS", "-modcacherw");
-    let output = go.output().map_err(|error| format!("go is not there: {error}"))?;
+    go.args(["install", MODULE])
+        .env("GOBIN", &bin)
+        .env("GOFLAGS", "-modcacherw");
+    let output = go
+        .output()
+        .map_err(|error| format!("go is not there: {error}"))?;
     if output.status.success() {
         Ok(tool)
     } else {
@@ -82,7 +86,10 @@ fn cnitool_attaches_checks_and_detaches() {
             .arg(netns_path(&container.name))
             .env("NETCONFPATH", &node.cni_conf_dir)
             .env("CNI_PATH", &node.cni_bin_dir)
-            .env("CNI_ARGS", "IgnoreUnknown=1;K8S_POD_NAMESPACE=a;K8S_POD_NAME=tool");
+            .env(
+                "CNI_ARGS",
+                "IgnoreUnknown=1;K8S_POD_NAMESPACE=a;K8S_POD_NAME=tool",
+            );
         Said::of(&mut command)
     };
 
@@ -99,7 +106,11 @@ fn cnitool_attaches_checks_and_detaches() {
     for (index, ip) in ips.into_iter().enumerate() {
         for pod in [&friend, &remote] {
             assert!(ping(&pod.netns, ip, DEADLINE), "{} -> {ip}", pod.label());
-            assert!(ping(&container.netns, pod.ips[index], DEADLINE), "{ip} -> {}", pod.label());
+            assert!(
+                ping(&container.netns, pod.ips[index], DEADLINE),
+                "{ip} -> {}",
+                pod.label()
+            );
         }
     }
 
@@ -110,7 +121,10 @@ fn cnitool_attaches_checks_and_detaches() {
     Said::of(remove.net_ns(&container.netns).unwrap()).ok();
     let said = run("check");
     assert_eq!(said.code, Some(1), "{said:?}");
-    assert!(said.stderr.contains(&address), "it names what is missing: {said:?}");
+    assert!(
+        said.stderr.contains(&address),
+        "it names what is missing: {said:?}"
+    );
 
     run("del").ok();
     run("del").ok();

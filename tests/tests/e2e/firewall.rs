@@ -44,14 +44,20 @@ impl Field {
     }
 
     fn tables(&self, program: &str, args: &[&str]) -> Said {
-        self.cluster.run("node1", &[&[program, "-w", "5"], args].concat())
+        self.cluster
+            .run("node1", &[&[program, "-w", "5"], args].concat())
     }
 
     /// Everything in force, without counters and time stamps.
     fn rules(&self, program: &str) -> Vec<String> {
-        let saved = self.cluster.run("node1", &[&format!("{program}-save")]).ok();
+        let saved = self
+            .cluster
+            .run("node1", &[&format!("{program}-save")])
+            .ok();
         let lines = saved.lines().filter(|line| !line.starts_with('#'));
-        lines.map(|line| line.split(" [").next().unwrap().to_owned()).collect()
+        lines
+            .map(|line| line.split(" [").next().unwrap().to_owned())
+            .collect()
     }
 
     /// Out of the cluster, as the node.
@@ -78,9 +84,17 @@ fn flushed_rules_come_back() {
             &[&["-t", "filter", "-F"]],
             &[&["-t", "raw", "-F"]],
             // What `systemctl stop` of some firewall services does: everything.
-            &[&["-t", "filter", "-F"], &["-t", "filter", "-X"], &["-t", "nat", "-F"], &["-t", "nat", "-X"]],
+            &[
+                &["-t", "filter", "-F"],
+                &["-t", "filter", "-X"],
+                &["-t", "nat", "-F"],
+                &["-t", "nat", "-X"],
+            ],
             &[&["-D", "FORWARD", "-j", "OPENSHIFT-FIREWALL-FORWARD"]],
-            &[&["-F", "OPENSHIFT-FIREWALL-FORWARD"], &["-P", "FORWARD", "DROP"]],
+            &[
+                &["-F", "OPENSHIFT-FIREWALL-FORWARD"],
+                &["-P", "FORWARD", "DROP"],
+            ],
         ];
         for attack in attacks {
             for command in attack {
@@ -88,7 +102,11 @@ fn flushed_rules_come_back() {
             }
             let mut now = Vec::new();
             let policy = |line: &String| !line.starts_with(":FORWARD");
-            let wanted: Vec<_> = wanted[index].iter().filter(|line| policy(line)).cloned().collect();
+            let wanted: Vec<_> = wanted[index]
+                .iter()
+                .filter(|line| policy(line))
+                .cloned()
+                .collect();
             let took = eventually(&format!("{program} {attack:?} is repaired"), || {
                 now = field.rules(program);
                 now.retain(policy);
@@ -106,13 +124,29 @@ fn flushed_rules_come_back() {
 #[test]
 fn an_administrators_rule_sees_what_pods_send_out_and_nothing_else() {
     let field = Field::new();
-    let Field { cluster, pod, neighbour, remote, node1, node2, web } = &field;
+    let Field {
+        cluster,
+        pod,
+        neighbour,
+        remote,
+        node1,
+        node2,
+        web,
+    } = &field;
     for (index, program) in PROGRAMS.into_iter().enumerate() {
         let ipv6 = index == 1;
-        field.tables(program, &["-A", ADMIN, "-m", "comment", "--comment", "counted"]).ok();
+        field
+            .tables(
+                program,
+                &["-A", ADMIN, "-m", "comment", "--comment", "counted"],
+            )
+            .ok();
         let send = |from: &Party, to: &Party| {
             let at = SocketAddr::new(to.ip(ipv6), PORT);
-            assert!(udp(&from.netns, None, at, DEADLINE).reached(), "{from} -> {to}");
+            assert!(
+                udp(&from.netns, None, at, DEADLINE).reached(),
+                "{from} -> {to}"
+            );
         };
         // One packet each of pod to pod, across nodes, pod to its node and back, node to external, external to node.
         for (from, to) in [
@@ -142,7 +176,12 @@ fn an_administrators_rule_sees_what_pods_send_out_and_nothing_else() {
     }
 
     let forbidden: IpAddr = "203.0.113.7".parse().unwrap();
-    field.tables("iptables", &["-A", ADMIN, "-d", "203.0.113.7", "-j", "DROP"]).ok();
+    field
+        .tables(
+            "iptables",
+            &["-A", ADMIN, "-d", "203.0.113.7", "-j", "DROP"],
+        )
+        .ok();
     let chain = || field.tables("iptables", &["-S", ADMIN]).ok();
     let written = chain();
     assert_eq!(written.lines().count(), 3, "{written}");

@@ -62,7 +62,10 @@ impl Field {
 
     /// pod -> pod, same node and other node; `may` says whether the projects are open to each other.
     fn pods_to_pods(&self, may: impl Fn(&str, &str) -> bool) {
-        let pairs = self.pods.iter().flat_map(|from| self.pods.iter().map(move |to| (from, to)));
+        let pairs = self
+            .pods
+            .iter()
+            .flat_map(|from| self.pods.iter().map(move |to| (from, to)));
         for (from, to) in pairs.filter(|(from, to)| from.name != to.name) {
             let [source, target] = [from, to].map(|pod| pod.name.split('/').next().unwrap());
             for ipv6 in FAMILIES {
@@ -131,7 +134,11 @@ impl Field {
         let at = SocketAddr::new(pod.ip(ipv6), PORT);
         let source = node.ip(ipv6);
         let outcome = udp(&node.netns, Some(source), at, DEADLINE);
-        assert_eq!(outcome, seen_as(source, pod), "UDP {node} {source} -> {pod}");
+        assert_eq!(
+            outcome,
+            seen_as(source, pod),
+            "UDP {node} {source} -> {pod}"
+        );
     }
 
     /// pod -> external: the server sees the node.
@@ -148,7 +155,9 @@ impl Field {
     fn external_to_pods(&self) {
         for ipv6 in FAMILIES {
             let own = self.web.ip(ipv6).to_string();
-            self.cluster.run("web", &["ip", "address", "add", &own, "dev", "lo"]).ok();
+            self.cluster
+                .run("web", &["ip", "address", "add", &own, "dev", "lo"])
+                .ok();
         }
         for (index, node) in self.nodes.iter().enumerate() {
             let status = self.cluster.status().unwrap();
@@ -190,8 +199,13 @@ fn in_multitenant_mode_projects_reach_themselves_and_global_ones() {
     for node in ["node1", "node2"] {
         let judged = ["Isolated", "LinkLocal"];
         let drops = field.cluster.drops(node).reasons;
-        let others = drops.iter().find(|row| row.packets > 0 && !judged.contains(&&*row.reason));
-        assert!(others.is_none(), "{node} dropped for another reason: {others:?}");
+        let others = drops
+            .iter()
+            .find(|row| row.packets > 0 && !judged.contains(&&*row.reason));
+        assert!(
+            others.is_none(),
+            "{node} dropped for another reason: {others:?}"
+        );
     }
 }
 

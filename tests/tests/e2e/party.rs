@@ -199,7 +199,13 @@ pub struct Judge<'a> {
 }
 
 /// None of the three protocols gets through; the node says why, and counts it. Returns the last event.
-pub fn denied(cluster: &Cluster, from: &Party, to: &Party, ipv6: bool, judge: Judge<'_>) -> view::Drop {
+pub fn denied(
+    cluster: &Cluster,
+    from: &Party,
+    to: &Party,
+    ipv6: bool,
+    judge: Judge<'_>,
+) -> view::Drop {
     let (source, target) = (from.ip(ipv6), to.ip(ipv6));
     let at = SocketAddr::new(target, PORT);
     let before = cluster.count(judge.node, judge.reason);
@@ -235,7 +241,10 @@ pub fn denied(cluster: &Cluster, from: &Party, to: &Party, ipv6: bool, judge: Ju
         event
     });
     let counted = cluster.count(judge.node, judge.reason) - before;
-    assert!(counted >= 3, "{from} -> {to}: three packets, {counted} counted");
+    assert!(
+        counted >= 3,
+        "{from} -> {to}: three packets, {counted} counted"
+    );
     let [.., last] = events;
     last
 }

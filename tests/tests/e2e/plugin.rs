@@ -30,7 +30,11 @@ pub struct Attachment {
 impl Attachment {
     pub fn new(netns: &str, project: &str) -> Self {
         Self {
-            container: format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>()),
+            container: format!(
+                "{:032x}{:032x}",
+                rand::random::<u128>(),
+                rand::random::<u128>()
+            ),
             netns: netns.into(),
             project: project.into(),
         }
@@ -107,9 +111,9 @@ impl Plugin {
     pub fn manage(&self, command: &str, valid: &[&Attachment]) -> Answer {
         let mut config = self.config.clone();
         if command == "GC" {
-            let valid = valid.iter().map(|attachment| {
-                json!({"containerID": attachment.container, "ifname": "eth0"})
-            });
+            let valid = valid
+                .iter()
+                .map(|attachment| json!({"containerID": attachment.container, "ifname": "eth0"}));
             config["cni.dev/valid-attachments"] = valid.collect();
         }
         finish(spawn(self.command(command), &config))
@@ -126,7 +130,12 @@ fn spawn(mut command: Command, config: &Value) -> Child {
 /// Waits for the end.
 pub fn finish(mut child: Child) -> Answer {
     let mut said = String::new();
-    child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+    child
+        .stdout
+        .take()
+        .unwrap()
+        .read_to_string(&mut said)
+        .unwrap();
     Answer {
         success: child.wait().unwrap().success(),
         value: serde_json::from_str(&said).unwrap_or_default(),

@@ -21,7 +21,9 @@ fn opens(from: &Party, to: &Party) -> Duration {
     let start = Instant::now();
     let at = (to.ip(false), PORT).into();
     let patience = Duration::from_millis(20);
-    let opened = poll(DEADLINE, || udp(&from.netns, None, at, patience).reached().then_some(()));
+    let opened = poll(DEADLINE, || {
+        udp(&from.netns, None, at, patience).reached().then_some(())
+    });
     assert!(opened.is_some(), "{from} -> {to} does not open");
     start.elapsed()
 }
@@ -31,7 +33,9 @@ fn closes(from: &Party, to: &Party) -> Duration {
     let start = Instant::now();
     let at = (to.ip(false), PORT).into();
     let patience = Duration::from_millis(100);
-    let closed = poll(DEADLINE, || (!udp(&from.netns, None, at, patience).reached()).then_some(()));
+    let closed = poll(DEADLINE, || {
+        (!udp(&from.netns, None, at, patience).reached()).then_some(())
+    });
     assert!(closed.is_some(), "{from} -> {to} does not close");
     start.elapsed().saturating_sub(patience)
 }
@@ -39,20 +43,42 @@ fn closes(from: &Party, to: &Party) -> Duration {
 #[test]
 fn live_traffic_inside_a_project_loses_nothing_while_its_network_changes() {
     let cluster = Cluster::up(&two_nodes());
-    let pods = [("a/p1", "node1"), ("a/p3", "node2"), ("b/p1", "node1"), ("b/p2", "node1"), ("b/p3", "node2")];
+    let pods = [
+        ("a/p1", "node1"),
+        ("a/p3", "node2"),
+        ("b/p1", "node1"),
+        ("b/p2", "node1"),
+        ("b/p3", "node2"),
+    ];
     let pods: [Pod; 5] = pods.map(|(label, node)| cluster.pod(label, node));
     let [a1, a3, b1, _, b3] = pods.each_ref().map(Party::of_pod);
     let local = [&b1, &a1];
     let across = [&b3, &a1];
     let isolated = |from: &Party, to: &Party| {
-        let hook = if from.name == b3.name { "from_overlay" } else { "from_pod" };
-        denied(&cluster, from, to, false, Judge { node: "node1", hook, reason: "Isolated" });
+        let hook = if from.name == b3.name {
+            "from_overlay"
+        } else {
+            "from_pod"
+        };
+        denied(
+            &cluster,
+            from,
+            to,
+            false,
+            Judge {
+                node: "node1",
+                hook,
+                reason: "Isolated",
+            },
+        );
     };
     let inside = [false, true].map(|ipv6| {
         let to = pods[3].ips[usize::from(ipv6)];
         Stream::start(&pods[2].netns, &pods[3].netns, to).unwrap()
     });
-    eventually("the streams flow", || inside.iter().all(|stream| stream.received() > 0));
+    eventually("the streams flow", || {
+        inside.iter().all(|stream| stream.received() > 0)
+    });
 
     let mut slowest = [Duration::ZERO; 2];
     let mut changed = |args: &[&str], open: bool| {
@@ -60,7 +86,11 @@ fn live_traffic_inside_a_project_loses_nothing_while_its_network_changes() {
         change(&cluster, args).ok();
         let command = start.elapsed();
         for [from, to] in [local, across] {
-            let after = if open { opens(from, to) } else { closes(from, to) };
+            let after = if open {
+                opens(from, to)
+            } else {
+                closes(from, to)
+            };
             slowest[usize::from(open)] = slowest[usize::from(open)].max(command + after);
             if open {
                 reaches(from, to, to.ip(false), from.ip(false));
@@ -81,20 +111,34 @@ fn live_traffic_inside_a_project_loses_nothing_while_its_network_changes() {
     }
     let reports = inside.map(|stream| stream.finish().unwrap());
     for report in &reports {
-        assert_eq!(report.lost, [0; 0], "of {} in {} changes", report.sent, 4 * ROUNDS);
+        assert_eq!(
+            report.lost,
+            [0; 0],
+            "of {} in {} changes",
+            report.sent,
+            4 * ROUNDS
+        );
         assert_eq!(report.refused, None);
     }
     println!(
         "from the command's start, slowest of {ROUNDS} rounds: closed after {:?}, open after {:?}; {} packets inside the project",
-        slowest[0], slowest[1], reports[0].sent + reports[1].sent
+        slowest[0],
+        slowest[1],
+        reports[0].sent + reports[1].sent
     );
 }
 
 #[test]
 fn the_outcome_is_told_for_each_project() {
-    let cluster = Cluster::up(&Options { nodes: 1, ..Options::default() });
+    let cluster = Cluster::up(&Options {
+        nodes: 1,
+        ..Options::default()
+    });
     for project in ["a", "b", "c"] {
-        let labels = [("team".to_owned(), if project == "c" { "red" } else { "blue" }.to_owned())];
+        let labels = [(
+            "team".to_owned(),
+            if project == "c" { "red" } else { "blue" }.to_owned(),
+        )];
         let text = format!(
             "apiVersion: v1\nkind: Namespace\nmetadata: {{name: {project}, labels: {{{}: {}}}}}\n",
             labels[0].0, labels[0].1
@@ -105,30 +149,50 @@ fn the_outcome_is_told_for_each_project() {
     eventually("the projects have networks", known);
 
     let reports = |said: &Said| -> Vec<(String, String, String)> {
-        let list: Vec<Value> = serde_json::from_str(&said.stdout)
-            .unwrap_or_else(|error| panic!("{error}: {said:?}"));
+        let list: Vec<Value> =
+            serde_json::from_str(&said.stdout).unwrap_or_else(|error| panic!("{error}: {said:?}"));
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         list.iter()
-            .map(|row| (text(&row["project"]), text(&row["outcome"]), text(&row["reason"])))
+            .map(|row| {
+                (
+                    text(&row["project"]),
+                    text(&row["outcome"]),
+                    text(&row["reason"]),
+                )
+            })
             .collect()
     };
     let networks = || -> Vec<(String, u32)> {
         let projects = cluster.projects("node1");
-        projects.into_iter().map(|project| (project.name, project.vnid)).collect()
+        projects
+            .into_iter()
+            .map(|project| (project.name, project.vnid))
+            .collect()
     };
     let before = networks();
 
     // Refused as a whole, by the command or by the controller; nothing changes.
     for (args, project, why) in [
         (&["isolate-projects", "default"][..], "default", "default"),
-        (&["join-projects", "--to=missing", "a"], "missing", "does not exist"),
+        (
+            &["join-projects", "--to=missing", "a"],
+            "missing",
+            "does not exist",
+        ),
         (&["isolate-projects", "missing"], "missing", "missing"),
-        (&["make-projects-global", "--selector=team=green"], "team=green", "no namespace"),
+        (
+            &["make-projects-global", "--selector=team=green"],
+            "team=green",
+            "no namespace",
+        ),
     ] {
         let said = change(&cluster, &[args, &["-o", "json"]].concat());
         assert_eq!(said.code, Some(1), "{args:?}: {said:?}");
         let text = format!("{}{}", said.stdout, said.stderr);
-        assert!(text.contains(project) && text.contains(why), "{args:?}: {text}");
+        assert!(
+            text.contains(project) && text.contains(why),
+            "{args:?}: {text}"
+        );
     }
     assert_eq!(networks(), before);
 
@@ -148,17 +212,32 @@ fn the_outcome_is_told_for_each_project() {
     assert_eq!(networks(), before);
 
     // Each for itself: what can be done is done.
-    let said = change(&cluster, &["isolate-projects", "a", "default", "-o", "json"]);
+    let said = change(
+        &cluster,
+        &["isolate-projects", "a", "default", "-o", "json"],
+    );
     assert_eq!(said.code, Some(1), "{said:?}");
     let rows = reports(&said);
     assert_eq!((&*rows[0].0, &*rows[0].1), ("a", "applied"));
     assert_eq!((&*rows[1].0, &*rows[1].1), ("default", "refused"));
     assert!(rows[1].2.contains("default"), "{rows:?}");
 
-    let said = change(&cluster, &["join-projects", "--to=c", "--selector=team=blue", "-o", "json"]);
+    let said = change(
+        &cluster,
+        &[
+            "join-projects",
+            "--to=c",
+            "--selector=team=blue",
+            "-o",
+            "json",
+        ],
+    );
     assert_eq!(said.code, Some(0), "{said:?}");
     let rows = reports(&said);
-    assert_eq!(rows.iter().map(|row| &*row.0).collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(
+        rows.iter().map(|row| &*row.0).collect::<Vec<_>>(),
+        ["a", "b"]
+    );
     assert!(rows.iter().all(|row| row.1 == "applied"), "{rows:?}");
     eventually("the agent knows", || {
         let projects = cluster.projects("node1");
@@ -182,6 +261,10 @@ fn subnet_mode_has_no_project_networks() {
     ] {
         let said = change(&cluster, args);
         assert_eq!(said.code, Some(1), "{args:?}: {said:?}");
-        assert!(said.stderr.contains("multitenant"), "{args:?}: {}", said.stderr);
+        assert!(
+            said.stderr.contains("multitenant"),
+            "{args:?}: {}",
+            said.stderr
+        );
     }
 }

@@ -33,7 +33,10 @@ pub fn traces(cluster: &Cluster, node: &str) -> BTreeSet<String> {
             found.insert(format!("route {} {}", route["dst"], route["dev"]));
         }
         for neighbour in list(&[family, "neigh", "show", "nud", "permanent"]) {
-            found.insert(format!("neighbour {} {}", neighbour["dst"], neighbour["dev"]));
+            found.insert(format!(
+                "neighbour {} {}",
+                neighbour["dst"], neighbour["dev"]
+            ));
         }
     }
     for folder in [&status.bpf_dir, &status.state_dir, &status.run_dir] {
@@ -41,7 +44,10 @@ pub fn traces(cluster: &Cluster, node: &str) -> BTreeSet<String> {
     }
     rows(&status.bpf_dir.join("v1/maps"), &mut found);
     let pods = cluster.pods(node);
-    found.extend(pods.iter().map(|pod| format!("weft get pods: {}/{}", pod.namespace, pod.name)));
+    found.extend(
+        pods.iter()
+            .map(|pod| format!("weft get pods: {}/{}", pod.namespace, pod.name)),
+    );
     found
 }
 
@@ -64,19 +70,39 @@ fn rows(maps: &Path, found: &mut BTreeSet<String>) {
         ($name:expr, $kind:ident, $map:ident<$key:ty, $row:ty>) => {
             let pinned = Map::$kind(open($name));
             let table: $map<_, $key, $row> = pinned.try_into().unwrap();
-            note($name, table.keys().map(|key| format!("{:?}", key.unwrap())).collect());
+            note(
+                $name,
+                table
+                    .keys()
+                    .map(|key| format!("{:?}", key.unwrap()))
+                    .collect(),
+            );
         };
     }
-    keys!(map::ENDPOINTS, HashMap, HashMap<Row<Addr>, Row<EndpointRow>>);
-    keys!(map::PROJECTS, HashMap, HashMap<Row<ProjectKey>, Row<ProjectRow>>);
+    keys!(
+        map::ENDPOINTS,
+        HashMap,
+        HashMap<Row<Addr>, Row<EndpointRow>>
+    );
+    keys!(
+        map::PROJECTS,
+        HashMap,
+        HashMap<Row<ProjectKey>, Row<ProjectRow>>
+    );
     keys!(map::PEERS, HashMap, HashMap<Row<Addr>, Row<PeerRow>>);
     keys!(map::SUBNETS, HashMap, HashMap<Row<Addr>, Row<SubnetRow>>);
     keys!(map::TRAFFIC, PerCpuHashMap, PerCpuHashMap<u32, Row<TrafficRow>>);
-    keys!(map::DROPS, PerCpuLruHashMap, PerCpuHashMap<Row<DropKey>, Row<DropRow>>);
+    keys!(
+        map::DROPS,
+        PerCpuLruHashMap,
+        PerCpuHashMap<Row<DropKey>, Row<DropRow>>
+    );
     let prefixes: LpmTrie<_, Row<Addr>, Row<PrefixRow>> =
         Map::LpmTrie(open(map::PREFIXES)).try_into().unwrap();
-    let key = |key: aya::maps::lpm_trie::Key<Row<Addr>>| {
-        format!("{:?}/{}", key.data(), key.prefix_len())
-    };
-    note(map::PREFIXES, prefixes.keys().map(|found| key(found.unwrap())).collect());
+    let key =
+        |key: aya::maps::lpm_trie::Key<Row<Addr>>| format!("{:?}/{}", key.data(), key.prefix_len());
+    note(
+        map::PREFIXES,
+        prefixes.keys().map(|found| key(found.unwrap())).collect(),
+    );
 }

@@ -38,7 +38,10 @@ fn no_packet_is_lost_over_killed_and_restarted_agents() {
         stream(&local[0], &remote, false),
         stream(&remote, &local[1], true),
     ];
-    let forbidden = [stream(&stranger, &local[0], false), stream(&remote, &stranger, true)];
+    let forbidden = [
+        stream(&stranger, &local[0], false),
+        stream(&remote, &stranger, true),
+    ];
     let flowing = |(_, stream): &(String, Stream)| stream.received() > 0;
     eventually("the streams flow", || whole_streams.iter().all(flowing));
 
@@ -82,7 +85,13 @@ fn kills(cluster: &Cluster, node: &str) -> Duration {
 #[test]
 fn an_agent_that_is_away_changes_nothing_and_catches_up_at_its_start() {
     let cluster = Cluster::up(&two_nodes());
-    let pods = [("a/p1", "node1"), ("a/p2", "node1"), ("a/p3", "node2"), ("b/p1", "node1"), ("c/p1", "node1")];
+    let pods = [
+        ("a/p1", "node1"),
+        ("a/p2", "node1"),
+        ("a/p3", "node2"),
+        ("b/p1", "node1"),
+        ("c/p1", "node1"),
+    ];
     let pods = pods.map(|(label, node)| cluster.pod(label, node));
     let [a1, a2, a3, b1, c1] = pods.each_ref().map(Party::of_pod);
     cluster
@@ -90,16 +99,25 @@ fn an_agent_that_is_away_changes_nothing_and_catches_up_at_its_start() {
         .ok();
     eventually("c is joined to a", || {
         let projects = cluster.projects("node1");
-        projects.iter().any(|project| project.name == "a" && project.joined_with == ["c"])
+        projects
+            .iter()
+            .any(|project| project.name == "a" && project.joined_with == ["c"])
     });
     reaches(&c1, &a1, a1.ip(false), c1.ip(false));
 
     cluster.agent("node1", Action::Stop).unwrap();
-    let streams = [stream(&pods[0], &pods[1], true), stream(&pods[0], &pods[2], false)];
+    let streams = [
+        stream(&pods[0], &pods[1], true),
+        stream(&pods[0], &pods[2], false),
+    ];
     let forbidden = stream(&pods[3], &pods[0], false);
     // The controller is there; the agent learns of this when it comes back.
-    cluster.ask("node2", &["pod-network", "join-projects", "--to=a", "b"]).ok();
-    cluster.ask("node2", &["pod-network", "isolate-projects", "c"]).ok();
+    cluster
+        .ask("node2", &["pod-network", "join-projects", "--to=a", "b"])
+        .ok();
+    cluster
+        .ask("node2", &["pod-network", "isolate-projects", "c"])
+        .ok();
     reaches(&a1, &a2, a2.ip(false), a1.ip(false));
     reaches(&a1, &a3, a3.ip(true), a1.ip(true));
     reaches(&c1, &a1, a1.ip(false), c1.ip(false));
@@ -108,7 +126,10 @@ fn an_agent_that_is_away_changes_nothing_and_catches_up_at_its_start() {
     let start = Instant::now();
     cluster.agent("node1", Action::Start).unwrap();
     eventually("b reaches a", || forbidden.1.received() > 0);
-    println!("{:?} from the agent's start to what it missed in effect", start.elapsed());
+    println!(
+        "{:?} from the agent's start to what it missed in effect",
+        start.elapsed()
+    );
     reaches(&b1, &a1, a1.ip(true), b1.ip(true));
     let judge = Judge {
         node: "node1",

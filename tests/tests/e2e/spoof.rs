@@ -42,7 +42,11 @@ impl Field {
 
     fn vnid(&self) -> u32 {
         let projects = self.cluster.projects("node1");
-        projects.iter().find(|project| project.name == "a").unwrap().vnid
+        projects
+            .iter()
+            .find(|project| project.name == "a")
+            .unwrap()
+            .vnid
     }
 
     /// Sends with `send`; exactly one packet is counted for `reason` on node1, and no bystander sees it.
@@ -87,8 +91,15 @@ fn a_pod_cannot_send_as_somebody_else() {
     for (index, target) in [&field.friend, &field.remote].into_iter().enumerate() {
         for ipv6 in [0, 1] {
             let sniffer = Sniffer::open(&target.netns);
-            out.send(&udp(own, at(field.attacker.ips[ipv6]), at(target.ips[ipv6]), &marker));
-            eventually(&format!("control {index} {ipv6}"), || sniffer.saw(&marker) > 0);
+            out.send(&udp(
+                own,
+                at(field.attacker.ips[ipv6]),
+                at(target.ips[ipv6]),
+                &marker,
+            ));
+            eventually(&format!("control {index} {ipv6}"), || {
+                sniffer.saw(&marker) > 0
+            });
         }
     }
 
@@ -102,9 +113,18 @@ fn a_pod_cannot_send_as_somebody_else() {
         let foreign = [
             ("another pod's address", field.friend.ips[ipv6]),
             ("a remote pod's address", field.remote.ips[ipv6]),
-            ("the gateway's address", field.cluster.gateway("node1", ipv6 == 1)),
-            ("its node's address", field.cluster.node_ip("node1", ipv6 == 1)),
-            ("an external address", ip(["198.51.100.9", "2001:db8::9"][ipv6])),
+            (
+                "the gateway's address",
+                field.cluster.gateway("node1", ipv6 == 1),
+            ),
+            (
+                "its node's address",
+                field.cluster.node_ip("node1", ipv6 == 1),
+            ),
+            (
+                "an external address",
+                ip(["198.51.100.9", "2001:db8::9"][ipv6]),
+            ),
         ];
         for target in targets {
             field.dropped("a spoofed MAC address", "SpoofedMac", || {
@@ -126,17 +146,28 @@ fn a_pod_cannot_send_as_somebody_else() {
         }
     }
     let drops = field.cluster.drops("node1");
-    for (reason, packets) in [("SpoofedMac", 6), ("SpoofedAddress", 30), ("ForgedOverlay", 6)] {
+    for (reason, packets) in [
+        ("SpoofedMac", 6),
+        ("SpoofedAddress", 30),
+        ("ForgedOverlay", 6),
+    ] {
         let mut rows = drops.pods.iter();
         let row = rows.find(|row| row.pod == attacker && row.reason == reason);
-        assert_eq!(row.map(|row| row.packets), Some(packets), "{reason}: charged to the pod");
+        assert_eq!(
+            row.map(|row| row.packets),
+            Some(packets),
+            "{reason}: charged to the pod"
+        );
     }
 }
 
 /// What the pod was told to send to.
 fn mac_of_gateway(field: &Field) -> Mac {
     let pods = field.cluster.pods("node1");
-    let row = pods.iter().find(|pod| pod.name == field.attacker.name).unwrap();
+    let row = pods
+        .iter()
+        .find(|pod| pod.name == field.attacker.name)
+        .unwrap();
     mac(&field.cluster.host_netns("node1").unwrap(), &row.interface)
 }
 
@@ -147,10 +178,20 @@ fn a_pod_cannot_send_what_is_no_ip() {
     let host = mac_of_gateway(&field);
     let marker = field.marker;
     field.dropped("an unknown ethertype", "NotIp", || {
-        out.send(&ethernet(out.mac, host, 0x88b5, &[&marker[..], &[0; 64]].concat()));
+        out.send(&ethernet(
+            out.mac,
+            host,
+            0x88b5,
+            &[&marker[..], &[0; 64]].concat(),
+        ));
     });
     field.dropped("a VLAN tag", "NotIp", || {
-        let inner = udp((out.mac, host), at(field.attacker.ips[0]), at(field.friend.ips[0]), &marker);
+        let inner = udp(
+            (out.mac, host),
+            at(field.attacker.ips[0]),
+            at(field.friend.ips[0]),
+            &marker,
+        );
         let tagged = [&[0, 5][..], &inner[12..]].concat();
         out.send(&ethernet(out.mac, host, 0x8100, &tagged));
     });
@@ -161,7 +202,12 @@ fn a_pod_cannot_send_what_is_no_ip() {
         out.send(&arp(out.mac, field.friend.ips[0], field.attacker.ips[0]));
     });
     field.dropped("a truncated packet", "Malformed", || {
-        let whole = udp((out.mac, host), at(field.attacker.ips[0]), at(field.friend.ips[0]), &marker);
+        let whole = udp(
+            (out.mac, host),
+            at(field.attacker.ips[0]),
+            at(field.friend.ips[0]),
+            &marker,
+        );
         out.send(&whole[..30]);
     });
 }
@@ -194,17 +240,30 @@ fn the_overlay_is_for_known_nodes_and_their_own_pods() {
         let stranger = ip("192.168.50.101");
         let event = cluster.dropped("node1", "UnknownPeer", |drop| drop.reason == "UnknownPeer");
         assert_eq!(event.hook, "from_overlay");
-        assert_ne!(event.source.ip, Some(stranger), "the event tells of the inner packet");
+        assert_ne!(
+            event.source.ip,
+            Some(stranger),
+            "the event tells of the inner packet"
+        );
         let node2 = cluster.node_ip("node2", ipv6 == 1);
         field.dropped_from("web", "one that speaks for a node", "UnknownPeer", || {
             send("web", 0, node2, friend);
         });
         for (what, source) in [
             ("a pod of the receiving node", field.attacker.ips[ipv6]),
-            ("a pod address of no node", ip(["10.131.0.9", "fd01:0:0:9::9"][ipv6])),
-            ("an external address", ip(["203.0.113.7", "2001:db8::7"][ipv6])),
+            (
+                "a pod address of no node",
+                ip(["10.131.0.9", "fd01:0:0:9::9"][ipv6]),
+            ),
+            (
+                "an external address",
+                ip(["203.0.113.7", "2001:db8::7"][ipv6]),
+            ),
             ("the receiving node", cluster.node_ip("node1", ipv6 == 1)),
-            ("the receiving node's gateway", cluster.gateway("node1", ipv6 == 1)),
+            (
+                "the receiving node's gateway",
+                cluster.gateway("node1", ipv6 == 1),
+            ),
         ] {
             field.dropped(what, "ForeignSource", || send("node2", 0, source, friend));
             let event = cluster.dropped("node1", what, |drop| {
