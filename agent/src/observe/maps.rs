@@ -1,6 +1,6 @@
 //! Rows and counters of the eBPF maps.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aya::maps::{MapData, MapError};
 use weft_core::compile::Tables;
@@ -54,12 +54,19 @@ pub fn traffic(maps: &Maps, ifindex: u32) -> TrafficRow {
     sum
 }
 
-/// Interfaces whose traffic is counted.
-pub fn counted(maps: &Maps) -> Result<Vec<u32>, TableError> {
-    maps.traffic
-        .keys()
-        .collect::<Result<_, _>>()
-        .map_err(reading(map::TRAFFIC))
+/// Interfaces whose traffic or drops are counted. A packet that is under way while its endpoint is detached may be
+/// counted after the endpoint's rows were removed.
+pub fn counted(maps: &Maps) -> Result<BTreeSet<u32>, TableError> {
+    let mut found = BTreeSet::new();
+    for key in maps.traffic.keys() {
+        found.insert(key.map_err(reading(map::TRAFFIC))?);
+    }
+    for key in maps.drops.keys() {
+        found.insert(key.map_err(reading(map::DROPS))?.0.ifindex);
+    }
+    // Drops that concern no endpoint.
+    found.remove(&0);
+    Ok(found)
 }
 
 /// Drops by reason, of the whole node, those that happened.
