@@ -23,7 +23,6 @@ pub struct Cluster {
 pub struct Pod {
     pub namespace: String,
     pub name: String,
-    pub node: String,
     /// IPv4 first.
     pub ips: Vec<IpAddr>,
     pub netns: NetNs,
@@ -92,7 +91,6 @@ impl Cluster {
             netns: self.pod_netns(namespace, name).unwrap(),
             namespace: record.namespace.clone(),
             name: record.name.clone(),
-            node: record.node.clone(),
             ips: record.ips.clone(),
             record,
         }

@@ -114,8 +114,15 @@ fn cnitool_attaches_checks_and_detaches() {
         }
     }
 
-    // CHECK tells the truth.
+    // CHECK tells the truth, of the node's side and of the container's.
     let address = ips[0].to_string();
+    cluster.run("node1", &["ip", "route", "del", &address]).ok();
+    let said = run("check");
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(
+        said.stderr.contains(&address) && said.stderr.contains("route"),
+        "{said:?}"
+    );
     let mut remove = Command::new("ip");
     remove.args(["address", "del", &address, "dev", "eth0"]);
     Said::of(remove.net_ns(&container.netns).unwrap()).ok();

@@ -160,9 +160,6 @@ fn an_administrators_rule_sees_what_pods_send_out_and_nothing_else() {
             (node1, remote),
             (node2, pod),
         ] {
-            if (&from.name, &to.name) == (&node2.name, &pod.name) && ipv6 {
-                continue;
-            }
             send(from, to);
             assert_eq!(field.admin_packets(program), 0, "{from} -> {to}");
         }
@@ -200,8 +197,6 @@ fn an_administrators_rule_sees_what_pods_send_out_and_nothing_else() {
         reaches(node1, web, forbidden, node1.ip(false));
     };
     obeyed();
-    let heard = |port: u16| web.heard(SocketAddr::new(node1.ip(false), port));
-    assert!(!heard(0), "no sender has port 0");
 
     cluster.agent("node1", Action::Kill).unwrap();
     cluster.agent("node1", Action::Start).unwrap();

@@ -1,13 +1,18 @@
 //! Who may talk to whom in each mode, and as whom: every pair of pods, nodes and the outside world, in both families,
 //! by TCP, UDP and ICMP.
 
+use std::io::{BufRead as _, BufReader};
 use std::net::{IpAddr, SocketAddr};
+use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
+use weft_agent::api::view;
 use weft_tests::lab::{Mode, Options};
 use weft_tests::probe::Outcome;
 
-use crate::cluster::{Cluster, DEADLINE, two_nodes};
-use crate::party::{Judge, PORT, Party, denied, reaches, udp};
+use crate::cluster::{Cluster, DEADLINE, eventually, two_nodes};
+use crate::party::{Judge, PORT, Party, denied, reaches, udp, udp_socket};
 
 const FAMILIES: [bool; 2] = [false, true];
 
@@ -122,23 +127,11 @@ impl Field {
                     reaches(node, pod, pod.ip(ipv6), self.gateway(index, ipv6));
                     // From elsewhere the answer would be translated on its way out of the pod's node.
                     if self.node_of(pod) == index {
-                        self.from_node_address(node, pod, ipv6);
+                        bound_to_node_address(node, pod, ipv6);
                     }
                 }
             }
         }
-    }
-
-    /// A process of the node that is bound to the underlay address.
-    fn from_node_address(&self, node: &Party, pod: &Party, ipv6: bool) {
-        let at = SocketAddr::new(pod.ip(ipv6), PORT);
-        let source = node.ip(ipv6);
-        let outcome = udp(&node.netns, Some(source), at, DEADLINE);
-        assert_eq!(
-            outcome,
-            seen_as(source, pod),
-            "UDP {node} {source} -> {pod}"
-        );
     }
 
     /// pod -> external: the server sees the node.
@@ -182,6 +175,18 @@ impl Field {
         self.pods_to_external();
         self.external_to_pods();
     }
+}
+
+/// A process of the node that is bound to the underlay address.
+fn bound_to_node_address(node: &Party, pod: &Party, ipv6: bool) {
+    let at = SocketAddr::new(pod.ip(ipv6), PORT);
+    let source = node.ip(ipv6);
+    let outcome = udp(&node.netns, Some(source), at, DEADLINE);
+    assert_eq!(
+        outcome,
+        seen_as(source, pod),
+        "UDP {node} {source} -> {pod}"
+    );
 }
 
 fn seen_as(peer_seen: IpAddr, server: &Party) -> Outcome {
@@ -235,7 +240,7 @@ fn an_address_nobody_has_is_named_as_such() {
     ] {
         let to: IpAddr = to.parse().unwrap();
         let before = field.cluster.count(reason.0, reason.2);
-        let socket = crate::party::udp_socket(&from.netns, None, (to, PORT).into());
+        let socket = udp_socket(&from.netns, None, (to, PORT).into());
         socket.send(b"?").unwrap();
         let port = socket.local_addr().unwrap().port();
         let event = field.cluster.dropped(reason.0, &to.to_string(), |drop| {
@@ -244,4 +249,46 @@ fn an_address_nobody_has_is_named_as_such() {
         assert_eq!((&*event.hook, &*event.reason), (reason.1, reason.2), "{to}");
         assert_eq!(field.cluster.count(reason.0, reason.2), before + 1, "{to}");
     }
+}
+
+#[test]
+fn monitor_tells_each_drop_as_it_happens() {
+    let field = Field::new(Mode::Multitenant);
+    let mut monitor = field.cluster.weft(Some("node1")).unwrap();
+    let mut monitor = monitor
+        .args(["monitor", "-o", "json"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(monitor.stdout.take().unwrap()).lines();
+    let (from, to) = (field.pod("b/p1"), field.pod("a/p1"));
+    let socket = udp_socket(&from.netns, None, (to.ip(false), PORT).into());
+    // It tells what happens from its start on; when that is, only its first line shows.
+    let told = AtomicBool::new(false);
+    let first = thread::scope(|scope| {
+        scope.spawn(|| {
+            eventually("the first line", || {
+                socket.send(b"?").unwrap();
+                told.load(Ordering::Relaxed)
+            });
+        });
+        let first = lines.next().unwrap().unwrap();
+        told.store(true, Ordering::Relaxed);
+        first
+    });
+    let event: view::Drop = serde_json::from_str(&first).unwrap();
+    assert_eq!(
+        (&*event.reason, &*event.hook, &*event.protocol),
+        ("Isolated", "from_pod", "UDP")
+    );
+    let sender = (event.source.pod.as_deref(), event.source.port);
+    assert_eq!(sender, (Some("b/p1"), socket.local_addr().unwrap().port()));
+    let receiver = (event.destination.pod.as_deref(), event.destination.port);
+    assert_eq!(receiver, (Some("a/p1"), PORT));
+    assert_eq!(
+        (&event.source.projects[..], &event.destination.projects[..]),
+        (&["b".to_owned()][..], &["a".to_owned()][..])
+    );
+    monitor.kill().unwrap();
+    monitor.wait().unwrap();
 }

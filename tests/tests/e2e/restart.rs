@@ -66,6 +66,9 @@ fn no_packet_is_lost_over_killed_and_restarted_agents() {
         reports.iter().map(|report| report.sent).sum::<u64>(),
         reports.iter().map(|report| report.pause).max().unwrap(),
     );
+    for pod in local.iter().chain([&remote, &stranger]) {
+        cluster.cni("CHECK", &pod.record).unwrap();
+    }
     for node in ["node1", "node2"] {
         assert_eq!(cluster.agent_status(node).problems, [], "{node}");
     }
@@ -137,6 +140,8 @@ fn an_agent_that_is_away_changes_nothing_and_catches_up_at_its_start() {
         reason: "Isolated",
     };
     denied(&cluster, &c1, &a1, false, judge);
-    streams.into_iter().for_each(|stream| drop(whole(stream)));
+    for stream in streams {
+        whole(stream);
+    }
     drop(forbidden.1.finish());
 }
