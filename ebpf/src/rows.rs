@@ -82,6 +82,9 @@ pub struct PrefixKey {
     pub addr: Addr,
 }
 
+/// Lengths of subnets in one [`PrefixRow`].
+pub const SUBNET_LENS: usize = 4;
+
 /// What a destination prefix is: [`class`].
 #[repr(C)]
 #[derive(
@@ -90,9 +93,10 @@ pub struct PrefixKey {
 pub struct PrefixRow {
     /// One of [`class`]; an unknown value is dropped.
     pub class: u32,
-    /// For [`class::PODS`]: length (128-bit form) to which an address is masked for `SUBNETS`. Subnets of one cluster
-    /// network have one length, so a hash finds them whatever their number; a trie would grow with it.
-    pub subnet_len: u32,
+    /// For [`class::PODS`]: lengths (128-bit form) of the subnets in the prefix, the most usual one first, 0 for none.
+    /// An address is masked to each and looked up in `SUBNETS`: a cluster network has one length, and one more for each
+    /// that was adopted, so that hashes find subnets whatever their number; a trie would grow with it.
+    pub subnet_lens: [u8; SUBNET_LENS],
 }
 
 /// Values of [`PrefixRow::class`].
@@ -111,8 +115,8 @@ pub mod class {
 pub struct SubnetRow {
     /// Underlay address of the node that holds the subnet; unspecified for the node's own subnet.
     pub node: Addr,
-    /// Length of the subnet (128-bit form). A shorter prefix may begin at the same address: its [`PrefixRow::subnet_len`]
-    /// differs, and the subnet does not count for it.
+    /// Length of the subnet (128-bit form). An address masked to another one may meet it all the same, where both begin
+    /// at one address; it does not count then.
     pub len: u32,
 }
 

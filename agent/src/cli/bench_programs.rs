@@ -50,8 +50,8 @@ pub struct BenchPrograms {
 
 /// What the results are worth.
 const NOTES: [&str; 3] = [
-    "prefixes few: a trie as a cluster without adopted subnets has it, whatever the number of rows in the other maps",
-    "prefixes rows: every subnet is adopted, and the trie has as many rows as the other maps",
+    "prefixes few: the trie as a cluster has it, whose size makes rows of the other maps only",
+    "prefixes rows: the node has as many addresses as the other maps have rows, the only thing that fills the trie",
     "from_overlay ends at the missing overlay metadata, which a test run cannot give a packet: parsing and the drop",
 ];
 

@@ -298,7 +298,7 @@ fn destinations() -> Vec<Case> {
     };
     let unknown = PrefixRow {
         class: 99,
-        subnet_len: 0,
+        subnet_lens: [0; 4],
     };
     let of_ipv6_node = SubnetRow {
         node: Addr([0xfd; 16]),

@@ -30,7 +30,7 @@ fn some_rows() -> Vec<Write> {
             },
             Some(PrefixRow {
                 class: class::PODS,
-                subnet_len: 119,
+                subnet_lens: [119, 0, 0, 0],
             }),
         ),
         Write::Project(ProjectKey(1), Some(ProjectRow { vnid: 10 })),

@@ -137,12 +137,20 @@ enum Home {
 /// Finds the node of a pod address whose prefix row is `row`.
 #[inline(always)]
 fn home<T: Tables>(tables: &T, row: &PrefixRow, addr: &Addr) -> Home {
-    match tables.subnet(&addr.masked(row.subnet_len)) {
-        Some(SubnetRow { node, len }) if len == row.subnet_len => match node {
-            Addr::UNSPECIFIED => Home::Here,
-            node => Home::At(node),
-        },
-        // A subnet of another length begins where that of the address would: an adopted one.
-        None | Some(_) => Home::Nowhere,
+    for len in row.subnet_lens {
+        let len = u32::from(len);
+        if len == 0 {
+            break;
+        }
+        match tables.subnet(&addr.masked(len)) {
+            Some(subnet) if subnet.len != len => {} // begins at the same address, and is another
+            Some(SubnetRow {
+                node: Addr::UNSPECIFIED,
+                ..
+            }) => return Home::Here,
+            Some(SubnetRow { node, .. }) => return Home::At(node),
+            None => {}
+        }
     }
+    Home::Nowhere
 }

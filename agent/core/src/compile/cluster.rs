@@ -1,13 +1,14 @@
 //! Rows that come from the cluster's networks and nodes.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 use weft_ebpf::addr::{Addr, mapped_bits};
-use weft_ebpf::rows::{NodeRow, PeerRow, PrefixKey, PrefixRow, SubnetRow, class};
+use weft_ebpf::rows::{NodeRow, PeerRow, PrefixKey, PrefixRow, SUBNET_LENS, SubnetRow, class};
 
 use super::Tables;
-use crate::model::{ClusterNetwork, HostSubnet, World};
+use crate::model::{HostSubnet, NetworkEntry, World};
 
 /// Nothing is classified before a valid ClusterNetwork is known: all pod traffic is then dropped or never started.
 pub fn compile(world: &World, tables: &mut Tables) {
@@ -18,58 +19,78 @@ pub fn compile(world: &World, tables: &mut Tables) {
         overlay_ifindex: world.overlay_ifindex,
         vxlan_port: u32::from(network.vxlan_port),
     };
-    for entry in &network.networks {
-        let bits = entry.cidr.max_prefix_len() - entry.host_bits;
-        pods(&entry.cidr, bits, tables);
+    let ranges: Vec<Range> = network.networks.iter().map(|n| range(world, n)).collect();
+    for (cidr, subnet_lens) in &ranges {
+        pods(cidr, *subnet_lens, tables);
     }
     for service in &network.services {
-        put(service, class::SERVICES, 0, tables);
+        put(service, class::SERVICES, NO_SUBNETS, tables);
     }
     for host in world.hosts.values() {
         let own = host.name == world.node.name;
-        subnets(network, host, own, tables);
+        subnets(&ranges, host, own, tables);
         if !own {
             tables.peers.insert(Addr::from(host.ip), PeerRow::default());
         }
     }
     let gateways = world.own_host().into_iter().flat_map(HostSubnet::gateways);
     for address in world.node.addresses.iter().copied().chain(gateways) {
-        put(&IpNet::from(address), class::NODE, 0, tables);
+        put(&IpNet::from(address), class::NODE, NO_SUBNETS, tables);
     }
 }
 
-fn subnets(network: &ClusterNetwork, host: &HostSubnet, own: bool, tables: &mut Tables) {
+/// A range of pod addresses and the lengths of the subnets in it.
+type Range = (IpNet, [u8; SUBNET_LENS]);
+
+const NO_SUBNETS: [u8; SUBNET_LENS] = [0; SUBNET_LENS];
+
+/// The length that the network hands out, then those of subnets that nodes have adopted.
+fn range(world: &World, network: &NetworkEntry) -> Range {
+    let cidr = network.cidr;
+    let regular = cidr.max_prefix_len() - network.host_bits;
+    let subnets = world.hosts.values().flat_map(|host| &host.subnets);
+    let adopted: BTreeSet<u8> = subnets
+        .filter(|subnet| cidr.contains(*subnet))
+        .map(IpNet::prefix_len)
+        .filter(|len| *len != regular)
+        .collect();
+    let mut lens = NO_SUBNETS;
+    for (slot, len) in lens.iter_mut().zip(std::iter::once(regular).chain(adopted)) {
+        *slot = mapped_bits(&cidr.network(), len);
+    }
+    (cidr, lens)
+}
+
+fn subnets(ranges: &[Range], host: &HostSubnet, own: bool, tables: &mut Tables) {
     let node = if own {
         Addr::UNSPECIFIED
     } else {
         Addr::from(host.ip)
     };
     for subnet in &host.subnets {
-        let regular = network.networks.iter().any(|entry| {
-            entry.cidr.contains(subnet)
-                && entry.cidr.max_prefix_len() - entry.host_bits == subnet.prefix_len()
-        });
-        // A subnet of another length than its network hands out (an adopted one) is found through a prefix of its own.
-        if !regular {
-            pods(subnet, subnet.prefix_len(), tables);
+        let len = mapped_bits(&subnet.network(), subnet.prefix_len());
+        let found = |(cidr, lens): &Range| cidr.contains(subnet) && lens.contains(&len);
+        // One of more lengths than a row has room for is found through a prefix of its own.
+        if !ranges.iter().any(found) {
+            pods(subnet, [len, 0, 0, 0], tables);
         }
-        let len = u32::from(mapped_bits(&subnet.network(), subnet.prefix_len()));
+        let len = u32::from(len);
         tables
             .subnets
             .insert(Addr::from(subnet.network()), SubnetRow { node, len });
     }
 }
 
-fn pods(net: &IpNet, subnet_bits: u8, tables: &mut Tables) {
-    let subnet_len = u32::from(mapped_bits(&net.network(), subnet_bits));
-    put(net, class::PODS, subnet_len, tables);
+fn pods(net: &IpNet, subnet_lens: [u8; SUBNET_LENS], tables: &mut Tables) {
+    put(net, class::PODS, subnet_lens, tables);
 }
 
-fn put(net: &IpNet, class: u32, subnet_len: u32, tables: &mut Tables) {
+fn put(net: &IpNet, class: u32, subnet_lens: [u8; SUBNET_LENS], tables: &mut Tables) {
     let network: IpAddr = net.network();
     let key = PrefixKey {
         prefix_len: u32::from(mapped_bits(&network, net.prefix_len())),
         addr: Addr::from(network),
     };
-    tables.prefixes.insert(key, PrefixRow { class, subnet_len });
+    let row = PrefixRow { class, subnet_lens };
+    tables.prefixes.insert(key, row);
 }

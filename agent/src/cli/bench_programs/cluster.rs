@@ -10,13 +10,13 @@ use weft_core::model::{
 };
 use weft_ebpf::rows::GATEWAY_MAC;
 
-/// What the trie of prefixes holds.
+/// What makes rows of the trie of prefixes, beside networks and services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Prefixes {
-    /// Networks, services, the node's addresses.
+    /// The node's two addresses.
     Few,
-    /// A prefix for each subnet, too.
+    /// As many addresses of the node as the other maps have rows. Every subnet is adopted, too.
     Rows,
 }
 
@@ -35,6 +35,7 @@ pub struct Cluster {
     pub world: World,
     /// Peers, and pods.
     rows: u32,
+    prefixes: Prefixes,
 }
 
 /// The node that the programs run on.
@@ -51,10 +52,16 @@ const LOOPBACK: u32 = 1;
 impl Cluster {
     /// So many peers, and as many pods in as many projects.
     pub fn new(rows: u32, prefixes: Prefixes) -> Self {
+        let more = match prefixes {
+            Prefixes::Few => 0,
+            Prefixes::Rows => rows,
+        };
+        let addresses = std::iter::once(NODE).chain((0..more).map(Self::own));
+        let addresses = addresses.map(IpAddr::V4).collect();
         let mut world = World::new(LocalNode {
             name: "node".into(),
             ip: NODE.into(),
-            addresses: vec![NODE.into()],
+            addresses,
         });
         world.overlay_ifindex = LOOPBACK;
         let entry = |(base, host_bits): (u32, u8)| NetworkEntry {
@@ -69,14 +76,18 @@ impl Cluster {
             mtu: 1450,
         });
         host(&mut world, "node", NODE, net(LOCAL.0, 32 - LOCAL.1));
-        // A subnet of half the length that its network hands out is found by a prefix of its own.
+        // Half of what the network hands out.
         let len = 32 - REMOTE.1 + u8::from(prefixes == Prefixes::Rows);
         for n in 0..rows {
             let ip = Ipv4Addr::from(0xc612_0000 + n);
             let subnet = net(REMOTE.0 + (spread(n, 17) << REMOTE.1), len);
             host(&mut world, &format!("peer{n}"), ip, subnet);
         }
-        let cluster = Self { world, rows };
+        let cluster = Self {
+            world,
+            rows,
+            prefixes,
+        };
         cluster.with_pods()
     }
 
@@ -118,6 +129,19 @@ impl Cluster {
     /// Address of a pod of this node.
     pub fn pod(n: u32) -> Ipv4Addr {
         Ipv4Addr::from(LOCAL.0 + 2 + spread(n, 17))
+    }
+
+    /// Another address of the node itself.
+    fn own(n: u32) -> Ipv4Addr {
+        Ipv4Addr::from(0x6400_0000 + spread(n, 24))
+    }
+
+    /// An address of the node: the last one of its many, if it has them.
+    pub fn address(&self, n: u32) -> Ipv4Addr {
+        match self.prefixes {
+            Prefixes::Few => NODE,
+            Prefixes::Rows => Self::own(n % self.rows),
+        }
     }
 
     /// Address of a pod of a peer.

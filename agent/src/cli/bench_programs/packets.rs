@@ -39,6 +39,9 @@ impl Case {
         Self::forwarded("from_pod", "external", NEXT, |_, _| {
             tcp(Cluster::pod(0), OUTSIDE)
         }),
+        Self::forwarded("from_pod", "own node", NEXT, |c, round| {
+            tcp(Cluster::pod(0), c.address(row(c, round)))
+        }),
         Self::dropped("from_pod", "isolated", DropReason::Isolated, |c, round| {
             tcp(Cluster::pod(0), Cluster::pod(row(c, round).max(2)))
         }),
