@@ -79,27 +79,19 @@ fn flushed_rules_come_back() {
     let wanted = PROGRAMS.map(|program| field.rules(program));
     let mut slowest = Duration::ZERO;
     for (index, program) in PROGRAMS.into_iter().enumerate() {
-        let attacks: [&[&[&str]]; 6] = [
-            &[&["-t", "nat", "-F"]],
-            &[&["-t", "filter", "-F"]],
-            &[&["-t", "raw", "-F"]],
-            // What `systemctl stop` of some firewall services does: everything.
-            &[
-                &["-t", "filter", "-F"],
-                &["-t", "filter", "-X"],
-                &["-t", "nat", "-F"],
-                &["-t", "nat", "-X"],
-            ],
-            &[&["-D", "FORWARD", "-j", "OPENSHIFT-FIREWALL-FORWARD"]],
-            &[
-                &["-F", "OPENSHIFT-FIREWALL-FORWARD"],
-                &["-P", "FORWARD", "DROP"],
-            ],
-        ];
-        for attack in attacks {
-            for command in attack {
-                field.tables(program, command).ok();
-            }
+        // Each is one transaction, so that no repair falls into its middle.
+        for attack in [
+            " -w 5 -t nat -F",
+            " -w 5 -t filter -F",
+            " -w 5 -t raw -F",
+            " -w 5 -D FORWARD -j OPENSHIFT-FIREWALL-FORWARD",
+            " -w 5 -F OPENSHIFT-FIREWALL-FORWARD",
+            " -w 5 -P FORWARD DROP",
+            // What a firewall service's restart does: no chain is left.
+            "-restore -w 5 <<< $'*filter\n:FORWARD DROP\nCOMMIT\n*nat\nCOMMIT\n*raw\nCOMMIT'",
+        ] {
+            let command = format!("{program}{attack}");
+            field.cluster.run("node1", &["bash", "-c", &command]).ok();
             let mut now = Vec::new();
             let policy = |line: &String| !line.starts_with(":FORWARD");
             let wanted: Vec<_> = wanted[index]
@@ -107,7 +99,7 @@ fn flushed_rules_come_back() {
                 .filter(|line| policy(line))
                 .cloned()
                 .collect();
-            let took = eventually(&format!("{program} {attack:?} is repaired"), || {
+            let took = eventually(&format!("repair after {command}"), || {
                 now = field.rules(program);
                 now.retain(policy);
                 now == wanted
