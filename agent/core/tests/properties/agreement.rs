@@ -11,7 +11,8 @@ use weft_ebpf::reason::DropReason;
 use weft_ebpf::rows::{ProjectKey, VNID_CLOSED};
 
 use crate::reference::{self, Fate, Packet};
-use crate::worlds::{Scene, draw, interesting, world};
+use crate::scenes::{Scene, draw, interesting};
+use crate::worlds::world;
 
 fn parsed(packet: &Packet) -> packet::Packet {
     packet::Packet {

@@ -5,7 +5,8 @@ use weft_core::compile::{Scope, Tables, compile, compile_scope};
 use weft_core::diff::{Write, diff};
 use weft_core::model::{Change, World};
 
-use crate::worlds::{node, step, world};
+use crate::changes::step;
+use crate::worlds::{node, world};
 
 /// What the sync loop does with a change: the rows of its scope before and after, and the writes between them; where
 /// the scope is everything, the tables as they stand are the "before".

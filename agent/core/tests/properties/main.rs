@@ -1,6 +1,6 @@
 //! Properties of compile, diff and the packet decisions over random worlds.
 //!
-//! - `worlds`: random worlds, packets and changes
+//! - `worlds`, `changes`, `scenes`: random worlds, changes to them, packets in them
 //! - `reference`: what must happen to a packet, told from the model alone
 //! - `agreement`: the decisions over compiled tables do the same
 //! - `incremental`: changes one by one give the tables of a compile from scratch
@@ -8,8 +8,10 @@
 #![expect(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
 mod agreement;
+mod changes;
 mod incremental;
 mod reference;
+mod scenes;
 mod worlds;
 mod writes;
 

@@ -1,4 +1,4 @@
-//! Random worlds, packets and changes.
+//! Random worlds.
 //!
 //! Worlds keep what ingest and the address management guarantee: ranges of a ClusterNetwork do not overlap, pod subnets
 //! lie in them and do not overlap either, no two nodes have one underlay address, no two pods have one address.
@@ -13,8 +13,6 @@ use weft_core::model::{
     Project, Vnid, World, gateway,
 };
 
-use crate::reference::{NOBODY, Packet};
-
 /// Ranges of pods with the host bits that a ClusterNetwork may give them.
 const NETWORKS: [(&str, [u8; 3]); 5] = [
     ("10.128.0.0/14", [9, 8, 13]),
@@ -24,9 +22,9 @@ const NETWORKS: [(&str, [u8; 3]); 5] = [
     ("fd02:0:0:1::/112", [3, 8, 16]),
 ];
 const SERVICES: [&str; 2] = ["172.30.0.0/16", "fd98::/112"];
-const NODES: [&str; 6] = ["here", "node1", "node2", "node3", "node4", "node5"];
-const PROJECTS: [&str; 6] = ["p0", "p1", "p2", "p3", "p4", "p5"];
-const ENDPOINTS: usize = 8;
+pub const NODES: [&str; 6] = ["here", "node1", "node2", "node3", "node4", "node5"];
+pub const PROJECTS: [&str; 6] = ["p0", "p1", "p2", "p3", "p4", "p5"];
+pub const ENDPOINTS: usize = 8;
 
 pub fn vnid() -> impl Strategy<Value = u32> {
     select(vec![0, 1, 7, 7, 0x00ff_ffff])
@@ -80,9 +78,9 @@ fn part() -> impl Strategy<Value = Part> {
 }
 
 /// Subnets wanted for a node: at most one a family.
-type Parts = (Option<Part>, Option<Part>);
+pub type Parts = (Option<Part>, Option<Part>);
 
-fn parts() -> impl Strategy<Value = Parts> {
+pub fn parts() -> impl Strategy<Value = Parts> {
     let often = || proptest::option::weighted(0.8, part());
     (often(), often())
 }
@@ -115,7 +113,7 @@ impl Part {
 }
 
 /// A node's HostSubnet; `None` if it has no subnet that is free among `others`.
-fn host(
+pub fn host(
     name: &str,
     parts: &Parts,
     network: &ClusterNetwork,
@@ -174,7 +172,7 @@ pub struct Pod {
     families: [bool; 2],
 }
 
-fn pod() -> impl Strategy<Value = Pod> {
+pub fn pod() -> impl Strategy<Value = Pod> {
     let families = select(vec![[true, false], [false, true], [true, true]]);
     (
         select(PROJECTS.to_vec()),
@@ -196,7 +194,7 @@ pub fn endpoint_id(number: usize) -> EndpointId {
 }
 
 /// The pod as the endpoint with this number. Its addresses are its own: no other number has them.
-fn endpoint(number: usize, pod: &Pod, own: Option<&HostSubnet>) -> Endpoint {
+pub fn endpoint(number: usize, pod: &Pod, own: Option<&HostSubnet>) -> Endpoint {
     let n = u8::try_from(number).unwrap();
     let home = |v6: bool| {
         let subnet = own?.subnets.iter().find(|s| s.addr().is_ipv6() == v6)?;
@@ -230,7 +228,7 @@ fn endpoint(number: usize, pod: &Pod, own: Option<&HostSubnet>) -> Endpoint {
     }
 }
 
-fn project(name: &str, vnid: u32) -> Project {
+pub fn project(name: &str, vnid: u32) -> Project {
     Project {
         name: name.into(),
         vnid: Vnid::new(vnid.into()).unwrap(),
@@ -273,238 +271,4 @@ pub fn world() -> impl Strategy<Value = World> {
             }
             world
         })
-}
-
-/// A change that is not yet tied to a world.
-#[derive(Clone, Debug)]
-pub enum Step {
-    Node(LocalNode),
-    Overlay(u32),
-    Network(Option<ClusterNetwork>),
-    Host(&'static str, Option<Parts>),
-    Project(&'static str, Option<u32>),
-    Endpoint(usize, Option<Pod>),
-}
-
-pub fn step() -> impl Strategy<Value = Step> {
-    prop_oneof![
-        1 => node().prop_map(Step::Node),
-        1 => (0..3_u32).prop_map(Step::Overlay),
-        1 => proptest::option::weighted(0.8, network()).prop_map(Step::Network),
-        3 => (select(NODES.to_vec()), proptest::option::weighted(0.7, parts()))
-            .prop_map(|(name, parts)| Step::Host(name, parts)),
-        4 => (select(PROJECTS.to_vec()), proptest::option::weighted(0.7, vnid()))
-            .prop_map(|(name, vnid)| Step::Project(name, vnid)),
-        6 => (0..ENDPOINTS, proptest::option::weighted(0.7, pod()))
-            .prop_map(|(number, pod)| Step::Endpoint(number, pod)),
-    ]
-}
-
-impl Step {
-    /// The change to this world.
-    pub fn change(&self, world: &World) -> Change {
-        match self {
-            Self::Node(node) => Change::Node(node.clone()),
-            Self::Overlay(ifindex) => Change::Overlay(*ifindex),
-            Self::Network(network) => Change::Network(network.clone()),
-            Self::Host(name, parts) => {
-                let others = world.hosts.values().filter(|h| h.name != *name);
-                let others: Vec<_> = others.cloned().collect();
-                let network = world.network.as_ref();
-                let host = network
-                    .zip(parts.as_ref())
-                    .and_then(|(network, parts)| host(name, parts, network, &others));
-                Change::Host((*name).into(), host)
-            }
-            Self::Project(name, vnid) => {
-                Change::Project((*name).into(), vnid.map(|vnid| project(name, vnid)))
-            }
-            Self::Endpoint(number, pod) => {
-                let pod = pod.as_ref();
-                let endpoint = pod.map(|pod| endpoint(*number, pod, world.own_host()));
-                // An address is given out once it is free again.
-                let free = |endpoint: &Endpoint| {
-                    let mut others = world.endpoints.values().filter(|e| e.id != endpoint.id);
-                    !others.any(|e| e.addresses.iter().any(|a| endpoint.addresses.contains(a)))
-                };
-                Change::Endpoint(endpoint_id(*number), endpoint.filter(free))
-            }
-        }
-    }
-}
-
-/// Every address at which something begins, ends or stands, with its neighbours, and some that nobody has.
-pub fn interesting(world: &World) -> Vec<IpAddr> {
-    let network = world.network.iter();
-    let entries = network
-        .clone()
-        .flat_map(|n| n.networks.iter().map(|e| e.cidr));
-    let services = network.flat_map(|n| n.services.iter().copied());
-    let subnets = world.hosts.values().flat_map(|h| h.subnets.iter().copied());
-    let mut found: Vec<IpAddr> = Vec::new();
-    for range in entries.chain(services).chain(subnets.clone()) {
-        found.extend([range.network(), range.broadcast()]);
-    }
-    // Where a regular subnet would end around an adopted one.
-    for entry in world.network.iter().flat_map(|n| &n.networks) {
-        let len = entry.cidr.max_prefix_len() - entry.host_bits;
-        for subnet in subnets.clone().filter(|s| entry.cidr.contains(s)) {
-            if let Ok(around) = IpNet::new(subnet.network(), len) {
-                found.extend([around.network(), around.broadcast()]);
-            }
-        }
-    }
-    found.extend(subnets.map(|s| gateway(&s)));
-    found.extend(world.endpoints.values().flat_map(|e| e.addresses.clone()));
-    found.extend(world.hosts.values().map(|h| h.ip));
-    found.extend(&world.node.addresses);
-    let mut all: Vec<IpAddr> = found
-        .iter()
-        .flat_map(|ip| [step_by(*ip, -1), *ip, step_by(*ip, 1)])
-        .collect();
-    all.push(NOBODY);
-    let others = [
-        "224.0.0.1",
-        "239.255.255.255",
-        "240.0.0.0",
-        "ff02::1",
-        "ff05::2",
-        "::",
-        "0.0.0.0",
-        "8.8.8.8",
-        "2001:db8::1",
-        "255.255.255.255",
-        "fe80::1",
-        "169.254.1.1",
-    ];
-    all.extend(others.iter().map(|a| a.parse::<IpAddr>().unwrap()));
-    all
-}
-
-fn step_by(ip: IpAddr, by: i8) -> IpAddr {
-    match ip {
-        IpAddr::V4(a) => IpAddr::V4(u32::from(a).wrapping_add_signed(by.into()).into()),
-        IpAddr::V6(a) => IpAddr::V6(u128::from(a).wrapping_add_signed(by.into()).into()),
-    }
-}
-
-/// A packet that is not yet tied to a world.
-#[derive(Clone, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "independent draws")]
-pub struct Draw {
-    src: Index,
-    dst: Index,
-    src_is_pod: bool,
-    dst_is_pod: bool,
-    own_mac: bool,
-    own_interface: bool,
-    proto: u8,
-    port: u16,
-    peer: Index,
-    vnid: u32,
-}
-
-pub fn draw() -> impl Strategy<Value = Draw> {
-    let protos = select(vec![1_u8, 6, 17, 17, 58, 132]);
-    let ports = select(vec![0_u16, 80, 4789, 4789, 4790]);
-    let likely = || proptest::bool::weighted(0.9);
-    (
-        (any::<Index>(), any::<Index>(), any::<Index>()),
-        (
-            any::<bool>(),
-            proptest::bool::weighted(0.3),
-            likely(),
-            likely(),
-        ),
-        (protos, ports, vnid()),
-    )
-        .prop_map(
-            |(
-                (src, dst, peer),
-                (src_is_pod, dst_is_pod, own_mac, own_interface),
-                (proto, port, vnid),
-            )| Draw {
-                src,
-                dst,
-                src_is_pod,
-                dst_is_pod,
-                own_mac,
-                own_interface,
-                proto,
-                port,
-                peer,
-                vnid,
-            },
-        )
-}
-
-/// A packet in a world, and what the hooks know beside it.
-#[derive(Debug)]
-pub struct Scene {
-    pub packet: Packet,
-    /// Interface from which it comes: its sender's, or another.
-    pub from: u32,
-    /// Interface to which it goes: its receiver's, or another.
-    pub to: u32,
-    /// Outer source in the overlay.
-    pub peer: IpAddr,
-    /// Network number in the overlay.
-    pub vnid: u32,
-}
-
-impl Draw {
-    pub fn scene(&self, world: &World, interesting: &[IpAddr]) -> Scene {
-        let pods: Vec<IpAddr> = world
-            .endpoints
-            .values()
-            .flat_map(|e| e.addresses.clone())
-            .collect();
-        let pick = |index: &Index, pod: bool| {
-            *index.get(if pod && !pods.is_empty() {
-                &pods
-            } else {
-                interesting
-            })
-        };
-        let (src, dst) = (
-            pick(&self.src, self.src_is_pod),
-            pick(&self.dst, self.dst_is_pod),
-        );
-        let pod = |address: IpAddr| {
-            let mut pods = world.endpoints.values();
-            pods.find(|e| e.addresses.contains(&address))
-        };
-        let interface = |address: IpAddr| match pod(address) {
-            Some(pod) if self.own_interface => pod.host_ifindex,
-            _ => 101,
-        };
-        let mac = match pod(src) {
-            Some(pod) if self.own_mac => pod.mac,
-            _ => [2, 0, 0, 0, 0, 9],
-        };
-        let mut peers: Vec<IpAddr> = NODES.iter().map(|n| underlay(n)).collect();
-        peers.push(NOBODY);
-        // Half of the time the one that would send this packet.
-        let home = world
-            .hosts
-            .values()
-            .find(|h| h.subnets.iter().any(|s| s.contains(&src)));
-        let peer = match home {
-            Some(host) if self.own_mac => host.ip,
-            _ => *self.peer.get(&peers),
-        };
-        Scene {
-            packet: Packet {
-                src,
-                dst,
-                src_mac: mac,
-                proto: self.proto,
-                dst_port: self.port,
-            },
-            from: interface(src),
-            to: interface(dst),
-            peer,
-            vnid: self.vnid,
-        }
-    }
 }

@@ -1,0 +1,68 @@
+//! Random changes to a world.
+
+use proptest::prelude::*;
+use proptest::sample::select;
+use weft_core::model::{Change, ClusterNetwork, Endpoint, LocalNode, World};
+
+use crate::worlds::{
+    ENDPOINTS, NODES, PROJECTS, Parts, Pod, endpoint, endpoint_id, host, network, node, parts, pod,
+    project, vnid,
+};
+
+/// A change that is not yet tied to a world.
+#[derive(Clone, Debug)]
+pub enum Step {
+    Node(LocalNode),
+    Overlay(u32),
+    Network(Option<ClusterNetwork>),
+    Host(&'static str, Option<Parts>),
+    Project(&'static str, Option<u32>),
+    Endpoint(usize, Option<Pod>),
+}
+
+pub fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        1 => node().prop_map(Step::Node),
+        1 => (0..3_u32).prop_map(Step::Overlay),
+        1 => proptest::option::weighted(0.8, network()).prop_map(Step::Network),
+        3 => (select(NODES.to_vec()), proptest::option::weighted(0.7, parts()))
+            .prop_map(|(name, parts)| Step::Host(name, parts)),
+        4 => (select(PROJECTS.to_vec()), proptest::option::weighted(0.7, vnid()))
+            .prop_map(|(name, vnid)| Step::Project(name, vnid)),
+        6 => (0..ENDPOINTS, proptest::option::weighted(0.7, pod()))
+            .prop_map(|(number, pod)| Step::Endpoint(number, pod)),
+    ]
+}
+
+impl Step {
+    /// The change to this world.
+    pub fn change(&self, world: &World) -> Change {
+        match self {
+            Self::Node(node) => Change::Node(node.clone()),
+            Self::Overlay(ifindex) => Change::Overlay(*ifindex),
+            Self::Network(network) => Change::Network(network.clone()),
+            Self::Host(name, parts) => {
+                let others = world.hosts.values().filter(|h| h.name != *name);
+                let others: Vec<_> = others.cloned().collect();
+                let network = world.network.as_ref();
+                let host = network
+                    .zip(parts.as_ref())
+                    .and_then(|(network, parts)| host(name, parts, network, &others));
+                Change::Host((*name).into(), host)
+            }
+            Self::Project(name, vnid) => {
+                Change::Project((*name).into(), vnid.map(|vnid| project(name, vnid)))
+            }
+            Self::Endpoint(number, pod) => {
+                let pod = pod.as_ref();
+                let endpoint = pod.map(|pod| endpoint(*number, pod, world.own_host()));
+                // An address is given out once it is free again.
+                let free = |endpoint: &Endpoint| {
+                    let mut others = world.endpoints.values().filter(|e| e.id != endpoint.id);
+                    !others.any(|e| e.addresses.iter().any(|a| endpoint.addresses.contains(a)))
+                };
+                Change::Endpoint(endpoint_id(*number), endpoint.filter(free))
+            }
+        }
+    }
+}
