@@ -46,7 +46,12 @@ impl Kernel {
                 _ => None,
             };
             let gateways = gateways(&world);
-            let endpoints: Vec<Endpoint> = world.endpoints.values().cloned().collect();
+            let endpoints: Vec<Endpoint> = world
+                .endpoints
+                .values()
+                .filter(|endpoint| is_there(endpoint))
+                .cloned()
+                .collect();
             let routes: Vec<_> = endpoints
                 .iter()
                 .flat_map(|e| endpoint_routes(e, &gateways))
@@ -173,4 +178,15 @@ impl Kernel {
         }
         Ok(removed)
     }
+}
+
+/// Whether an endpoint still has its interface. A pod's namespace may end without a DEL, and takes the veth along: nothing
+/// is left to bring in line, and the attachment's record waits for DEL or GC.
+fn is_there(endpoint: &Endpoint) -> bool {
+    let found = nix::net::if_::if_nametoindex(endpoint.host_ifname.as_str());
+    let there = found == Ok(endpoint.host_ifindex);
+    if !there {
+        tracing::info!(endpoint = %endpoint.id, interface = %endpoint.host_ifname, "the interface is gone");
+    }
+    there
 }

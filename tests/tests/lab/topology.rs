@@ -123,7 +123,9 @@ fn a_lab_that_works_is_kept_and_one_whose_processes_died_is_made_anew() {
     let again = || lab::up(&fixture.name, &fixture.options(&[]), Progress::SILENT);
     let error = again().unwrap_err();
     assert!(matches!(error, Error::Up(_)), "{error}");
-    let before = lab.host_netns("node1").unwrap().id();
+    // Held open: the kernel gives a freed number out again.
+    let old = lab.host_netns("node1").unwrap();
+    let before = old.id();
     lab.agent("node2", Action::Kill).unwrap();
     let lab = again().unwrap();
     assert_ne!(
@@ -169,7 +171,9 @@ fn an_up_that_fails_says_why_and_leaves_nothing() {
         .unwrap_err()
         .to_string();
     assert!(
-        error.contains("node1: the agent ended") && error.contains("it is broken"),
+        // Controller and agent end at the same time; either may be noticed first.
+        (error.contains("node1: the agent ended") || error.contains("controller: it ended"))
+            && error.contains("it is broken"),
         "{error}"
     );
     assert_eq!(fixture.traces(), [""; 0]);
