@@ -1,6 +1,6 @@
 //! The host's own network: brings devices, addresses, routes and settings in line with the plan.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use ipnet::IpNet;
@@ -230,6 +230,12 @@ impl Host {
             metric: weft_core::diff::host::metric(&route.destination),
         };
         Ok(self.netlink.remove_route(&own)?)
+    }
+
+    /// Names and indices of the veths that are there.
+    pub fn veths(&mut self) -> Result<BTreeSet<(String, u32)>, HostError> {
+        let links = self.netlink.veths()?;
+        Ok(links.into_iter().map(|l| (l.name, l.index)).collect())
     }
 
     /// Sets a device up.

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use weft_core::compile::compile;
 use weft_core::compile::host::{HostPlan, OVERLAY, endpoint_routes, host_plan};
 use weft_core::diff::diff;
-use weft_core::model::{Change, Endpoint};
+use weft_core::model::{Change, Endpoint, Problem};
 
 use super::kernel::{Kernel, KernelError, gateways};
 use super::shared::Shared;
@@ -23,6 +23,8 @@ pub struct PassReport {
     pub done: Vec<String>,
     /// What could not be done. Independent parts go on.
     pub failures: Vec<String>,
+    /// Endpoints without an interface: the pod's namespace went before its DEL. Nothing that a pass could repair.
+    pub gone: Vec<Problem>,
 }
 
 impl PassReport {
@@ -37,7 +39,7 @@ impl PassReport {
 impl Kernel {
     pub(super) fn full_pass(&mut self, shared: &Shared, underlay: &Underlay) -> PassReport {
         let mut report = PassReport::default();
-        let (plan, routes, endpoints) = {
+        let (plan, gateways, endpoints) = {
             let world = shared.world();
             let plan = match (&world.network, world.own_host()) {
                 (Some(network), Some(host)) => {
@@ -46,22 +48,18 @@ impl Kernel {
                 _ => None,
             };
             let gateways = gateways(&world);
-            let endpoints: Vec<Endpoint> = world
-                .endpoints
-                .values()
-                .filter(|endpoint| is_there(endpoint))
-                .cloned()
-                .collect();
-            let routes: Vec<_> = endpoints
-                .iter()
-                .flat_map(|e| endpoint_routes(e, &gateways))
-                .collect();
-            (plan, routes, endpoints)
+            let endpoints: Vec<Endpoint> = world.endpoints.values().cloned().collect();
+            (plan, gateways, endpoints)
         };
+        let present = self.present(&endpoints, &mut report);
+        let routes: Vec<_> = present
+            .iter()
+            .flat_map(|e| endpoint_routes(e, &gateways))
+            .collect();
         if let Some(plan) = &plan {
             self.host_pass(shared, plan, &routes, &mut report);
         }
-        for endpoint in &endpoints {
+        for endpoint in present {
             let result = self.endpoint_pass(endpoint);
             report.take(result);
         }
@@ -79,6 +77,35 @@ impl Kernel {
             }
         }
         report
+    }
+
+    /// The endpoints whose interface is there.
+    fn present<'a>(
+        &mut self,
+        endpoints: &'a [Endpoint],
+        report: &mut PassReport,
+    ) -> Vec<&'a Endpoint> {
+        let veths = match self.host.veths() {
+            Ok(veths) => veths,
+            Err(error) => {
+                report.failures.push(error.to_string());
+                return endpoints.iter().collect();
+            }
+        };
+        let is_there = |e: &&Endpoint| veths.contains(&(e.host_ifname.clone(), e.host_ifindex));
+        let (present, gone): (Vec<_>, Vec<_>) = endpoints.iter().partition(is_there);
+        report.gone = gone
+            .into_iter()
+            .map(|e| Problem {
+                object: format!("Pod/{}/{}", e.project, e.pod),
+                message: format!(
+                    "its interface {} is gone, with the pod's network namespace as it seems; the container runtime's DEL \
+                     or GC frees its addresses",
+                    e.host_ifname
+                ),
+            })
+            .collect();
+        present
     }
 
     /// Overlay device, addresses, routes, settings; then the overlay's programs.
@@ -178,15 +205,4 @@ impl Kernel {
         }
         Ok(removed)
     }
-}
-
-/// Whether an endpoint still has its interface. A pod's namespace may end without a DEL, and takes the veth along: nothing
-/// is left to bring in line, and the attachment's record waits for DEL or GC.
-fn is_there(endpoint: &Endpoint) -> bool {
-    let found = nix::net::if_::if_nametoindex(endpoint.host_ifname.as_str());
-    let there = found == Ok(endpoint.host_ifindex);
-    if !there {
-        tracing::info!(endpoint = %endpoint.id, interface = %endpoint.host_ifname, "the interface is gone");
-    }
-    there
 }

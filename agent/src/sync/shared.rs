@@ -22,6 +22,8 @@ pub struct PassState {
     pub ended: u64,
     /// What went wrong in it; empty if all is well.
     pub failures: Vec<String>,
+    /// Attachments that it found without an interface.
+    pub gone: Vec<Problem>,
 }
 
 /// The world and how well the kernel follows it. The loop writes, everybody reads.
@@ -100,6 +102,7 @@ impl Shared {
             .iter()
             .chain(&state.object_problems)
             .chain(&state.node_problems)
+            .chain(&state.pass.gone)
             .cloned()
             .collect();
         all.extend(
@@ -162,6 +165,7 @@ impl Shared {
                 micros: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
                 ended: ended.as_secs(),
                 failures: report.failures,
+                gone: report.gone,
             };
         }
         drop(world);

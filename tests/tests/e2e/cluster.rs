@@ -130,6 +130,15 @@ impl Cluster {
         found.map_or(0, |row| row.packets)
     }
 
+    /// Packets of one pod that its node dropped for a reason.
+    pub fn pod_count(&self, node: &str, pod: &str, reason: &str) -> u64 {
+        let rows = self.drops(node).pods;
+        let found = rows
+            .iter()
+            .find(|row| row.pod == pod && row.reason == reason);
+        found.map_or(0, |row| row.packets)
+    }
+
     /// Waits for the event of a drop.
     pub fn dropped(&self, node: &str, what: &str, is: impl Fn(&view::Drop) -> bool) -> view::Drop {
         let mut seen = Vec::new();
