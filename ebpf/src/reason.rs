@@ -74,6 +74,12 @@ reasons! {
     HelperFailed = 21, "the kernel refused to forward the packet";
     /// IPv6 control traffic of the link itself. Each kernel sends some whenever a link comes up: counted, no event.
     LinkLocal = 22, "IPv6 link-local multicast ends at the node";
+    /// A Deny rule of the project's egress policy.
+    EgressDenied = 23, "a rule of the project's egress policy denies the destination";
+    /// The project's egress policy is invalid, or contradicts another one.
+    EgressClosed = 24, "the project's egress policy is not valid, so nothing leaves the cluster";
+    /// Rows of the project's egress policy are missing.
+    EgressPolicyMissing = 25, "the data path lacks rows of the project's egress policy";
 }
 
 const _: () = assert!(DropReason::ALL.len() < crate::rows::REASONS_CAPACITY as usize);

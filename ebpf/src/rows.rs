@@ -7,6 +7,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::addr::Addr;
 
+pub mod dns;
+pub mod egress;
+
 /// Names of the maps: pin file names, and symbols in the programs.
 pub mod map {
     /// Array of one [`NodeRow`](super::NodeRow).
@@ -57,6 +60,12 @@ pub struct NodeRow {
     pub overlay_ifindex: u32,
     /// UDP port of the overlay, host byte order. Pods may not send to it.
     pub vxlan_port: u32,
+    /// Shortest TTL that a learned address is given, seconds.
+    pub dns_min_ttl: u32,
+    /// How long an address stays allowed after its TTL, seconds; 0 for one TTL, at least 30 s.
+    pub dns_grace: u32,
+    /// Most addresses learned for one project.
+    pub learned_limit: u32,
 }
 
 /// Key of `PREFIXES`. Field order and `prefix_len` in bits are the kernel's (`struct bpf_lpm_trie_key_u8`).
@@ -105,8 +114,16 @@ pub mod class {
     pub const PODS: u32 = 1;
     /// Service addresses: the host stack translates them.
     pub const SERVICES: u32 = 2;
-    /// This node's own addresses, the gateway among them.
+    /// This node's own addresses in the underlay: the egress firewall judges what pods send there.
     pub const NODE: u32 = 3;
+    /// This node's own addresses in the pod network: open to its pods.
+    pub const GATEWAY: u32 = 4;
+
+    /// Whether an address of this class is this node's own.
+    #[inline(always)]
+    pub const fn is_own(class: u32) -> bool {
+        class == NODE || class == GATEWAY
+    }
 }
 
 /// A node's pod subnet.
@@ -153,8 +170,12 @@ pub struct ProjectKey(pub u64);
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct ProjectRow {
+    /// Number of its egress policy, [`egress::NO_POLICY`] or [`egress::POLICY_CLOSED`].
+    pub policy: u64,
     /// VNID, 0..=0xff_ffff; anything larger means closed.
     pub vnid: u32,
+    /// Bits of [`egress::project_flag`].
+    pub flags: u32,
 }
 
 /// VNID of a project that nobody may talk to: it is unknown, or its object is invalid.
@@ -237,4 +258,5 @@ pub struct EventBudget {
 }
 
 const _: () = assert!(size_of::<PrefixKey>() == 20);
+const _: () = assert!(size_of::<ProjectRow>() == 16);
 const _: () = assert!(size_of::<EndpointRow>() == 24);

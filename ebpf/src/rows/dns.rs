@@ -1,0 +1,158 @@
+//! Keys and rows of what is learned from the DNS answers that pods receive.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use super::ProjectKey;
+use crate::addr::Addr;
+
+/// Names of the maps.
+pub mod map {
+    /// Hash: [`NameKey`](super::NameKey) -> [`NameRow`](super::NameRow): the names that policies of this node watch.
+    pub const NAMES: &str = "NAMES";
+    /// Hash: address of a name server whose answers count -> 1.
+    pub const TRUSTED: &str = "TRUSTED";
+    /// LRU hash: [`QueryKey`](super::QueryKey) -> [`QueryRow`](super::QueryRow).
+    pub const QUERIES: &str = "QUERIES";
+    /// Hash: [`LearnedKey`](super::super::egress::LearnedKey) -> [`LearnedRow`](super::super::egress::LearnedRow).
+    pub const LEARNED: &str = "LEARNED";
+    /// Hash: [`RingKey`](super::RingKey) -> address.
+    pub const RING: &str = "RING";
+    /// Hash: [`ProjectKey`](super::ProjectKey) -> [`LearningRow`](super::LearningRow).
+    pub const LEARNING: &str = "LEARNING";
+    /// Ring buffer of [`NameEvent`](super::NameEvent).
+    pub const NAME_EVENTS: &str = "NAME_EVENTS";
+}
+
+/// Most rows of `NAMES` and `TRUSTED`.
+pub const NAMES_CAPACITY: u32 = 65_536;
+/// Most rows of `QUERIES`; the least recently used one gives way.
+pub const QUERIES_CAPACITY: u32 = 16_384;
+/// Most rows of `LEARNED` and of `RING`.
+pub const LEARNED_CAPACITY: u32 = 262_144;
+/// Bytes of the `NAME_EVENTS` ring.
+pub const NAME_EVENTS_BYTES: u32 = 256 * 1024;
+
+/// Bytes of a name in a key. A name has at most 255 on the wire (RFC 1035 section 2.3.4).
+pub const NAME_BYTES: usize = 256;
+
+/// A name as on the wire: labels behind their lengths, the root's zero last; letters in lower case, zeros behind.
+#[repr(C)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    FromBytes,
+    IntoBytes,
+    Immutable,
+    KnownLayout,
+)]
+pub struct NameKey(pub [u8; NAME_BYTES]);
+
+/// Numbers of the rules' names that a name stands for.
+#[repr(C)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Default, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+pub struct NameRow {
+    /// The name itself; 0 if no rule names it.
+    pub exact: u64,
+    /// Every name below it (`*.NAME`); 0 if no rule names them.
+    pub below: u64,
+}
+
+/// A query that a pod sent to a trusted name server.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct QueryKey {
+    /// The pod's address.
+    pub pod: Addr,
+    /// The pod's port, host byte order.
+    pub port: u16,
+    /// The message's ID, host byte order.
+    pub id: u16,
+    /// IP protocol.
+    pub proto: u32,
+}
+
+/// What an answer is checked against.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct QueryRow {
+    /// The server as the pod addressed it: a service's address where one stands before the servers.
+    pub server: Addr,
+    /// Hash of the name in lower case.
+    pub name: u64,
+    /// When it was sent, nanoseconds of the monotonic clock.
+    pub time: u64,
+}
+
+/// A place in the ring of a project's learned addresses: the oldest one not in use gives way.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct RingKey {
+    /// The project.
+    pub project: ProjectKey,
+    /// 0 .. [`NodeRow::learned_limit`](super::NodeRow::learned_limit).
+    pub slot: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// How a project's learning goes.
+#[repr(C)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Default, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+pub struct LearningRow {
+    /// Addresses learned, new or again.
+    pub learned: u64,
+    /// Addresses that gave way to new ones before they were over.
+    pub evicted: u64,
+    /// Addresses for which no room was found.
+    pub refused: u64,
+    /// Answers that did not count: no such query, another server's, another name's.
+    pub distrusted: u64,
+    /// Answers that the data path could not read whole.
+    pub unread: u64,
+    /// Next place in the ring.
+    pub next: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// Asks the agent to resolve a name itself.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct NameEvent {
+    /// Nanoseconds of the monotonic clock.
+    pub time: u64,
+    /// Whose pod asked.
+    pub project: ProjectKey,
+    /// The pod's interface.
+    pub ifindex: u32,
+    /// One of [`why`].
+    pub why: u32,
+    /// The name, as far as it is known.
+    pub name: NameKey,
+}
+
+/// Values of [`NameEvent::why`].
+pub mod why {
+    /// The answer says that it is cut short.
+    pub const TRUNCATED: u32 = 1;
+    /// The answer came in fragments.
+    pub const FRAGMENTED: u32 = 2;
+    /// The query or the answer is on TCP and not whole in one packet.
+    pub const STREAM: u32 = 3;
+    /// More records than are read.
+    pub const TOO_MANY: u32 = 4;
+    /// The message contradicts itself, or uses forms that are not read.
+    pub const UNREADABLE: u32 = 5;
+    /// The project has learned as many addresses as it may, all in use.
+    pub const FULL: u32 = 6;
+}
