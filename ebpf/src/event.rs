@@ -31,6 +31,8 @@ pub struct DropEvent {
     pub len: u32,
     /// [`hook`]: the program that dropped it.
     pub hook: u32,
+    /// Place of the egress rule that denied it, counted from 1; 0 if no rule did.
+    pub rule: u32,
     /// Source port, host byte order; 0 if the packet shows none.
     pub src_port: u16,
     /// Destination port, host byte order; 0 if the packet shows none.
@@ -38,7 +40,7 @@ pub struct DropEvent {
     /// IP protocol number.
     pub proto: u8,
     /// Zero.
-    pub reserved: [u8; 3],
+    pub reserved: [u8; 7],
 }
 
 /// Values of [`DropEvent::hook`].

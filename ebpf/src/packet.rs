@@ -34,17 +34,33 @@ pub struct Packet {
     pub dst_port: u16,
     /// IP protocol of the payload (after IPv6 extension headers).
     pub proto: u8,
+    /// 1 if the packet can be the first of a connection: a TCP SYN without ACK, an ICMP echo request, whatever of another
+    /// protocol; not a later fragment. Else 0.
+    pub opens: u8,
+    /// Length of the frame in bytes; the caller of [`parse`] sets it.
+    pub len: u32,
 }
 
 /// IP protocol numbers (IANA) that the decisions tell apart.
 pub mod proto {
+    /// ICMP
+    pub const ICMP: u8 = 1;
     /// TCP
     pub const TCP: u8 = 6;
     /// UDP
     pub const UDP: u8 = 17;
+    /// ICMPv6
+    pub const ICMPV6: u8 = 58;
     /// SCTP
     pub const SCTP: u8 = 132;
 }
+
+/// ICMP types that ask for an answer (RFC 792, RFC 4443).
+const ECHO_REQUEST: u8 = 8;
+const ECHO_REQUEST_V6: u8 = 128;
+/// TCP flags (RFC 9293 section 3.1).
+const TCP_SYN: u8 = 0x02;
+const TCP_ACK: u8 = 0x10;
 
 const ETH_LEN: usize = 14;
 const ETH_IPV4: [u8; 2] = [0x08, 0x00];
@@ -141,7 +157,8 @@ fn walk_extensions<B: Bytes + ?Sized>(bytes: &B, walk: &mut Walk) -> Result<(), 
     Err(DropReason::TooManyHeaders)
 }
 
-/// Ports of TCP, UDP and SCTP. They stay zero where the packet shows none: other protocols, later fragments, short ones.
+/// Ports of TCP, UDP and SCTP, and whether the packet can open a connection. Ports stay zero where the packet shows none:
+/// other protocols, later fragments, short ones.
 #[inline(always)]
 fn parse_ports<B: Bytes + ?Sized>(
     bytes: &B,
@@ -149,11 +166,35 @@ fn parse_ports<B: Bytes + ?Sized>(
     first_fragment: bool,
     packet: &mut Packet,
 ) {
-    if first_fragment
-        && matches!(packet.proto, proto::TCP | proto::UDP | proto::SCTP)
-        && let Some(p) = bytes.load::<[u8; 4]>(offset)
-    {
-        packet.src_port = u16::from_be_bytes([p[0], p[1]]);
-        packet.dst_port = u16::from_be_bytes([p[2], p[3]]);
+    if !first_fragment {
+        return;
     }
+    match packet.proto {
+        proto::TCP => {
+            if let Some(p) = bytes.load::<[u8; 14]>(offset) {
+                ports([p[0], p[1], p[2], p[3]], packet);
+                packet.opens = u8::from(p[13] & (TCP_SYN | TCP_ACK) == TCP_SYN);
+            } else if let Some(p) = bytes.load::<[u8; 4]>(offset) {
+                ports(p, packet);
+            }
+        }
+        proto::UDP | proto::SCTP => {
+            if let Some(p) = bytes.load::<[u8; 4]>(offset) {
+                ports(p, packet);
+            }
+            packet.opens = 1;
+        }
+        proto::ICMP | proto::ICMPV6 => {
+            if let Some([kind]) = bytes.load::<[u8; 1]>(offset) {
+                packet.opens = u8::from(kind == ECHO_REQUEST || kind == ECHO_REQUEST_V6);
+            }
+        }
+        _ => packet.opens = 1,
+    }
+}
+
+#[inline(always)]
+fn ports(p: [u8; 4], packet: &mut Packet) {
+    packet.src_port = u16::from_be_bytes([p[0], p[1]]);
+    packet.dst_port = u16::from_be_bytes([p[2], p[3]]);
 }

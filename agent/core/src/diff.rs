@@ -4,16 +4,20 @@ pub mod host;
 pub mod iptables;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use weft_ebpf::addr::Addr;
+use weft_ebpf::rows::dns::{NameKey, NameRow};
+use weft_ebpf::rows::egress::{RuleKey, RuleRow};
 use weft_ebpf::rows::{
     EndpointRow, NodeRow, PeerRow, PrefixKey, PrefixRow, ProjectKey, ProjectRow, SubnetRow,
 };
 
 use crate::compile::Tables;
+use crate::compile::egress::PolicyTable;
 
 /// One write to a map; `None` removes the row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Write {
     /// `NODE`
     Node(NodeRow),
@@ -27,6 +31,15 @@ pub enum Write {
     Project(ProjectKey, Option<ProjectRow>),
     /// `ENDPOINTS`
     Endpoint(Addr, Option<EndpointRow>),
+    /// `RULES`, `SEARCHES` and `PORTS`: all rows of a policy by its number. Removing them waits until no packet is at work that
+    /// may have found the policy.
+    Policy(u64, Option<Arc<PolicyTable>>),
+    /// `RESOLVED`
+    Resolved(RuleKey, Option<RuleRow>),
+    /// `NAMES`; a box, for its size.
+    Name(Box<NameKey>, Option<NameRow>),
+    /// `TRUSTED`
+    Trusted(Addr, Option<u32>),
 }
 
 /// The writes that turn `actual` into `wanted`, in the order in which they must be made.
@@ -41,12 +54,44 @@ pub fn diff(wanted: &Tables, actual: &Tables) -> Vec<Write> {
         peers,
         projects,
         endpoints,
+        policies,
+        resolved,
+        names,
+        trusted,
     } = wanted;
     let mut puts = Vec::new();
     let mut removes = Vec::new();
     if *node != actual.node {
         puts.push(Write::Node(*node));
     }
+    table(
+        policies,
+        &actual.policies,
+        Write::Policy,
+        &mut puts,
+        &mut removes,
+    );
+    table(
+        resolved,
+        &actual.resolved,
+        Write::Resolved,
+        &mut puts,
+        &mut removes,
+    );
+    table(
+        names,
+        &actual.names,
+        |key, row| Write::Name(Box::new(key), row),
+        &mut puts,
+        &mut removes,
+    );
+    table(
+        trusted,
+        &actual.trusted,
+        Write::Trusted,
+        &mut puts,
+        &mut removes,
+    );
     table(
         projects,
         &actual.projects,
@@ -80,7 +125,7 @@ pub fn diff(wanted: &Tables, actual: &Tables) -> Vec<Write> {
     puts
 }
 
-fn table<K: Copy + Ord, V: Copy + PartialEq>(
+fn table<K: Copy + Ord, V: Clone + PartialEq>(
     wanted: &BTreeMap<K, V>,
     actual: &BTreeMap<K, V>,
     write: impl Fn(K, Option<V>) -> Write,
@@ -89,7 +134,7 @@ fn table<K: Copy + Ord, V: Copy + PartialEq>(
 ) {
     for (key, row) in wanted {
         if actual.get(key) != Some(row) {
-            puts.push(write(*key, Some(*row)));
+            puts.push(write(*key, Some(row.clone())));
         }
     }
     for key in actual.keys().filter(|key| !wanted.contains_key(key)) {
@@ -101,6 +146,10 @@ impl Tables {
     /// What the maps hold after a write: the tables' own copy of it.
     pub fn write(&mut self, write: &Write) {
         match *write {
+            Write::Policy(number, ref table) => put(&mut self.policies, number, table.clone()),
+            Write::Resolved(key, row) => put(&mut self.resolved, key, row),
+            Write::Name(ref key, row) => put(&mut self.names, **key, row),
+            Write::Trusted(key, row) => put(&mut self.trusted, key, row),
             Write::Node(row) => self.node = row,
             Write::Prefix(key, row) => put(&mut self.prefixes, key, row),
             Write::Subnet(key, row) => put(&mut self.subnets, key, row),

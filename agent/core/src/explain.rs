@@ -2,7 +2,11 @@
 
 use weft_ebpf::addr::Addr;
 use weft_ebpf::decide;
-use weft_ebpf::rows::{EndpointRow, PeerRow, PrefixRow, ProjectKey, SubnetRow, VNID_CLOSED};
+use weft_ebpf::rows::egress::{
+    ANY_PORT, FlowKey, FlowRow, HitKey, LearnedKey, LearnedRow, PORT_BITS, PortKey, RuleKey,
+    RuleRow, SearchKey, SearchRow,
+};
+use weft_ebpf::rows::{EndpointRow, PeerRow, PrefixRow, ProjectKey, ProjectRow, SubnetRow};
 
 use crate::compile::Tables;
 
@@ -31,9 +35,57 @@ impl decide::Tables for Tables {
         self.endpoints.get(addr).copied()
     }
 
-    fn vnid(&self, project: &ProjectKey) -> u32 {
-        self.projects
-            .get(project)
-            .map_or(VNID_CLOSED, |row| row.vnid)
+    fn project(&self, project: &ProjectKey) -> Option<ProjectRow> {
+        self.projects.get(project).copied()
+    }
+
+    fn rule(&self, key: &RuleKey) -> Option<RuleRow> {
+        self.policies.get(&key.policy)?.rules.get(key).copied()
+    }
+
+    fn resolved(&self, key: &RuleKey) -> Option<RuleRow> {
+        self.resolved.get(key).copied()
+    }
+
+    fn search(&self, key: &SearchKey) -> Option<&SearchRow> {
+        self.policies.get(&key.policy)?.searches.get(key)
+    }
+
+    fn port_class(&self, policy: u64, proto: u8, port: u16) -> u32 {
+        let Some(table) = self.policies.get(&policy) else {
+            return ANY_PORT;
+        };
+        let class = |bits: u32| {
+            let port = if bits == 0 {
+                0
+            } else {
+                port & (u16::MAX << (16 - bits))
+            };
+            let key = PortKey {
+                policy: policy.to_ne_bytes(),
+                proto,
+                port: port.to_be_bytes(),
+                reserved: 0,
+            };
+            table.ports.get(&(PORT_BITS - 16 + bits, key)).copied()
+        };
+        (0..=16).rev().find_map(class).unwrap_or(ANY_PORT)
+    }
+
+    /// What pods were told is in the kernel alone.
+    fn learned(&self, _: &LearnedKey, _: u64) -> Option<&LearnedRow> {
+        None
+    }
+
+    fn flow(&self, _: &FlowKey) -> Option<FlowRow> {
+        None
+    }
+
+    fn note_flow(&self, _: &FlowKey, _: FlowRow) {}
+
+    fn count_hit(&self, _: &HitKey, _: u32, _: u64) {}
+
+    fn now(&self) -> u64 {
+        0
     }
 }

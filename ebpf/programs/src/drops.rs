@@ -21,7 +21,7 @@ const WINDOW_NANOSECONDS: u64 = 1_000_000_000;
 #[inline(never)]
 pub fn drop_packet(ctx: &TcContext, hook: u32, packet: &Packet, denial: &Denial) -> i32 {
     let reason = denial.reason as u32;
-    let bytes = u64::from(ctx.len());
+    let bytes = u64::from(packet.len);
     if let Some(row) = REASONS.get_ptr_mut(reason) {
         // SAFETY: a per-CPU value; programs of this CPU are not preempted by another one on it.
         let row = unsafe { &mut *row };
@@ -93,12 +93,13 @@ fn send(ctx: &TcContext, hook: u32, packet: &Packet, denial: &Denial, time: u64)
         dst_vnid: denial.dst_vnid,
         reason: denial.reason as u32,
         ifindex: sys::ifindex(ctx),
-        len: ctx.len(),
+        len: packet.len,
         hook,
+        rule: denial.rule,
         src_port: packet.src_port,
         dst_port: packet.dst_port,
         proto: packet.proto,
-        reserved: [0; 3],
+        reserved: [0; 7],
     };
     if EVENTS.output_untyped::<DropEvent>(&event, 0).is_err()
         && let Some(row) = BUDGET.get_ptr_mut(0)

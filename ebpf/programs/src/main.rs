@@ -69,7 +69,10 @@ pub fn to_overlay(ctx: TcContext) -> i32 {
 /// Parses, decides, forwards or drops.
 #[inline(always)]
 fn run(ctx: &TcContext, hook: u32, decide: impl FnOnce(&Packet) -> Verdict) -> i32 {
-    let mut packet = Packet::default();
+    let mut packet = Packet {
+        len: ctx.len(),
+        ..Packet::default()
+    };
     let parsed = if sys::is_tagged(ctx) {
         Err(DropReason::NotIp)
     } else {

@@ -25,5 +25,6 @@ pub fn admit(src: Party, dst: Party) -> Result<(), Denial> {
         dst_project: dst.project,
         src_vnid: src.vnid,
         dst_vnid: dst.vnid,
+        rule: 0,
     })
 }

@@ -33,7 +33,7 @@ pub fn from_overlay<T: Tables>(tables: &T, packet: &Packet, peer: Addr, vnid: u3
         };
     }
     match tables.prefix(&packet.dst) {
-        Some(row) if row.class == class::NODE => Verdict::Pass,
+        Some(row) if class::is_own(row.class) => Verdict::Pass,
         Some(row) if row.class == class::PODS && home(tables, &row, &packet.dst) == Home::Here => {
             DropReason::NoSuchPod.into()
         }

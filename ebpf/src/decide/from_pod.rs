@@ -1,5 +1,6 @@
 //! What a pod sends.
 
+use super::egress::leave;
 use super::{Denial, Home, Party, Tables, Verdict, admit, home};
 use crate::packet::{Packet, proto};
 use crate::reason::DropReason;
@@ -37,7 +38,7 @@ pub fn from_pod<T: Tables>(tables: &T, packet: &Packet, ifindex: u32) -> Verdict
         return denied(DropReason::MulticastDisabled);
     }
     let Some(prefix) = tables.prefix(&packet.dst) else {
-        return external(party, denied);
+        return external(tables, party, packet);
     };
     match prefix.class {
         class::PODS => match home(tables, &prefix, &packet.dst) {
@@ -53,19 +54,29 @@ pub fn from_pod<T: Tables>(tables: &T, packet: &Packet, ifindex: u32) -> Verdict
             },
         },
         // Service hops are free, as the endpoint is judged once the host has translated the address; the node's own
-        // addresses are open to all its pods.
-        class::SERVICES | class::NODE => Verdict::Pass,
+        // addresses in the pod network are open to all its pods, and so is its name server.
+        class::SERVICES | class::GATEWAY => Verdict::Pass,
+        class::NODE if is_dns(packet) => Verdict::Pass,
+        class::NODE => external(tables, party, packet),
         _ => denied(DropReason::UnknownClass),
     }
 }
 
-/// Traffic that leaves the cluster: the host stack routes it and translates its source.
+/// What the egress firewall judges: the host stack routes it, and translates its source if it leaves the node.
 #[inline(always)]
-fn external(party: Party, denied: impl Fn(DropReason) -> Verdict) -> Verdict {
-    match admit(party, Party::HOST) {
-        Ok(()) => Verdict::Pass,
-        Err(denial) => denied(denial.reason),
+fn external<T: Tables>(tables: &T, party: Party, packet: &Packet) -> Verdict {
+    if let Err(denial) = admit(party, Party::HOST) {
+        return Verdict::Drop(denial);
     }
+    match leave(tables, party, packet) {
+        Ok(()) => Verdict::Pass,
+        Err(denial) => Verdict::Drop(denial),
+    }
+}
+
+#[inline(always)]
+fn is_dns(packet: &Packet) -> bool {
+    matches!(packet.proto, proto::TCP | proto::UDP) && packet.dst_port == 53
 }
 
 /// The endpoint that may send from this address, over this interface, with this MAC address.

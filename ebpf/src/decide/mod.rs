@@ -3,12 +3,14 @@
 //! One function per program. `ebpf/programs` implements [`Tables`] with eBPF maps, `weft-core` with ordinary ones.
 
 mod admit;
+mod egress;
 mod from_overlay;
 mod from_pod;
 mod to_overlay;
 mod to_pod;
 
 pub use admit::admit;
+pub use egress::{Judgement, judge};
 pub use from_overlay::from_overlay;
 pub use from_pod::from_pod;
 pub use to_overlay::to_overlay;
@@ -16,7 +18,13 @@ pub use to_pod::to_pod;
 
 use crate::addr::Addr;
 use crate::reason::DropReason;
-use crate::rows::{EndpointRow, PeerRow, PrefixRow, ProjectKey, SubnetRow, VNID_CLOSED};
+use crate::rows::egress::{
+    FlowKey, FlowRow, HitKey, LearnedKey, LearnedRow, NO_POLICY, RuleKey, RuleRow, SearchKey,
+    SearchRow,
+};
+use crate::rows::{
+    EndpointRow, PeerRow, PrefixRow, ProjectKey, ProjectRow, SubnetRow, VNID_CLOSED,
+};
 
 /// What the decisions look up.
 pub trait Tables {
@@ -30,8 +38,26 @@ pub trait Tables {
     fn peer(&self, addr: &Addr) -> Option<PeerRow>;
     /// Local endpoint by one of its addresses.
     fn endpoint(&self, addr: &Addr) -> Option<EndpointRow>;
-    /// VNID of a project; `VNID_CLOSED` if it is not known.
-    fn vnid(&self, project: &ProjectKey) -> u32;
+    /// A project; `None` if it is not known.
+    fn project(&self, project: &ProjectKey) -> Option<ProjectRow>;
+    /// Rule of an egress policy by prefix or name.
+    fn rule(&self, key: &RuleKey) -> Option<RuleRow>;
+    /// Rule of an egress policy by an address that the agent resolved.
+    fn resolved(&self, key: &RuleKey) -> Option<RuleRow>;
+    /// How to search the prefixes of an egress policy.
+    fn search(&self, key: &SearchKey) -> Option<&SearchRow>;
+    /// Port class of an egress policy; `ANY_PORT` if no rule with ports concerns the packet.
+    fn port_class(&self, policy: u64, proto: u8, port: u16) -> u32;
+    /// Names of an address that a project's pods were told; the data path notes that the address is in use.
+    fn learned(&self, key: &LearnedKey, now: u64) -> Option<&LearnedRow>;
+    /// A connection between a pod and the outside.
+    fn flow(&self, key: &FlowKey) -> Option<FlowRow>;
+    /// Notes a connection. What only asks (explain) notes nothing.
+    fn note_flow(&self, key: &FlowKey, row: FlowRow);
+    /// Counts a packet of so many bytes that an egress rule met. What only asks counts nothing.
+    fn count_hit(&self, key: &HitKey, bytes: u32, now: u64);
+    /// Nanoseconds of the monotonic clock.
+    fn now(&self) -> u64;
 }
 
 /// Outcome of a packet.
@@ -66,6 +92,8 @@ pub struct Denial {
     pub src_vnid: u32,
     /// Receiver's VNID, `VNID_CLOSED` if not known.
     pub dst_vnid: u32,
+    /// Place of the egress rule that denied it, counted from 1; 0 if no rule did.
+    pub rule: u32,
 }
 
 impl From<DropReason> for Denial {
@@ -77,6 +105,7 @@ impl From<DropReason> for Denial {
             dst_project: ProjectKey(0),
             src_vnid: VNID_CLOSED,
             dst_vnid: VNID_CLOSED,
+            rule: 0,
         }
     }
 }
@@ -88,28 +117,36 @@ impl From<DropReason> for Verdict {
     }
 }
 
-/// A party of a packet as admission sees it.
+/// A party of a packet as admission and the egress firewall see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Party {
     /// Project, zero if it is not a local pod.
     pub project: ProjectKey,
+    /// Number of the project's egress policy.
+    pub policy: u64,
     /// VNID, `VNID_CLOSED` if its project is closed.
     pub vnid: u32,
+    /// Flags of the project.
+    pub flags: u32,
 }
 
 impl Party {
     /// The node itself, another node, or something outside the cluster: network 0.
-    pub const HOST: Self = Self {
-        project: ProjectKey(0),
-        vnid: 0,
-    };
+    pub const HOST: Self = Self::remote(0);
 
     /// A local pod.
     #[inline(always)]
     pub fn pod<T: Tables>(tables: &T, endpoint: &EndpointRow) -> Self {
+        let row = tables.project(&endpoint.project).unwrap_or(ProjectRow {
+            policy: NO_POLICY,
+            vnid: VNID_CLOSED,
+            flags: 0,
+        });
         Self {
             project: endpoint.project,
-            vnid: tables.vnid(&endpoint.project),
+            policy: row.policy,
+            vnid: row.vnid,
+            flags: row.flags,
         }
     }
 
@@ -118,7 +155,9 @@ impl Party {
     pub const fn remote(vnid: u32) -> Self {
         Self {
             project: ProjectKey(0),
+            policy: NO_POLICY,
             vnid,
+            flags: 0,
         }
     }
 }

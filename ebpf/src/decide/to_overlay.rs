@@ -12,7 +12,7 @@ pub fn to_overlay<T: Tables>(tables: &T, packet: &Packet) -> Verdict {
     let source = match tables.endpoint(&packet.src) {
         Some(sender) => Party::pod(tables, &sender),
         None => match tables.prefix(&packet.src) {
-            Some(row) if row.class == class::NODE => Party::HOST,
+            Some(row) if class::is_own(row.class) => Party::HOST,
             // The receiving node would refuse any other source as not ours.
             _ => return DropReason::ForeignSource.into(),
         },

@@ -1,5 +1,6 @@
 //! What reaches a pod through the host's network stack.
 
+use super::egress::note_inbound;
 use super::{Party, Tables, Verdict, admit};
 use crate::packet::Packet;
 use crate::reason::DropReason;
@@ -18,17 +19,24 @@ pub fn to_pod<T: Tables>(tables: &T, packet: &Packet, ifindex: u32) -> Verdict {
     if receiver.ifindex != ifindex {
         return DropReason::WrongInterface.into();
     }
+    let party = Party::pod(tables, &receiver);
     let source = match tables.endpoint(&packet.src) {
         Some(sender) => Party::pod(tables, &sender),
         None => match tables.prefix(&packet.src) {
-            None => Party::HOST,
+            None => {
+                note_inbound(tables, party, packet);
+                Party::HOST
+            }
             // The node always reaches its pods, whatever their project's state: kubelet's probes.
-            Some(row) if row.class == class::NODE => return Verdict::Deliver(receiver),
+            Some(row) if class::is_own(row.class) => {
+                note_inbound(tables, party, packet);
+                return Verdict::Deliver(receiver);
+            }
             Some(row) if row.class == class::SERVICES => Party::HOST,
             Some(_) => return DropReason::UnexpectedSource.into(),
         },
     };
-    match admit(source, Party::pod(tables, &receiver)) {
+    match admit(source, party) {
         Ok(()) => Verdict::Deliver(receiver),
         Err(denial) => Verdict::Drop(denial),
     }

@@ -18,7 +18,12 @@ pub fn compile(world: &World, tables: &mut Tables) {
     tables.node = NodeRow {
         overlay_ifindex: world.overlay_ifindex,
         vxlan_port: u32::from(network.vxlan_port),
+        dns_min_ttl: world.egress.min_ttl,
+        dns_grace: world.egress.grace.unwrap_or_default(),
+        learned_limit: world.egress.learned_limit,
     };
+    let trusted = world.egress.trusted.iter();
+    tables.trusted = trusted.map(|server| (Addr::from(*server), 1)).collect();
     let ranges: Vec<Range> = network.networks.iter().map(|n| range(world, n)).collect();
     for (cidr, subnet_lens) in &ranges {
         pods(cidr, *subnet_lens, tables);
@@ -33,9 +38,12 @@ pub fn compile(world: &World, tables: &mut Tables) {
             tables.peers.insert(Addr::from(host.ip), PeerRow::default());
         }
     }
-    let gateways = world.own_host().into_iter().flat_map(HostSubnet::gateways);
-    for address in world.node.addresses.iter().copied().chain(gateways) {
-        put(&IpNet::from(address), class::NODE, NO_SUBNETS, tables);
+    for address in &world.node.addresses {
+        put(&IpNet::from(*address), class::NODE, NO_SUBNETS, tables);
+    }
+    // After the node's addresses, of which they are some.
+    for gateway in world.own_host().into_iter().flat_map(HostSubnet::gateways) {
+        put(&IpNet::from(gateway), class::GATEWAY, NO_SUBNETS, tables);
     }
 }
 

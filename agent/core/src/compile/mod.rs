@@ -4,70 +4,90 @@
 //! after it, and their difference, are all that has to be written. A compile of everything gives the same tables.
 
 mod cluster;
+pub mod egress;
 pub mod host;
 pub mod iptables;
 mod scope;
 mod tables;
 
-pub use scope::Scope;
+pub use scope::{Part, Scope};
 pub use tables::{Tables, project_key};
 
+use std::collections::BTreeSet;
+
 use weft_ebpf::addr::Addr;
-use weft_ebpf::rows::{EndpointRow, ProjectRow, VNID_CLOSED};
+use weft_ebpf::rows::{EndpointRow, ProjectRow, VNID_CLOSED, egress::NO_POLICY};
 
 use crate::model::{Endpoint, Mode, World};
+use egress::Memo;
 
 /// Compiles the whole world.
 pub fn compile(world: &World) -> Tables {
-    compile_scope(world, &Scope::Everything)
+    compile_scope(world, &Scope::Everything, &Memo::default())
 }
 
-/// Compiles the rows of one scope.
-pub fn compile_scope(world: &World, scope: &Scope) -> Tables {
+/// Compiles the rows of one scope. The memo may be empty; it spares work done before.
+pub fn compile_scope(world: &World, scope: &Scope, memo: &Memo) -> Tables {
     let mut tables = Tables::default();
+    let local: BTreeSet<&str> = world
+        .endpoints
+        .values()
+        .map(|endpoint| endpoint.project.as_str())
+        .collect();
+    let is_local = |name: &str| local.contains(name);
     match scope {
         Scope::Everything => {
             cluster::compile(world, &mut tables);
-            for name in world.projects.keys() {
-                project(world, name, &mut tables);
+            let known = world.projects.keys().map(String::as_str);
+            for name in known.chain(local.iter().copied()) {
+                project(world, name, is_local(name), memo, &mut tables);
             }
             for it in world.endpoints.values() {
                 endpoint(it, &mut tables);
-                project(world, &it.project, &mut tables);
             }
+            let names = world.names().map(|pattern| pattern.name());
+            egress::name_rows(world, is_local, names, &mut tables);
         }
-        Scope::Project(name) => project(world, name, &mut tables),
-        Scope::Endpoint { id, projects } => {
-            if let Some(it) = world.endpoints.get(id) {
+        Scope::Part(part) => {
+            for name in &part.projects {
+                project(world, name, is_local(name), memo, &mut tables);
+            }
+            if let Some(it) = part
+                .endpoint
+                .as_ref()
+                .and_then(|id| world.endpoints.get(id))
+            {
                 endpoint(it, &mut tables);
             }
-            for name in projects {
-                project(world, name, &mut tables);
-            }
+            egress::name_rows(world, is_local, part.names.iter(), &mut tables);
         }
     }
     tables
 }
 
 /// A project has a row when it is known, or when a local pod belongs to it: closed then, unless the mode knows no
-/// isolation.
-fn project(world: &World, name: &str, tables: &mut Tables) {
-    let in_use = || {
-        world
-            .endpoints
-            .values()
-            .any(|endpoint| endpoint.project == name)
-    };
+/// isolation. Its egress policy has rows only where a pod of it is.
+fn project(world: &World, name: &str, local: bool, memo: &Memo, tables: &mut Tables) {
     let mode = world.network.as_ref().map(|network| network.mode);
     let vnid = match (mode, world.projects.get(name)) {
         (Some(Mode::Multitenant), Some(project)) => project.vnid.number(),
-        (Some(Mode::Subnet), _) if in_use() => 0,
-        (_, None) if in_use() => VNID_CLOSED,
+        (Some(Mode::Subnet), _) if local => 0,
+        (_, None) if local => VNID_CLOSED,
         _ => return,
     };
-    tables
-        .projects
-        .insert(project_key(name), ProjectRow { vnid });
+    let (policy, flags) = if local {
+        egress::project_rows(world, name, memo, tables)
+    } else {
+        (NO_POLICY, 0)
+    };
+    tables.projects.insert(
+        project_key(name),
+        ProjectRow {
+            policy,
+            vnid,
+            flags,
+        },
+    );
 }
 
 fn endpoint(endpoint: &Endpoint, tables: &mut Tables) {

@@ -1,12 +1,17 @@
 //! The complete wanted content of the maps.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 use weft_ebpf::addr::Addr;
+use weft_ebpf::rows::dns::{NameKey, NameRow};
+use weft_ebpf::rows::egress::{RuleKey, RuleRow};
 use weft_ebpf::rows::{
     EndpointRow, NodeRow, PeerRow, PrefixKey, PrefixRow, ProjectKey, ProjectRow, SubnetRow,
 };
+
+use super::egress::PolicyTable;
 
 /// Rows of every map that user space writes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,6 +28,14 @@ pub struct Tables {
     pub projects: BTreeMap<ProjectKey, ProjectRow>,
     /// `ENDPOINTS`
     pub endpoints: BTreeMap<Addr, EndpointRow>,
+    /// `RULES`, `SEARCHES` and `PORTS` by the policy's number.
+    pub policies: BTreeMap<u64, Arc<PolicyTable>>,
+    /// `RESOLVED`
+    pub resolved: BTreeMap<RuleKey, RuleRow>,
+    /// `NAMES`
+    pub names: BTreeMap<NameKey, NameRow>,
+    /// `TRUSTED`
+    pub trusted: BTreeMap<Addr, u32>,
 }
 
 /// The key of a project: the first eight bytes of its name's SHA-256.

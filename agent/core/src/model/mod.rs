@@ -1,10 +1,20 @@
 //! The world: everything the agent believes, as plain values. API types end before it, rows begin after it.
 
+mod dns_name;
+mod egress;
+mod egress_state;
 mod endpoint;
 mod network;
 mod project;
 mod world;
 
+pub use dns_name::{DnsName, InvalidDnsName};
+pub(crate) use egress::number;
+pub use egress::{
+    Action, Conflicts, Destination, EgressPolicy, EgressRule, EgressSettings, NamePattern, Ports,
+    Protocol,
+};
+pub use egress_state::EgressState;
 pub use endpoint::{Endpoint, EndpointId};
 pub use network::{ClusterNetwork, HostSubnet, LocalNode, Mode, NetworkEntry, gateway};
 pub use project::{Project, Vnid, VnidOutOfRange};

@@ -1,10 +1,15 @@
 //! The world and the changes that reach it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ClusterNetwork, Endpoint, EndpointId, HostSubnet, LocalNode, Project};
+use super::{
+    ClusterNetwork, EgressPolicy, EgressSettings, Endpoint, EndpointId, HostSubnet, LocalNode,
+    NamePattern, Project, Vnid,
+};
 
 /// Everything the agent believes from API objects, configuration and CNI requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +26,16 @@ pub struct World {
     pub endpoints: BTreeMap<EndpointId, Endpoint>,
     /// Interface index of the overlay device; 0 while there is none.
     pub overlay_ifindex: u32,
+    /// Egress policies by project, then by name; no project has an empty map.
+    pub policies: BTreeMap<String, BTreeMap<String, Arc<EgressPolicy>>>,
+    /// Addresses in force for the names of policies, as far as the node has resolved them itself.
+    pub resolved: BTreeMap<NamePattern, BTreeSet<IpAddr>>,
+    /// How the egress firewall works here.
+    pub egress: EgressSettings,
+    /// Projects by network number. `take` keeps it.
+    members: BTreeMap<Vnid, BTreeSet<String>>,
+    /// Projects by the names of their policies. `take` keeps it.
+    name_users: BTreeMap<NamePattern, BTreeSet<String>>,
 }
 
 /// One input event. `None` takes the object away.
@@ -38,6 +53,12 @@ pub enum Change {
     Project(String, Option<Project>),
     /// A local endpoint.
     Endpoint(EndpointId, Option<Endpoint>),
+    /// An egress policy by project and name.
+    Policy(String, String, Option<Arc<EgressPolicy>>),
+    /// How the egress firewall works here.
+    Egress(EgressSettings),
+    /// The addresses of a name; none take it away.
+    Resolved(NamePattern, BTreeSet<IpAddr>),
 }
 
 /// Something wrong with an object, shown by status until it is mended.
@@ -59,7 +80,35 @@ impl World {
             projects: BTreeMap::new(),
             endpoints: BTreeMap::new(),
             overlay_ifindex: 0,
+            policies: BTreeMap::new(),
+            resolved: BTreeMap::new(),
+            egress: EgressSettings::default(),
+            members: BTreeMap::new(),
+            name_users: BTreeMap::new(),
         }
+    }
+
+    /// Projects with this network number.
+    pub fn members(&self, vnid: Vnid) -> impl Iterator<Item = &str> + Clone {
+        self.members
+            .get(&vnid)
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
+    }
+
+    /// Projects that have a policy with this name in it.
+    pub fn name_users(&self, name: &NamePattern) -> impl Iterator<Item = &str> + Clone {
+        self.name_users
+            .get(name)
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
+    }
+
+    /// The names in any policy.
+    pub fn names(&self) -> impl Iterator<Item = &NamePattern> {
+        self.name_users.keys()
     }
 
     /// This node's own HostSubnet.
@@ -74,8 +123,54 @@ impl World {
             Change::Overlay(ifindex) => self.overlay_ifindex = ifindex,
             Change::Network(network) => self.network = network,
             Change::Host(name, host) => put(&mut self.hosts, name, host),
-            Change::Project(name, project) => put(&mut self.projects, name, project),
+            Change::Project(name, project) => self.take_project(name, project),
             Change::Endpoint(id, endpoint) => put(&mut self.endpoints, id, endpoint),
+            Change::Policy(project, name, policy) => self.take_policy(project, name, policy),
+            Change::Egress(settings) => self.egress = settings,
+            Change::Resolved(name, addresses) => {
+                put(
+                    &mut self.resolved,
+                    name,
+                    (!addresses.is_empty()).then_some(addresses),
+                );
+            }
+        }
+    }
+
+    fn take_project(&mut self, name: String, project: Option<Project>) {
+        if let Some(old) = self.projects.get(&name) {
+            withdraw(&mut self.members, &old.vnid, &name);
+        }
+        if let Some(new) = &project {
+            let members = self.members.entry(new.vnid).or_default();
+            members.insert(name.clone());
+        }
+        put(&mut self.projects, name, project);
+    }
+
+    fn take_policy(&mut self, project: String, name: String, policy: Option<Arc<EgressPolicy>>) {
+        let mut policies = self.policies.remove(&project).unwrap_or_default();
+        for pattern in policies.values().flat_map(|policy| policy.names()) {
+            withdraw(&mut self.name_users, pattern, &project);
+        }
+        put(&mut policies, name, policy);
+        for pattern in policies.values().flat_map(|policy| policy.names()) {
+            let users = self.name_users.entry(pattern.clone()).or_default();
+            users.insert(project.clone());
+        }
+        put(
+            &mut self.policies,
+            project,
+            (!policies.is_empty()).then_some(policies),
+        );
+    }
+}
+
+fn withdraw<K: Ord>(index: &mut BTreeMap<K, BTreeSet<String>>, key: &K, name: &str) {
+    if let Some(names) = index.get_mut(key) {
+        names.remove(name);
+        if names.is_empty() {
+            index.remove(key);
         }
     }
 }

@@ -1,0 +1,125 @@
+//! What of the egress firewall a project has.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use weft_ebpf::addr::Addr;
+use weft_ebpf::rows::dns::NameRow;
+use weft_ebpf::rows::egress::{
+    NO_POLICY, POLICY_CLOSED, RuleKey, RuleRow, project_flag, rule_kind,
+};
+
+use super::{Memo, PolicyTable, name_key, name_number};
+use crate::compile::Tables;
+use crate::model::{DnsName, EgressPolicy, EgressState, NamePattern, World};
+
+/// Adds the rows of a project's policy, and answers number and flags for the project's own row.
+pub(crate) fn project_rows(
+    world: &World,
+    project: &str,
+    memo: &Memo,
+    tables: &mut Tables,
+) -> (u64, u32) {
+    match world.egress_state(project) {
+        EgressState::Open | EgressState::Ignored(_) => (NO_POLICY, 0),
+        EgressState::Closed(_) => (POLICY_CLOSED, 0),
+        EgressState::InForce(policy) => match memo.table(&policy) {
+            // One that does not fit is refused before it comes here, unless it is all that is known.
+            Err(_) => (POLICY_CLOSED, 0),
+            Ok(table) => {
+                let (number, flags) = (policy.number(), table.flags());
+                if flags & project_flag::NAMES != 0 {
+                    resolved(world, &policy, &table, tables);
+                }
+                tables.policies.insert(number, table);
+                (number, flags)
+            }
+        },
+    }
+}
+
+/// Rows of the addresses that the agent has resolved for the policy's names.
+fn resolved(world: &World, policy: &EgressPolicy, table: &PolicyTable, tables: &mut Tables) {
+    for pattern in policy.names() {
+        let Some(addresses) = world.resolved.get(pattern) else {
+            continue;
+        };
+        for class in table.classes() {
+            let rule = rule_of(policy, table, pattern, class);
+            if rule == RuleRow::NONE {
+                continue;
+            }
+            for address in addresses {
+                let key = address_key(policy.number(), class, *address);
+                let row = tables.resolved.entry(key).or_insert(rule);
+                if rule.rank < row.rank {
+                    *row = rule;
+                }
+            }
+        }
+    }
+}
+
+/// The first rule of a class for a name: its own, or that of a wildcard over it.
+fn rule_of(
+    policy: &EgressPolicy,
+    table: &PolicyTable,
+    pattern: &NamePattern,
+    class: u32,
+) -> RuleRow {
+    let row = |pattern: &NamePattern| {
+        let key = RuleKey::name(policy.number(), class, name_number(pattern));
+        table.rules.get(&key).copied()
+    };
+    let mut found = row(pattern).unwrap_or(RuleRow::NONE);
+    if let NamePattern::Exact(name) = pattern {
+        for parent in parents(name) {
+            if let Some(other) = row(&NamePattern::Below(parent))
+                && other.rank < found.rank
+            {
+                found = other;
+            }
+        }
+    }
+    found
+}
+
+/// The names that a name is below, the nearest first.
+fn parents(name: &DnsName) -> impl Iterator<Item = DnsName> {
+    let text = name.as_str();
+    let dots = text.match_indices('.').map(|(at, _)| at + 1);
+    dots.filter_map(|at| text[at..].parse().ok())
+}
+
+fn address_key(policy: u64, class: u32, address: IpAddr) -> RuleKey {
+    RuleKey {
+        policy,
+        class,
+        kind: rule_kind::ADDRESS,
+        value: Addr::from(address),
+    }
+}
+
+/// Adds the rows of names that policies of local projects watch.
+pub(crate) fn name_rows<'a>(
+    world: &World,
+    is_local: impl Fn(&str) -> bool,
+    names: impl Iterator<Item = &'a DnsName>,
+    tables: &mut Tables,
+) {
+    let watched = |pattern: NamePattern| {
+        let used = world.name_users(&pattern).any(&is_local);
+        if used { name_number(&pattern) } else { 0 }
+    };
+    let rows: BTreeMap<_, _> = names
+        .map(|name| {
+            let row = NameRow {
+                exact: watched(NamePattern::Exact(name.clone())),
+                below: watched(NamePattern::Below(name.clone())),
+            };
+            (name_key(name), row)
+        })
+        .filter(|(_, row)| *row != NameRow::default())
+        .collect();
+    tables.names.extend(rows);
+}

@@ -1,0 +1,146 @@
+//! The rows of one policy.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipnet::IpNet;
+use weft_ebpf::rows::egress::{
+    ANY_PORT, PortKey, RULES_CAPACITY, RuleKey, RuleRow, SEARCH_LENS, SearchKey, SearchRow, action,
+    project_flag,
+};
+
+use super::names::name_number;
+use super::ports::{Classes, classes};
+use super::prefixes::{Family, Prefixes};
+use crate::model::{Action, Destination, EgressPolicy, EgressRule, NamePattern};
+
+/// Rows of a policy, all under its number. They are written before a project points at them, and do not change after.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PolicyTable {
+    /// `RULES`
+    pub rules: BTreeMap<RuleKey, RuleRow>,
+    /// `SEARCHES`
+    pub searches: BTreeMap<SearchKey, SearchRow>,
+    /// `PORTS`: prefix length and key -> class.
+    pub ports: BTreeMap<(u32, PortKey), u32>,
+}
+
+/// A policy is too large for the data path.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    /// Too many prefix lengths.
+    #[error(
+        "its rules have {lengths} different IPv{family} prefix lengths, and {max} are possible: merge some",
+        max = SEARCH_LENS - 1
+    )]
+    Lengths {
+        /// 4 or 6.
+        family: u32,
+        /// How many there are.
+        lengths: usize,
+    },
+    /// Too many rows.
+    #[error(
+        "its rules need {rows} rows of the data path, and {RULES_CAPACITY} are possible: use fewer ports or CIDRs"
+    )]
+    Rows {
+        /// How many there are.
+        rows: usize,
+    },
+}
+
+impl PolicyTable {
+    /// Compiles a policy; one without valid rules gives a table that allows everything, which nothing may point at.
+    pub(super) fn compile(policy: &EgressPolicy) -> Result<Self, Unfit> {
+        let rules = policy.rules.as_deref().unwrap_or_default();
+        let number = policy.number();
+        let Classes { ports, members } = classes(number, rules);
+        let mut table = Self {
+            ports,
+            ..Self::default()
+        };
+        let portless = (0..rules.len()).filter(|rank| rules[*rank].ports.is_empty());
+        table.class(number, ANY_PORT, rules, portless.collect())?;
+        for (class, ranks) in members {
+            table.class(number, class, rules, ranks)?;
+        }
+        for pattern in policy.names().collect::<BTreeSet<_>>() {
+            // Whoever learns an address asks by this key whether the policy names it.
+            let key = RuleKey::name(number, ANY_PORT, name_number(pattern));
+            table.rules.entry(key).or_insert(RuleRow::NONE);
+        }
+        Ok(table)
+    }
+
+    /// The rows of the rules that concern one port class.
+    fn class(
+        &mut self,
+        number: u64,
+        class: u32,
+        rules: &[EgressRule],
+        ranks: BTreeSet<usize>,
+    ) -> Result<(), Unfit> {
+        let mut prefixes = [Prefixes::new(Family::V4), Prefixes::new(Family::V6)];
+        for rank in ranks {
+            let rule = &rules[rank];
+            match &rule.to {
+                Destination::Cidr(net @ IpNet::V4(_)) => {
+                    prefixes[0].add(net, row(rank, rule, None))
+                }
+                Destination::Cidr(net @ IpNet::V6(_)) => {
+                    prefixes[1].add(net, row(rank, rule, None))
+                }
+                Destination::Name(pattern) => {
+                    let key = RuleKey::name(number, class, name_number(pattern));
+                    let row = row(rank, rule, Some(pattern));
+                    self.rules.entry(key).or_insert(row);
+                }
+            }
+        }
+        for prefixes in prefixes {
+            let family = prefixes.family();
+            let search = prefixes.rows(number, class, &mut self.rules)?;
+            let key = SearchKey {
+                policy: number,
+                class,
+                family,
+            };
+            self.searches.insert(key, search);
+        }
+        match self.rules.len() {
+            rows if rows > RULES_CAPACITY as usize => Err(Unfit::Rows { rows }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Bits of the project's flags.
+    pub fn flags(&self) -> u32 {
+        let names = |key: &RuleKey| key.kind == weft_ebpf::rows::egress::rule_kind::NAME;
+        let mut flags = 0;
+        if !self.ports.is_empty() {
+            flags |= project_flag::PORTS;
+        }
+        if self.rules.keys().any(names) {
+            flags |= project_flag::NAMES;
+        }
+        flags
+    }
+
+    /// Classes of its rules, the one without ports first.
+    pub fn classes(&self) -> impl Iterator<Item = u32> {
+        self.searches
+            .keys()
+            .filter(|key| key.family == 4)
+            .map(|key| key.class)
+    }
+}
+
+fn row(rank: usize, rule: &EgressRule, name: Option<&NamePattern>) -> RuleRow {
+    RuleRow {
+        name: name.map_or(0, name_number),
+        rank: u32::try_from(rank).unwrap_or(u32::MAX - 1), // a policy has fewer rules than rows
+        action: match rule.action {
+            Action::Allow => action::ALLOW,
+            Action::Deny => action::DENY,
+        },
+    }
+}

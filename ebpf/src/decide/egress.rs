@@ -1,0 +1,278 @@
+//! The egress firewall: what a project's pods may send out of the cluster.
+//!
+//! The first rule of the project's policy that matches decides; if none does, the packet is allowed. Which rule that is was
+//! found out at compile time for every prefix, so that a packet costs a few lookups, however many rules there are.
+
+use super::{Denial, Party, Tables};
+use crate::addr::{Addr, V4_PREFIX_BITS};
+use crate::packet::{Packet, proto};
+use crate::reason::DropReason;
+use crate::rows::egress::{
+    ANY_PORT, FlowKey, FlowRow, HitKey, LearnedKey, NO_POLICY, POLICY_CLOSED, RuleKey, RuleRow,
+    SEARCH_LENS, SearchKey, action, flow, project_flag, rule_kind,
+};
+
+/// How long a connection counts as open without a packet: long for TCP, whose end is not watched; elsewhere longer than the
+/// host's connection tracking keeps it, so that what the host still forwards is not taken for a new connection.
+const TCP_IDLE: u64 = 24 * 3600 * 1_000_000_000;
+const OTHER_IDLE: u64 = 600 * 1_000_000_000;
+/// Steps of the search: as deep as the tree of lengths goes.
+const SEARCH_STEPS: usize = SEARCH_LENS.ilog2() as usize;
+
+/// What the rules say of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Judgement {
+    /// Port class of the packet.
+    pub class: u32,
+    /// The first rule that matches, or [`RuleRow::NONE`].
+    pub rule: RuleRow,
+}
+
+/// Decides on a packet to the outside, and notes what later packets of the connection need.
+///
+/// # Errors
+/// The denial, with the rule that denied it.
+#[inline(always)]
+pub(super) fn leave<T: Tables>(tables: &T, party: Party, packet: &Packet) -> Result<(), Denial> {
+    if party.policy == NO_POLICY {
+        return Ok(());
+    }
+    match judged(tables, &party, packet) {
+        Ok(()) => Ok(()),
+        Err((reason, rule)) => Err(Denial {
+            src_project: party.project,
+            src_vnid: party.vnid,
+            rule,
+            ..Denial::from(reason)
+        }),
+    }
+}
+
+/// A function of its own in the programs: pods without a policy do not pay for its stack.
+#[inline(never)]
+fn judged<T: Tables>(tables: &T, party: &Party, packet: &Packet) -> Result<(), (DropReason, u32)> {
+    if party.policy == POLICY_CLOSED {
+        return Err((DropReason::EgressClosed, 0));
+    }
+    let now = tables.now();
+    let Some(Judgement { class, rule }) = judge(tables, party, packet, now) else {
+        return Err((DropReason::EgressPolicyMissing, 0));
+    };
+    let key = outbound_key(packet);
+    if matches!(rule.action, action::NONE | action::ALLOW) {
+        // What is allowed by name stays so while the connection is open. Of other protocols than TCP no packet shows whether
+        // it opens a connection, so it must be known who did.
+        if rule.name != 0 || packet.proto != proto::TCP {
+            let kind = open_flow(tables, &key, packet, now).map_or(flow::OUT, |row| row.kind);
+            note(tables, &key, rule.name, kind, now);
+        }
+        if rule.action == action::ALLOW {
+            count(tables, party.policy, &rule, packet, now);
+        }
+        return Ok(());
+    }
+    match open_flow(tables, &key, packet, now) {
+        Some(row)
+            if row.kind == flow::IN
+                || row.name != 0 && keeps(tables, party.policy, class, row.name, &rule) =>
+        {
+            note(tables, &key, row.name, row.kind, now);
+            Ok(())
+        }
+        _ => {
+            count(tables, party.policy, &rule, packet, now);
+            Err((DropReason::EgressDenied, rule.rank.saturating_add(1)))
+        }
+    }
+}
+
+#[inline(always)]
+fn count<T: Tables>(tables: &T, policy: u64, rule: &RuleRow, packet: &Packet, now: u64) {
+    let key = HitKey {
+        policy,
+        rank: rule.rank,
+        reserved: 0,
+    };
+    tables.count_hit(&key, packet.len, now);
+}
+
+/// The first rule of a party's policy that matches a packet; `None` if rows are missing. The party must have a policy.
+#[inline(always)]
+pub fn judge<T: Tables>(tables: &T, party: &Party, packet: &Packet, now: u64) -> Option<Judgement> {
+    let policy = party.policy;
+    let class = if party.flags & project_flag::PORTS == 0 {
+        ANY_PORT
+    } else {
+        tables.port_class(policy, packet.proto, packet.dst_port)
+    };
+    let mut rule = by_prefix(tables, policy, ANY_PORT, &packet.dst)?;
+    if class != ANY_PORT {
+        first(&mut rule, by_prefix(tables, policy, class, &packet.dst));
+    }
+    if party.flags & project_flag::NAMES != 0 {
+        by_address(tables, policy, class, &packet.dst, &mut rule);
+        let key = LearnedKey {
+            project: party.project,
+            addr: packet.dst,
+        };
+        if let Some(row) = tables.learned(&key, now) {
+            for slot in &row.names {
+                if slot.expires > now {
+                    by_name(tables, policy, class, slot.name, &mut rule);
+                }
+            }
+        }
+    }
+    Some(Judgement { class, rule })
+}
+
+/// The rule of the longest prefix, which is the first among all rules that contain it.
+#[inline(always)]
+fn by_prefix<T: Tables>(tables: &T, policy: u64, class: u32, addr: &Addr) -> Option<RuleRow> {
+    let family = if addr.as_v4().is_some() { 4 } else { 6 };
+    let search = tables.search(&SearchKey {
+        policy,
+        class,
+        family,
+    })?;
+    let mut rule = search.default;
+    let mut slot = 1;
+    for _ in 0..SEARCH_STEPS {
+        let len = u32::from(search.lens[slot & (SEARCH_LENS - 1)]);
+        if len == 0 {
+            break;
+        }
+        let key = RuleKey {
+            policy,
+            class,
+            kind: len,
+            value: addr.masked(len),
+        };
+        slot *= 2;
+        if let Some(found) = tables.rule(&key) {
+            rule = found;
+            slot += 1;
+        }
+    }
+    Some(rule)
+}
+
+/// What the policy says of an address that the agent resolved.
+#[inline(always)]
+fn by_address<T: Tables>(tables: &T, policy: u64, class: u32, addr: &Addr, rule: &mut RuleRow) {
+    let mut key = RuleKey {
+        policy,
+        class: ANY_PORT,
+        kind: rule_kind::ADDRESS,
+        value: *addr,
+    };
+    first(rule, tables.resolved(&key));
+    if class != ANY_PORT {
+        key.class = class;
+        first(rule, tables.resolved(&key));
+    }
+}
+
+/// What the policy says of a name.
+#[inline(always)]
+fn by_name<T: Tables>(tables: &T, policy: u64, class: u32, name: u64, rule: &mut RuleRow) {
+    let mut key = RuleKey::name(policy, ANY_PORT, name);
+    first(rule, tables.rule(&key));
+    if class != ANY_PORT {
+        key.class = class;
+        first(rule, tables.rule(&key));
+    }
+}
+
+#[inline(always)]
+fn first(rule: &mut RuleRow, other: Option<RuleRow>) {
+    if let Some(other) = other
+        && other.rank < rule.rank
+    {
+        *rule = other;
+    }
+}
+
+/// Whether the policy allows the name before the rule that denies the address.
+#[inline(always)]
+fn keeps<T: Tables>(tables: &T, policy: u64, class: u32, name: u64, denying: &RuleRow) -> bool {
+    let mut rule = RuleRow::NONE;
+    by_name(tables, policy, class, name, &mut rule);
+    rule.action == action::ALLOW && rule.rank < denying.rank
+}
+
+/// The connection that the packet goes on with, if there is one. A SYN begins a new one.
+#[inline(always)]
+fn open_flow<T: Tables>(tables: &T, key: &FlowKey, packet: &Packet, now: u64) -> Option<FlowRow> {
+    if packet.proto == proto::TCP && packet.opens != 0 {
+        return None;
+    }
+    tables
+        .flow(key)
+        .filter(|row| now.saturating_sub(row.seen) < idle(packet.proto))
+}
+
+#[inline(always)]
+const fn idle(protocol: u8) -> u64 {
+    if protocol == proto::TCP {
+        TCP_IDLE
+    } else {
+        OTHER_IDLE
+    }
+}
+
+#[inline(always)]
+fn outbound_key(packet: &Packet) -> FlowKey {
+    FlowKey {
+        pod: packet.src,
+        remote: packet.dst,
+        pod_port: packet.src_port,
+        remote_port: packet.dst_port,
+        proto: packet.proto,
+        reserved: [0; 3],
+    }
+}
+
+#[inline(always)]
+fn note<T: Tables>(tables: &T, key: &FlowKey, name: u64, kind: u32, now: u64) {
+    tables.note_flow(
+        key,
+        FlowRow {
+            name,
+            seen: now,
+            kind,
+            reserved: 0,
+        },
+    );
+}
+
+/// Notes a connection that the outside, or the node, opens to a pod with a policy: the pod's answers are not judged.
+///
+/// An answer to what the pod sent is none, even where the policy has come to deny it since.
+#[inline(always)]
+pub(super) fn note_inbound<T: Tables>(tables: &T, receiver: Party, packet: &Packet) {
+    if receiver.policy != NO_POLICY && receiver.policy != POLICY_CLOSED && packet.opens != 0 {
+        inbound(tables, packet);
+    }
+}
+
+#[inline(never)]
+fn inbound<T: Tables>(tables: &T, packet: &Packet) {
+    let key = FlowKey {
+        pod: packet.dst,
+        remote: packet.src,
+        pod_port: packet.dst_port,
+        remote_port: packet.src_port,
+        proto: packet.proto,
+        reserved: [0; 3],
+    };
+    let now = tables.now();
+    let (name, kind) = match open_flow(tables, &key, packet, now) {
+        Some(row) => (row.name, row.kind),
+        None => (0, flow::IN),
+    };
+    note(tables, &key, name, kind, now);
+}
+
+// A search of IPv4 ends below the mapped prefix, which is the family's own rule.
+const _: () = assert!(V4_PREFIX_BITS == 96);
