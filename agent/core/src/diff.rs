@@ -31,15 +31,25 @@ pub enum Write {
     Project(ProjectKey, Option<ProjectRow>),
     /// `ENDPOINTS`
     Endpoint(Addr, Option<EndpointRow>),
-    /// `RULES`, `SEARCHES` and `PORTS`: all rows of a policy by its number. Removing them waits until no packet is at work that
-    /// may have found the policy.
-    Policy(u64, Option<Arc<PolicyTable>>),
+    /// `RULES`, `SEARCHES` and `PORTS`: all rows of a policy.
+    Policy(PolicyWrite),
     /// `RESOLVED`
     Resolved(RuleKey, Option<RuleRow>),
     /// `NAMES`; a box, for its size.
     Name(Box<NameKey>, Option<NameRow>),
     /// `TRUSTED`
     Trusted(Addr, Option<u32>),
+}
+
+/// All rows of a policy, under its number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyWrite {
+    /// The policy's number.
+    pub number: u64,
+    /// What there is to be; `None` removes the policy, once no packet is at work that may have found it.
+    pub new: Option<Arc<PolicyTable>>,
+    /// What there is of it.
+    pub old: Option<Arc<PolicyTable>>,
 }
 
 /// The writes that turn `actual` into `wanted`, in the order in which they must be made.
@@ -64,13 +74,7 @@ pub fn diff(wanted: &Tables, actual: &Tables) -> Vec<Write> {
     if *node != actual.node {
         puts.push(Write::Node(*node));
     }
-    table(
-        policies,
-        &actual.policies,
-        Write::Policy,
-        &mut puts,
-        &mut removes,
-    );
+    policy_table(policies, &actual.policies, &mut puts, &mut removes);
     table(
         resolved,
         &actual.resolved,
@@ -125,6 +129,33 @@ pub fn diff(wanted: &Tables, actual: &Tables) -> Vec<Write> {
     puts
 }
 
+fn policy_table(
+    wanted: &BTreeMap<u64, Arc<PolicyTable>>,
+    actual: &BTreeMap<u64, Arc<PolicyTable>>,
+    puts: &mut Vec<Write>,
+    removes: &mut Vec<Write>,
+) {
+    for (number, new) in wanted {
+        let old = actual.get(number);
+        if old != Some(new) {
+            puts.push(Write::Policy(PolicyWrite {
+                number: *number,
+                new: Some(Arc::clone(new)),
+                old: old.cloned(),
+            }));
+        }
+    }
+    for (number, old) in actual {
+        if !wanted.contains_key(number) {
+            removes.push(Write::Policy(PolicyWrite {
+                number: *number,
+                new: None,
+                old: Some(Arc::clone(old)),
+            }));
+        }
+    }
+}
+
 fn table<K: Copy + Ord, V: Clone + PartialEq>(
     wanted: &BTreeMap<K, V>,
     actual: &BTreeMap<K, V>,
@@ -146,7 +177,7 @@ impl Tables {
     /// What the maps hold after a write: the tables' own copy of it.
     pub fn write(&mut self, write: &Write) {
         match *write {
-            Write::Policy(number, ref table) => put(&mut self.policies, number, table.clone()),
+            Write::Policy(ref write) => put(&mut self.policies, write.number, write.new.clone()),
             Write::Resolved(key, row) => put(&mut self.resolved, key, row),
             Write::Name(ref key, row) => put(&mut self.names, **key, row),
             Write::Trusted(key, row) => put(&mut self.trusted, key, row),

@@ -8,6 +8,11 @@ use aya::maps::{
 };
 use weft_core::diff::Write;
 use weft_ebpf::addr::Addr;
+use weft_ebpf::rows::dns::{self, NameKey, NameRow};
+use weft_ebpf::rows::egress::{
+    self, FlowKey, FlowRow, HitKey, HitRow, LearnedKey, LearnedRow, PortKey, RuleKey, RuleRow,
+    SearchKey, SearchRow,
+};
 use weft_ebpf::rows::{
     DropKey, DropRow, EndpointRow, EventBudget, NodeRow, PeerRow, PrefixKey, PrefixRow, ProjectKey,
     ProjectRow, SubnetRow, TrafficRow, map,
@@ -45,6 +50,15 @@ pub struct Maps {
     pub(crate) peers: HashMap<MapData, Row<Addr>, Row<PeerRow>>,
     pub(crate) projects: HashMap<MapData, Row<ProjectKey>, Row<ProjectRow>>,
     pub(crate) endpoints: HashMap<MapData, Row<Addr>, Row<EndpointRow>>,
+    pub(crate) rules: HashMap<MapData, Row<RuleKey>, Row<RuleRow>>,
+    pub(crate) resolved: HashMap<MapData, Row<RuleKey>, Row<RuleRow>>,
+    pub(crate) searches: HashMap<MapData, Row<SearchKey>, Row<SearchRow>>,
+    pub(crate) ports: LpmTrie<MapData, Row<PortKey>, u32>,
+    pub(crate) hits: PerCpuHashMap<MapData, Row<HitKey>, Row<HitRow>>,
+    pub(crate) flows: HashMap<MapData, Row<FlowKey>, Row<FlowRow>>,
+    pub(crate) learned: HashMap<MapData, Row<LearnedKey>, Row<LearnedRow>>,
+    pub(crate) names: HashMap<MapData, Row<NameKey>, Row<NameRow>>,
+    pub(crate) trusted: HashMap<MapData, Row<Addr>, u32>,
     pub(crate) traffic: PerCpuHashMap<MapData, u32, Row<TrafficRow>>,
     pub(crate) drops: PerCpuHashMap<MapData, Row<DropKey>, Row<DropRow>>,
     pub(crate) reasons: PerCpuArray<MapData, Row<DropRow>>,
@@ -62,6 +76,15 @@ impl Maps {
             peers: take(ebpf, map::PEERS)?,
             projects: take(ebpf, map::PROJECTS)?,
             endpoints: take(ebpf, map::ENDPOINTS)?,
+            rules: take(ebpf, egress::map::RULES)?,
+            resolved: take(ebpf, egress::map::RESOLVED)?,
+            searches: take(ebpf, egress::map::SEARCHES)?,
+            ports: take(ebpf, egress::map::PORTS)?,
+            hits: take(ebpf, egress::map::HITS)?,
+            flows: take(ebpf, egress::map::FLOWS)?,
+            learned: take(ebpf, dns::map::LEARNED)?,
+            names: take(ebpf, dns::map::NAMES)?,
+            trusted: take(ebpf, dns::map::TRUSTED)?,
             traffic: take(ebpf, map::TRAFFIC)?,
             drops: take(ebpf, map::DROPS)?,
             reasons: take(ebpf, map::REASONS)?,
@@ -73,6 +96,18 @@ impl Maps {
     /// Makes one write.
     pub fn write(&mut self, write: &Write) -> Result<(), TableError> {
         let (map, result) = match *write {
+            Write::Policy(ref write) => {
+                return self.write_policy(write.new.as_deref(), write.old.as_deref());
+            }
+            Write::Resolved(key, row) => (egress::map::RESOLVED, put(&mut self.resolved, key, row)),
+            Write::Name(ref key, row) => (dns::map::NAMES, put(&mut self.names, **key, row)),
+            Write::Trusted(key, row) => {
+                let result = match row {
+                    Some(row) => self.trusted.insert(Row(key), row, 0),
+                    None => ignore_missing(self.trusted.remove(&Row(key))),
+                };
+                (dns::map::TRUSTED, result)
+            }
             Write::Node(row) => (map::NODE, self.node.set(0, Row(row), 0)),
             Write::Prefix(key, row) => {
                 let key_of = |PrefixKey { prefix_len, addr }| Key::new(prefix_len, Row(addr));
@@ -163,7 +198,7 @@ where
     }
 }
 
-fn ignore_missing(result: Result<(), MapError>) -> Result<(), MapError> {
+pub(super) fn ignore_missing(result: Result<(), MapError>) -> Result<(), MapError> {
     match result {
         Err(MapError::KeyNotFound) => Ok(()),
         Err(MapError::SyscallError(e)) if e.io_error.raw_os_error() == Some(nix::libc::ENOENT) => {

@@ -4,16 +4,21 @@
 //! - [`pins`]: the folder of pinned maps and links
 //! - [`object`]: the eBPF object, loaded over the pins
 //! - [`maps`]: typed maps, one write at a time
+//! - `barrier`: waiting for programs at work
+//! - `policy`: the rows of egress policies
 //! - [`links`]: programs attached to interfaces
 //! - [`host`]: overlay device, its addresses, routes, kernel settings
 //! - [`iptables`]: firewall and translation rules of the host
 
+mod barrier;
 pub mod host;
 pub mod iptables;
 pub mod links;
 pub mod maps;
 pub mod object;
 pub mod pins;
+mod policy;
 mod row;
 
+pub use barrier::wait_for_programs;
 pub use row::Row;

@@ -6,6 +6,11 @@ use aya::maps::{MapInfo, MapType};
 use aya::programs::{ProgramError, SchedClassifier};
 use aya::{Ebpf, EbpfLoader};
 use weft_ebpf::addr::Addr;
+use weft_ebpf::rows::dns::{self, NameKey, NameRow};
+use weft_ebpf::rows::egress::{
+    self, FlowKey, FlowRow, HitKey, HitRow, LearnedKey, LearnedRow, PortKey, RuleKey, RuleRow,
+    SearchKey, SearchRow,
+};
 use weft_ebpf::rows::{
     self, DropKey, DropRow, EndpointRow, EventBudget, NodeRow, PeerRow, PrefixKey, PrefixRow,
     ProjectKey, ProjectRow, SubnetRow, TrafficRow, map,
@@ -56,75 +61,38 @@ pub struct Object {
     pub replaced: Vec<&'static str>,
 }
 
-/// Type, key size, value size and capacity of each pinned map.
-fn shapes() -> [(&'static str, MapType, usize, usize, u32); 11] {
+/// Type, key size, value size and capacity of a pinned map.
+type Shape = (&'static str, MapType, usize, usize, u32);
+
+fn shape<K, V>(name: &'static str, kind: MapType, capacity: u32) -> Shape {
+    (name, kind, size_of::<K>(), size_of::<V>(), capacity)
+}
+
+/// The shapes of all pinned maps.
+fn shapes() -> Vec<Shape> {
+    use MapType::{Array, Hash, LpmTrie, LruHash, LruPerCpuHash, PerCpuArray, PerCpuHash, RingBuf};
     let table = rows::TABLE_CAPACITY;
-    [
-        (map::NODE, MapType::Array, 4, size_of::<NodeRow>(), 1),
-        (
-            map::PREFIXES,
-            MapType::LpmTrie,
-            size_of::<PrefixKey>(),
-            size_of::<PrefixRow>(),
-            table,
-        ),
-        (
-            map::SUBNETS,
-            MapType::Hash,
-            size_of::<Addr>(),
-            size_of::<SubnetRow>(),
-            table,
-        ),
-        (
-            map::PEERS,
-            MapType::Hash,
-            size_of::<Addr>(),
-            size_of::<PeerRow>(),
-            table,
-        ),
-        (
-            map::ENDPOINTS,
-            MapType::Hash,
-            size_of::<Addr>(),
-            size_of::<EndpointRow>(),
-            table,
-        ),
-        (
-            map::PROJECTS,
-            MapType::Hash,
-            size_of::<ProjectKey>(),
-            size_of::<ProjectRow>(),
-            table,
-        ),
-        (
-            map::TRAFFIC,
-            MapType::PerCpuHash,
-            4,
-            size_of::<TrafficRow>(),
-            table,
-        ),
-        (
-            map::DROPS,
-            MapType::LruPerCpuHash,
-            size_of::<DropKey>(),
-            size_of::<DropRow>(),
-            rows::DROPS_CAPACITY,
-        ),
-        (
-            map::REASONS,
-            MapType::PerCpuArray,
-            4,
-            size_of::<DropRow>(),
-            rows::REASONS_CAPACITY,
-        ),
-        (map::EVENTS, MapType::RingBuf, 0, 0, rows::EVENTS_BYTES),
-        (
-            map::BUDGET,
-            MapType::PerCpuArray,
-            4,
-            size_of::<EventBudget>(),
-            1,
-        ),
+    vec![
+        shape::<u32, NodeRow>(map::NODE, Array, 1),
+        shape::<PrefixKey, PrefixRow>(map::PREFIXES, LpmTrie, table),
+        shape::<Addr, SubnetRow>(map::SUBNETS, Hash, table),
+        shape::<Addr, PeerRow>(map::PEERS, Hash, table),
+        shape::<Addr, EndpointRow>(map::ENDPOINTS, Hash, table),
+        shape::<ProjectKey, ProjectRow>(map::PROJECTS, Hash, table),
+        shape::<u32, TrafficRow>(map::TRAFFIC, PerCpuHash, table),
+        shape::<DropKey, DropRow>(map::DROPS, LruPerCpuHash, rows::DROPS_CAPACITY),
+        shape::<u32, DropRow>(map::REASONS, PerCpuArray, rows::REASONS_CAPACITY),
+        shape::<(), ()>(map::EVENTS, RingBuf, rows::EVENTS_BYTES),
+        shape::<u32, EventBudget>(map::BUDGET, PerCpuArray, 1),
+        shape::<RuleKey, RuleRow>(egress::map::RULES, Hash, egress::RULES_CAPACITY),
+        shape::<RuleKey, RuleRow>(egress::map::RESOLVED, Hash, egress::RESOLVED_CAPACITY),
+        shape::<SearchKey, SearchRow>(egress::map::SEARCHES, Hash, table),
+        shape::<(u32, PortKey), u32>(egress::map::PORTS, LpmTrie, egress::PORTS_CAPACITY),
+        shape::<HitKey, HitRow>(egress::map::HITS, PerCpuHash, egress::HITS_CAPACITY),
+        shape::<FlowKey, FlowRow>(egress::map::FLOWS, LruHash, egress::FLOWS_CAPACITY),
+        shape::<LearnedKey, LearnedRow>(dns::map::LEARNED, Hash, dns::LEARNED_CAPACITY),
+        shape::<NameKey, NameRow>(dns::map::NAMES, Hash, dns::NAMES_CAPACITY),
+        shape::<Addr, u32>(dns::map::TRUSTED, Hash, dns::NAMES_CAPACITY),
     ]
 }
 

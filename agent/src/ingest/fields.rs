@@ -30,7 +30,7 @@ pub(super) fn invalid<T>(field: &str, reason: impl std::fmt::Display) -> Result<
     Err(Invalid(format!("{field}: {reason}")))
 }
 
-/// Checks what all our kinds have in common and decodes the fields beside apiVersion, kind and metadata.
+/// Checks what all our cluster-wide kinds have in common and decodes the fields beside apiVersion, kind and metadata.
 pub(super) fn decode<T: DeserializeOwned>(object: &Object) -> Result<T, Invalid> {
     if object.api_version != API_VERSION {
         let reason = format!("is {:?}, must be {API_VERSION:?}", object.api_version);
@@ -43,6 +43,11 @@ pub(super) fn decode<T: DeserializeOwned>(object: &Object) -> Result<T, Invalid>
         let reason = format!("{} is cluster-wide: leave it out", object.key.kind);
         return invalid("metadata.namespace", reason);
     }
+    decode_fields(object)
+}
+
+/// Decodes the fields beside apiVersion, kind and metadata.
+pub(super) fn decode_fields<T: DeserializeOwned>(object: &Object) -> Result<T, Invalid> {
     let mut fields = object.value.clone();
     if let Value::Object(map) = &mut fields {
         map.retain(|field, _| !["apiVersion", "kind", "metadata"].contains(&field.as_str()));
@@ -87,7 +92,7 @@ pub(super) fn range(field: &str, text: &str) -> Result<IpNet, Invalid> {
 }
 
 /// Stricter than `ipnet`, which takes leading zeros, where some readers see octal numbers.
-fn parse_range(text: &str) -> Option<IpNet> {
+pub(super) fn parse_range(text: &str) -> Option<IpNet> {
     let (address, length) = text.split_once('/')?;
     let plain = !length.is_empty() && length.bytes().all(|b| b.is_ascii_digit());
     let plain = plain && (length == "0" || !length.starts_with('0'));

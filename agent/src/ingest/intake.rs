@@ -1,12 +1,13 @@
 //! All objects of a store, and what of them is in force.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use weft_core::model::{Change, ClusterNetwork, HostSubnet, Problem, Project};
+use weft_core::model::{Change, ClusterNetwork, EgressPolicy, HostSubnet, Problem, Project};
 
 use super::fields::{API_VERSION, Invalid, Valid};
 use super::hosts::{Hosts, settle};
-use super::{cluster_network, fits, host_subnet, net_namespace};
+use super::{cluster_network, egress_network_policy, fits, host_subnet, net_namespace};
 use crate::store::{Delta, Key, Object};
 
 /// Turns objects into changes of the model. Pure.
@@ -20,6 +21,7 @@ pub struct Intake {
     host_candidates: BTreeMap<String, Result<Valid<HostSubnet>, Invalid>>,
     hosts: Hosts,
     projects: BTreeMap<String, Project>,
+    policies: BTreeMap<Key, Arc<EgressPolicy>>,
     /// What is wrong with single objects, but for hosts and network.
     object_problems: BTreeMap<Key, String>,
     host_problems: BTreeMap<String, String>,
@@ -35,9 +37,11 @@ struct Network {
 }
 
 impl Intake {
-    /// Takes objects in and answers the real differences: the network first, then hosts, then projects.
+    /// Takes objects in and answers the real differences: the network first, then hosts, policies and projects. A project that
+    /// gets its network and its policy together is never without the policy.
     pub fn take(&mut self, deltas: Vec<Delta>) -> Vec<Change> {
         let mut projects = Vec::new();
+        let mut policies = Vec::new();
         let mut resettle = false;
         for delta in deltas {
             let (key, object) = match delta {
@@ -61,10 +65,14 @@ impl Intake {
                     resettle = true;
                 }
                 ("NetNamespace", "") => projects.extend(self.take_project(key, object)),
+                ("EgressNetworkPolicy", namespace) if !namespace.is_empty() => {
+                    policies.extend(self.take_policy(key, object));
+                }
                 _ => self.note(key, object),
             }
         }
         let mut changes = if resettle { self.settle() } else { Vec::new() };
+        changes.extend(policies);
         changes.extend(projects);
         changes
     }
@@ -129,6 +137,31 @@ impl Intake {
         (old.as_ref() != Some(&project)).then_some(Change::Project(name, Some(project)))
     }
 
+    /// An invalid policy is one that closes its project: what its author wants is not known, but it is not nothing.
+    fn take_policy(&mut self, key: Key, object: Option<&Object>) -> Option<Change> {
+        let (project, name) = (key.namespace.clone(), key.name.clone());
+        let Some(object) = object else {
+            self.object_problems.remove(&key);
+            return self
+                .policies
+                .remove(&key)
+                .map(|_| Change::Policy(project, name, None));
+        };
+        let Valid { value, warning } = egress_network_policy(object);
+        let problem = match &value.rules {
+            Ok(_) => warning,
+            Err(reason) => Some(format!(
+                "{reason}; nothing of the project leaves the cluster until it is mended"
+            )),
+        };
+        match problem {
+            Some(problem) => drop(self.object_problems.insert(key.clone(), problem)),
+            None => drop(self.object_problems.remove(&key)),
+        }
+        let old = self.policies.insert(key, Arc::clone(&value));
+        (old.as_ref() != Some(&value)).then_some(Change::Policy(project, name, Some(value)))
+    }
+
     /// Objects that nothing is made of, but that look as if somebody expected something.
     fn note(&mut self, key: Key, object: Option<&Object>) {
         const OURS: [&str; 4] = [
@@ -139,7 +172,7 @@ impl Intake {
         ];
         let group = object.is_some_and(|o| o.api_version == API_VERSION);
         let reason = match key.kind.as_str() {
-            "EgressNetworkPolicy" => None,
+            "EgressNetworkPolicy" => Some("metadata.namespace: is missing".to_owned()),
             "HostSubnet" | "NetNamespace" => Some("metadata.namespace: leave it out".to_owned()),
             "ClusterNetwork" => Some("only the one called \"default\" counts".to_owned()),
             kind if group => {

@@ -1,13 +1,14 @@
 //! API objects -> model, strictly validated. API types end here.
 //!
 //! # Layout
-//! - [`cluster_network`], [`host_subnet`], [`net_namespace`]: one object each; pure
+//! - [`cluster_network`], [`host_subnet`], [`net_namespace`], [`egress_network_policy`]: one object each; pure
 //! - `fields`: what their fields have in common
 //! - `hosts`: HostSubnets that contradict each other
 //! - [`Intake`]: all objects, and what of them is in force; pure
 //! - [`spawn`]: the thread between a store and the sync loop
 
 mod cluster_network;
+mod egress_network_policy;
 mod fields;
 mod host_subnet;
 mod hosts;
@@ -20,6 +21,7 @@ use std::thread::JoinHandle;
 use weft_core::model::{Change, Problem};
 
 pub use cluster_network::cluster_network;
+pub use egress_network_policy::egress_network_policy;
 pub(crate) use fields::host_address;
 pub use fields::{API_VERSION, Invalid, Valid};
 pub use host_subnet::{fits, host_subnet};

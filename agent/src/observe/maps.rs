@@ -7,6 +7,7 @@ use weft_core::compile::Tables;
 use weft_ebpf::addr::Addr;
 use weft_ebpf::reason::DropReason;
 use weft_ebpf::rows::{DropRow, PrefixKey, TrafficRow, map};
+use weft_ebpf::rows::{dns, egress};
 
 use crate::apply::Row;
 use crate::apply::maps::{Maps, TableError};
@@ -29,6 +30,13 @@ pub fn tables(maps: &Maps) -> Result<Tables, TableError> {
     tables.peers = rows(&maps.peers, map::PEERS)?;
     tables.projects = rows(&maps.projects, map::PROJECTS)?;
     tables.endpoints = rows(&maps.endpoints, map::ENDPOINTS)?;
+    tables.policies = super::egress::policies(maps)?;
+    tables.resolved = rows(&maps.resolved, egress::map::RESOLVED)?;
+    tables.names = rows(&maps.names, dns::map::NAMES)?;
+    for row in maps.trusted.iter() {
+        let (Row(server), trust) = row.map_err(reading(dns::map::TRUSTED))?;
+        tables.trusted.insert(server, trust);
+    }
     Ok(tables)
 }
 
@@ -126,7 +134,7 @@ where
         .collect()
 }
 
-fn reading(map: &'static str) -> impl Fn(MapError) -> TableError {
+pub(super) fn reading(map: &'static str) -> impl Fn(MapError) -> TableError {
     move |source| TableError::Call {
         call: "read",
         map,

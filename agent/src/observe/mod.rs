@@ -2,11 +2,13 @@
 //!
 //! # Layout
 //! - [`maps`]: rows and counters of the eBPF maps
+//! - [`egress`]: the egress firewall's rows, what its rules met, what pods were told
 //! - [`host`]: overlay device, its addresses, our routes
 //! - [`iptables`]: our chains and jumps
 //! - [`node`]: which addresses the node has, and which it uses
 //! - [`preflight`]: what must be there before anything is tried
 
+pub mod egress;
 pub mod host;
 pub mod iptables;
 pub mod maps;

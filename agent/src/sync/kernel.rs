@@ -5,12 +5,13 @@ use std::path::Path;
 
 use aya::maps::{MapData, RingBuf};
 use serde::Serialize;
+use weft_core::compile::egress::{Memo, PolicyTable, Unfit};
 use weft_core::compile::host::endpoint_routes;
-use weft_core::compile::{Scope, Tables, compile, compile_scope};
-use weft_core::diff::{Write, diff};
+use weft_core::compile::{Scope, Tables, compile_scope};
+use weft_core::diff::{PolicyWrite, Write, diff};
 use weft_core::model::{Change, Endpoint, EndpointId, HostSubnet, World};
 use weft_ebpf::addr::Addr;
-use weft_ebpf::rows::TABLE_CAPACITY;
+use weft_ebpf::rows::{TABLE_CAPACITY, dns, egress};
 
 use super::shared::Shared;
 use crate::apply::host::{Host, HostError};
@@ -20,7 +21,7 @@ use crate::apply::maps::{Maps, TableError};
 use crate::apply::object::{self, LoadError};
 use crate::apply::pins::{PinError, Pins};
 use crate::cni::datapath::AttachError;
-use crate::observe;
+use crate::{apply, observe};
 
 /// The data path could not be opened or changed.
 #[derive(Debug, thiserror::Error)]
@@ -41,13 +42,21 @@ pub enum KernelError {
     #[error(transparent)]
     Host(#[from] HostError),
     /// The rows do not fit. Nothing was written.
-    #[error("{table} would need {rows} rows, and {TABLE_CAPACITY} fit; the rows in force stay")]
+    #[error("{table} would need {rows} rows, and {room} fit; the rows in force stay")]
     Full {
         /// The map.
         table: &'static str,
         /// Rows it would hold.
         rows: usize,
+        /// Rows that it can hold.
+        room: usize,
     },
+    /// An egress policy is too large by itself. Nothing was written.
+    #[error(transparent)]
+    Unfit(#[from] Unfit),
+    /// The kernel does not tell when its programs have ended.
+    #[error("wait for programs at work (membarrier): {0}")]
+    Barrier(#[source] std::io::Error),
     /// A thread could not be started.
     #[error("start a thread of the data path: {0}")]
     Thread(#[source] std::io::Error),
@@ -75,6 +84,8 @@ pub struct Kernel {
     pub(super) attachment: Attachment,
     /// What the maps hold: read in each full pass, kept by each write.
     pub(super) mirror: Tables,
+    /// Policies that were compiled before.
+    pub(super) memo: Memo,
     /// Endpoints whose programs this process has attached or replaced.
     pub(super) attached: BTreeSet<EndpointId>,
     /// Index of the overlay device that has this process's programs; 0 for none.
@@ -90,7 +101,7 @@ impl Kernel {
             tracing::warn!(map, "the pinned map had another shape and was replaced");
         }
         let maps = Maps::take(&mut object.ebpf)?;
-        let events = crate::apply::maps::take_events(&mut object.ebpf)?;
+        let events = apply::maps::take_events(&mut object.ebpf)?;
         let mirror = observe::maps::tables(&maps)?;
         let kernel = Self {
             maps,
@@ -99,6 +110,7 @@ impl Kernel {
             firewall: Keeper::start(Iptables::new(), on_look).map_err(KernelError::Thread)?,
             attachment: Attachment::probe(),
             mirror,
+            memo: Memo::default(),
             attached: BTreeSet::new(),
             overlay: 0,
             object,
@@ -128,14 +140,19 @@ impl Kernel {
         change: Change,
         scope: &Scope,
     ) -> Result<usize, KernelError> {
+        if let Change::Policy(.., Some(policy)) = &change
+            && policy.rules.is_ok()
+        {
+            self.memo.table(policy)?;
+        }
         let (wanted, before) = {
             let mut world = shared.world();
             let before = match scope {
                 Scope::Everything => None,
-                narrow => Some(compile_scope(&world, narrow)),
+                narrow => Some(compile_scope(&world, narrow, &self.memo)),
             };
             world.take(change);
-            (compile_of(&world, scope), before)
+            (compile_scope(&world, scope, &self.memo), before)
         };
         shared.change(|_| ());
         let writes = diff(&wanted, before.as_ref().unwrap_or(&self.mirror));
@@ -145,10 +162,16 @@ impl Kernel {
     /// Writes rows, all or (if they do not fit) none.
     pub(super) fn write(&mut self, writes: &[Write]) -> Result<usize, KernelError> {
         fits(&self.mirror, writes)?;
+        let mut waited = false;
         for write in writes {
+            if matches!(write, Write::Policy(PolicyWrite { new: None, .. })) && !waited {
+                apply::wait_for_programs().map_err(KernelError::Barrier)?;
+                waited = true;
+            }
             self.maps.write(write)?;
             self.mirror.write(write);
         }
+        self.memo.shrink();
         Ok(writes.len())
     }
 
@@ -251,13 +274,6 @@ impl Kernel {
     }
 }
 
-fn compile_of(world: &World, scope: &Scope) -> Tables {
-    match scope {
-        Scope::Everything => compile(world),
-        narrow => compile_scope(world, narrow),
-    }
-}
-
 pub(super) fn gateways(world: &World) -> Vec<std::net::IpAddr> {
     world
         .own_host()
@@ -268,29 +284,69 @@ pub(super) fn gateways(world: &World) -> Vec<std::net::IpAddr> {
 
 /// Checks every map's size after the writes.
 fn fits(mirror: &Tables, writes: &[Write]) -> Result<(), KernelError> {
-    let sizes = |t: &Tables| {
-        [
-            ("PREFIXES", t.prefixes.len()),
-            ("SUBNETS", t.subnets.len()),
-            ("PEERS", t.peers.len()),
-            ("PROJECTS", t.projects.len()),
-            ("ENDPOINTS", t.endpoints.len()),
-        ]
-    };
-    let room = |rows: usize| rows <= TABLE_CAPACITY as usize;
     // Far from the limit the exact sum does not matter, and a copy of the tables is not worth it.
+    let more: usize = writes.iter().map(weight).sum();
     if sizes(mirror)
         .iter()
-        .all(|(_, rows)| room(rows + writes.len()))
+        .all(|(_, rows, room)| rows + more <= *room)
     {
         return Ok(());
     }
     let mut after = mirror.clone();
+    // The old policy is there while the new one is written.
     for write in writes {
-        after.write(write);
+        if !matches!(write, Write::Policy(PolicyWrite { new: None, .. })) {
+            after.write(write);
+        }
     }
-    match sizes(&after).into_iter().find(|(_, rows)| !room(*rows)) {
-        Some((table, rows)) => Err(KernelError::Full { table, rows }),
+    let sizes = sizes(&after).into_iter();
+    match sizes.into_iter().find(|(_, rows, room)| rows > room) {
+        Some((table, rows, room)) => Err(KernelError::Full { table, rows, room }),
         None => Ok(()),
     }
+}
+
+/// Rows that a write can add to any one map.
+fn weight(write: &Write) -> usize {
+    match write {
+        Write::Policy(PolicyWrite {
+            new: Some(table), ..
+        }) => table.rules.len().max(table.ports.len()),
+        _ => 1,
+    }
+}
+
+/// Rows of each map, and how many it can hold.
+fn sizes(t: &Tables) -> [(&'static str, usize, usize); 11] {
+    let policies = |rows: fn(&PolicyTable) -> usize| t.policies.values().map(|it| rows(it)).sum();
+    let sized = |name, rows, room: u32| (name, rows, room as usize);
+    [
+        sized("PREFIXES", t.prefixes.len(), TABLE_CAPACITY),
+        sized("SUBNETS", t.subnets.len(), TABLE_CAPACITY),
+        sized("PEERS", t.peers.len(), TABLE_CAPACITY),
+        sized("PROJECTS", t.projects.len(), TABLE_CAPACITY),
+        sized("ENDPOINTS", t.endpoints.len(), TABLE_CAPACITY),
+        sized(
+            egress::map::RULES,
+            policies(|it| it.rules.len()),
+            egress::RULES_CAPACITY,
+        ),
+        sized(
+            egress::map::SEARCHES,
+            policies(|it| it.searches.len()),
+            TABLE_CAPACITY,
+        ),
+        sized(
+            egress::map::PORTS,
+            policies(|it| it.ports.len()),
+            egress::PORTS_CAPACITY,
+        ),
+        sized(
+            egress::map::RESOLVED,
+            t.resolved.len(),
+            egress::RESOLVED_CAPACITY,
+        ),
+        sized(dns::map::NAMES, t.names.len(), dns::NAMES_CAPACITY),
+        sized(dns::map::TRUSTED, t.trusted.len(), dns::NAMES_CAPACITY),
+    ]
 }

@@ -212,7 +212,32 @@ impl Sync {
                 self.shared.change(|world| world.take(change));
                 self.next_pass = self.next_pass.min(Instant::now() + DEBOUNCE);
             } else {
-                let written = self.kernel.change(&self.shared, change, &scope);
+                self.take_one(change, &scope);
+            }
+        }
+    }
+
+    /// A policy that does not fit leaves the one in force as it is; any other failure is made good by a full pass.
+    fn take_one(&mut self, change: Change, scope: &Scope) {
+        let Change::Policy(project, name, _) = &change else {
+            let written = self.kernel.change(&self.shared, change, scope);
+            return self.note(written);
+        };
+        let object = format!("EgressNetworkPolicy/{project}/{name}");
+        let back = {
+            let world = self.shared.world();
+            let policies = world.policies.get(project);
+            let old = policies.and_then(|policies| policies.get(name)).cloned();
+            Change::Policy(project.clone(), name.clone(), old)
+        };
+        match self.kernel.change(&self.shared, change, scope) {
+            Err(error @ (KernelError::Full { .. } | KernelError::Unfit(_))) => {
+                self.shared.change(|world| world.take(back));
+                let message = format!("{error}; what was in force before stays: make it smaller");
+                self.shared.refused(object, Some(message));
+            }
+            written => {
+                self.shared.refused(object, None);
                 self.note(written);
             }
         }

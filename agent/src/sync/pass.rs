@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use weft_core::compile::compile;
 use weft_core::compile::host::{HostPlan, OVERLAY, endpoint_routes, host_plan};
+use weft_core::compile::{Scope, compile_scope};
 use weft_core::diff::diff;
 use weft_core::model::{Change, Endpoint, Problem};
 
@@ -173,7 +173,7 @@ impl Kernel {
     }
 
     fn table_pass(&mut self, shared: &Shared) -> Result<usize, KernelError> {
-        let wanted = compile(&shared.world());
+        let wanted = compile_scope(&shared.world(), &Scope::Everything, &self.memo);
         self.mirror = observe::maps::tables(&self.maps)?;
         let writes = diff(&wanted, &self.mirror);
         self.write(&writes)

@@ -1,5 +1,6 @@
 //! What other threads read.
 
+use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -42,6 +43,8 @@ struct State {
     object_problems: Vec<Problem>,
     node_problems: Vec<Problem>,
     firewall_problem: Option<String>,
+    /// Objects that do not fit the data path.
+    refused: BTreeMap<String, String>,
 }
 
 impl Shared {
@@ -116,6 +119,10 @@ impl Shared {
                     message: message.clone(),
                 }),
         );
+        all.extend(state.refused.iter().map(|(object, message)| Problem {
+            object: object.clone(),
+            message: message.clone(),
+        }));
         all.sort();
         all.dedup();
         all
@@ -145,6 +152,17 @@ impl Shared {
             tracing::error!(%problem, "firewall rules");
         }
         self.state().firewall_problem = problem;
+    }
+
+    /// An object that does not fit, or one that does (again).
+    pub(super) fn refused(&self, object: String, message: Option<String>) {
+        match message {
+            Some(message) => {
+                tracing::warn!(%object, %message, "refused");
+                self.state().refused.insert(object, message);
+            }
+            None => drop(self.state().refused.remove(&object)),
+        }
     }
 
     pub(super) fn pass_failed(&self, failures: Vec<String>) {

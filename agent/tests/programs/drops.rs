@@ -110,7 +110,8 @@ fn check(rig: &mut Rig, case: Case) {
             src_port: seen.ports.0,
             dst_port: seen.ports.1,
             proto: seen.proto,
-            reserved: [0; 3],
+            reserved: [0; 7],
+            rule: 0,
         };
         assert_eq!(event, expected, "{why}");
     }

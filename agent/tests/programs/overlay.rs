@@ -329,7 +329,8 @@ fn refused_packets_of_the_overlay() {
                 src_port: frame.src_port,
                 dst_port: frame.dst_port,
                 proto: frame.proto,
-                reserved: [0; 3],
+                reserved: [0; 7],
+                rule: 0,
             };
             assert_eq!(event, expected, "{why}");
 

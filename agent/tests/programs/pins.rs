@@ -22,6 +22,7 @@ fn some_rows() -> Vec<Write> {
         Write::Node(NodeRow {
             overlay_ifindex: 7,
             vxlan_port: 4789,
+            ..NodeRow::default()
         }),
         Write::Prefix(
             PrefixKey {
@@ -33,7 +34,14 @@ fn some_rows() -> Vec<Write> {
                 subnet_lens: [119, 0, 0, 0],
             }),
         ),
-        Write::Project(ProjectKey(1), Some(ProjectRow { vnid: 10 })),
+        Write::Project(
+            ProjectKey(1),
+            Some(ProjectRow {
+                policy: 0,
+                vnid: 10,
+                flags: 0,
+            }),
+        ),
         Write::Endpoint(
             addr,
             Some(EndpointRow {

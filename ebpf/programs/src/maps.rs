@@ -8,7 +8,7 @@ use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::macros::btf_map;
 use weft_ebpf::addr::Addr;
 use weft_ebpf::decide::Tables;
-use weft_ebpf::rows::dns::LEARNED_CAPACITY;
+use weft_ebpf::rows::dns::{LEARNED_CAPACITY, NAMES_CAPACITY, NameKey, NameRow};
 use weft_ebpf::rows::egress::{
     ANY_PORT, FLOWS_CAPACITY, FlowKey, FlowRow, HITS_CAPACITY, HitKey, HitRow, LearnedKey,
     LearnedRow, PORT_BITS, PORTS_CAPACITY, PortKey, RESOLVED_CAPACITY, RULES_CAPACITY, RuleKey,
@@ -65,6 +65,12 @@ static FLOWS: LruHashMap<FlowKey, FlowRow, { FLOWS_CAPACITY as usize }> = LruHas
 #[btf_map]
 pub static LEARNED: HashMap<LearnedKey, LearnedRow, { LEARNED_CAPACITY as usize }, ON_DEMAND> =
     HashMap::new();
+
+#[btf_map]
+pub static NAMES: HashMap<NameKey, NameRow, { NAMES_CAPACITY as usize }, ON_DEMAND> =
+    HashMap::new();
+#[btf_map]
+pub static TRUSTED: HashMap<Addr, u32, { NAMES_CAPACITY as usize }, ON_DEMAND> = HashMap::new();
 
 /// The node's row; zeros until user space has written it.
 #[inline(always)]

@@ -388,6 +388,7 @@ fn destinations() -> Vec<Case> {
             NodeRow {
                 overlay_ifindex: 0,
                 vxlan_port: VXLAN_PORT.into(),
+                ..NodeRow::default()
             },
         )),
         Case::new(

@@ -1,0 +1,64 @@
+//! The egress firewall in the kernel: rows of policies, what their rules met, what pods were told.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use weft_core::compile::egress::PolicyTable;
+use weft_ebpf::rows::dns;
+use weft_ebpf::rows::egress::{HitRow, LearnedKey, LearnedRow, map};
+
+use super::maps::reading;
+use crate::apply::Row;
+use crate::apply::maps::{Maps, TableError};
+
+/// Rows of all policies, by number.
+pub(super) fn policies(maps: &Maps) -> Result<BTreeMap<u64, Arc<PolicyTable>>, TableError> {
+    let mut found = BTreeMap::<u64, PolicyTable>::new();
+    for row in &maps.rules {
+        let (Row(key), Row(row)) = row.map_err(reading(map::RULES))?;
+        found.entry(key.policy).or_default().rules.insert(key, row);
+    }
+    for row in &maps.searches {
+        let (Row(key), Row(row)) = row.map_err(reading(map::SEARCHES))?;
+        let table = found.entry(key.policy).or_default();
+        table.searches.insert(key, row);
+    }
+    for row in &maps.ports {
+        let (key, class) = row.map_err(reading(map::PORTS))?;
+        let Row(port) = key.data();
+        let table = found.entry(u64::from_ne_bytes(port.policy)).or_default();
+        table.ports.insert((key.prefix_len(), port), class);
+    }
+    let found = found.into_iter();
+    Ok(found
+        .map(|(number, table)| (number, Arc::new(table)))
+        .collect())
+}
+
+/// What each rule met, by the policy's number and the rule's place, summed over the processors.
+pub fn hits(maps: &Maps) -> Result<BTreeMap<(u64, u32), HitRow>, TableError> {
+    let mut found = BTreeMap::new();
+    for row in &maps.hits {
+        let (Row(key), values) = row.map_err(reading(map::HITS))?;
+        let sum = values
+            .iter()
+            .fold(HitRow::default(), |sum, Row(it)| HitRow {
+                packets: sum.packets + it.packets,
+                bytes: sum.bytes + it.bytes,
+                last: sum.last.max(it.last),
+            });
+        found.insert((key.policy, key.rank), sum);
+    }
+    Ok(found)
+}
+
+/// Addresses that pods were told, with their names.
+pub fn learned(maps: &Maps) -> Result<BTreeMap<LearnedKey, LearnedRow>, TableError> {
+    maps.learned
+        .iter()
+        .map(|row| {
+            row.map(|(Row(key), Row(row))| (key, row))
+                .map_err(reading(dns::map::LEARNED))
+        })
+        .collect()
+}
