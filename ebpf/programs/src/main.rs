@@ -2,7 +2,7 @@
 //!
 //! # Layout
 //! - `maps`: the maps, and the decisions' view of them
-//! - `forward`: a verdict becomes an action of tc
+//! - `forward`: what is decided becomes an action of tc
 //! - `drops`: counters and events of dropped packets
 //! - `sys`: the helper calls, each behind a safe function
 #![no_std]
@@ -23,37 +23,38 @@ mod sys;
 
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
-use weft_ebpf::decide::{self, Verdict};
+use weft_ebpf::decide::with;
 use weft_ebpf::event::hook;
 use weft_ebpf::packet::{Packet, parse};
 use weft_ebpf::reason::DropReason;
 
+use crate::forward::Forward;
 use crate::maps::Maps;
 use crate::sys::Frame;
 
 /// Host veth, ingress: what a pod sends.
 #[classifier]
 pub fn from_pod(ctx: TcContext) -> i32 {
-    run(&ctx, hook::FROM_POD, |packet| {
-        decide::from_pod(&Maps, packet, sys::ifindex(&ctx))
+    run(&ctx, hook::FROM_POD, |at| {
+        with::from_pod(&Maps, at.packet, sys::ifindex(at.ctx), at)
     })
 }
 
 /// Host veth, egress: what reaches a pod through the host stack.
 #[classifier]
 pub fn to_pod(ctx: TcContext) -> i32 {
-    run(&ctx, hook::TO_POD, |packet| {
-        decide::to_pod(&Maps, packet, sys::ifindex(&ctx))
+    run(&ctx, hook::TO_POD, |at| {
+        with::to_pod(&Maps, at.packet, sys::ifindex(at.ctx), at)
     })
 }
 
 /// Overlay device, ingress: what other nodes send.
 #[classifier]
 pub fn from_overlay(ctx: TcContext) -> i32 {
-    run(&ctx, hook::FROM_OVERLAY, |packet| {
-        match sys::tunnel_key(&ctx) {
-            Some((peer, vnid)) => decide::from_overlay(&Maps, packet, peer, vnid),
-            None => DropReason::NoTunnelKey.into(),
+    run(&ctx, hook::FROM_OVERLAY, |at| {
+        match sys::tunnel_key(at.ctx) {
+            Some((peer, vnid)) => with::from_overlay(&Maps, at.packet, peer, vnid, at),
+            None => at.fail(DropReason::NoTunnelKey),
         }
     })
 }
@@ -61,14 +62,14 @@ pub fn from_overlay(ctx: TcContext) -> i32 {
 /// Overlay device, egress: what the host stack sends to pods of other nodes.
 #[classifier]
 pub fn to_overlay(ctx: TcContext) -> i32 {
-    run(&ctx, hook::TO_OVERLAY, |packet| {
-        decide::to_overlay(&Maps, packet)
+    run(&ctx, hook::TO_OVERLAY, |at| {
+        with::to_overlay(&Maps, at.packet, at)
     })
 }
 
-/// Parses, decides, forwards or drops.
+/// Parses, then decides and acts.
 #[inline(always)]
-fn run(ctx: &TcContext, hook: u32, decide: impl FnOnce(&Packet) -> Verdict) -> i32 {
+fn run(ctx: &TcContext, hook: u32, act: impl FnOnce(&Forward<'_>) -> i32) -> i32 {
     let mut packet = Packet {
         len: ctx.len(),
         ..Packet::default()
@@ -78,14 +79,15 @@ fn run(ctx: &TcContext, hook: u32, decide: impl FnOnce(&Packet) -> Verdict) -> i
     } else {
         parse(&Frame(ctx), &mut packet)
     };
-    let verdict = match parsed {
-        Ok(()) if packet.dst.is_link_local_multicast_v6() => DropReason::LinkLocal.into(),
-        Ok(()) => decide(&packet),
-        Err(reason) => reason.into(),
+    let at = Forward {
+        ctx,
+        hook,
+        packet: &packet,
     };
-    match forward::forward(ctx, hook, &verdict) {
-        Ok(action) => action,
-        Err(denial) => drops::drop_packet(ctx, hook, &packet, &denial),
+    match parsed {
+        Ok(()) if packet.dst.is_link_local_multicast_v6() => at.fail(DropReason::LinkLocal),
+        Ok(()) => act(&at),
+        Err(reason) => at.fail(reason),
     }
 }
 

@@ -37,52 +37,75 @@ pub(super) fn leave<T: Tables>(tables: &T, party: Party, packet: &Packet) -> Res
     if party.policy == NO_POLICY {
         return Ok(());
     }
-    match judged(tables, &party, packet) {
-        Ok(()) => Ok(()),
-        Err((reason, rule)) => Err(Denial {
-            src_project: party.project,
-            src_vnid: party.vnid,
-            rule,
-            ..Denial::from(reason)
-        }),
+    let place = judged(tables, &party, packet);
+    if place == GO {
+        return Ok(());
+    }
+    let (reason, rule) = match place {
+        CLOSED => (DropReason::EgressClosed, 0),
+        MISSING => (DropReason::EgressPolicyMissing, 0),
+        place => (DropReason::EgressDenied, place),
+    };
+    Err(Denial {
+        src_project: party.project,
+        src_vnid: party.vnid,
+        rule,
+        ..Denial::from(reason)
+    })
+}
+
+/// What [`judged`] answers beside the place, from 1, of the rule that denies.
+const GO: u32 = 0;
+const CLOSED: u32 = u32::MAX;
+const MISSING: u32 = u32::MAX - 1;
+
+/// A function of its own in the programs, as are those that it calls: each has its part of the stack only while it is at work.
+#[inline(never)]
+fn judged<T: Tables>(tables: &T, party: &Party, packet: &Packet) -> u32 {
+    if party.policy == POLICY_CLOSED {
+        return CLOSED;
+    }
+    let now = tables.now();
+    match judge(tables, party, packet, now) {
+        Some(judgement) => settle(tables, party, packet, now, &judgement),
+        None => MISSING,
     }
 }
 
-/// A function of its own in the programs: pods without a policy do not pay for its stack.
+/// Lets connections go on that the rules of the moment would not let begin, and notes and counts.
 #[inline(never)]
-fn judged<T: Tables>(tables: &T, party: &Party, packet: &Packet) -> Result<(), (DropReason, u32)> {
-    if party.policy == POLICY_CLOSED {
-        return Err((DropReason::EgressClosed, 0));
-    }
-    let now = tables.now();
-    let Some(Judgement { class, rule }) = judge(tables, party, packet, now) else {
-        return Err((DropReason::EgressPolicyMissing, 0));
-    };
-    let key = outbound_key(packet);
-    if matches!(rule.action, action::NONE | action::ALLOW) {
-        // What is allowed by name stays so while the connection is open. Of other protocols than TCP no packet shows whether
-        // it opens a connection, so it must be known who did.
-        if rule.name != 0 || packet.proto != proto::TCP {
-            let kind = open_flow(tables, &key, packet, now).map_or(flow::OUT, |row| row.kind);
+fn settle<T: Tables>(
+    tables: &T,
+    party: &Party,
+    packet: &Packet,
+    now: u64,
+    judgement: &Judgement,
+) -> u32 {
+    let Judgement { class, rule } = *judgement;
+    let allowed = matches!(rule.action, action::NONE | action::ALLOW);
+    // What is allowed by name stays so while the connection is open. Of other protocols than TCP no packet shows whether it
+    // opens a connection, so it must be known who did. Nothing else needs to be noted.
+    if !allowed || rule.name != 0 || packet.proto != proto::TCP {
+        let key = outbound_key(packet);
+        let open = open_flow(tables, &key, packet, now);
+        if allowed {
+            let kind = open.map_or(flow::OUT, |row| row.kind);
             note(tables, &key, rule.name, kind, now);
-        }
-        if rule.action == action::ALLOW {
-            count(tables, party.policy, &rule, packet, now);
-        }
-        return Ok(());
-    }
-    match open_flow(tables, &key, packet, now) {
-        Some(row)
-            if row.kind == flow::IN
-                || row.name != 0 && keeps(tables, party.policy, class, row.name, &rule) =>
+        } else if let Some(row) = open
+            && (row.kind == flow::IN
+                || row.name != 0 && keeps(tables, party.policy, class, row.name, &rule))
         {
             note(tables, &key, row.name, row.kind, now);
-            Ok(())
+            return GO;
         }
-        _ => {
-            count(tables, party.policy, &rule, packet, now);
-            Err((DropReason::EgressDenied, rule.rank.saturating_add(1)))
-        }
+    }
+    if rule.action != action::NONE {
+        count(tables, party.policy, &rule, packet, now);
+    }
+    if allowed {
+        GO
+    } else {
+        rule.rank.saturating_add(1)
     }
 }
 
@@ -105,82 +128,112 @@ pub fn judge<T: Tables>(tables: &T, party: &Party, packet: &Packet, now: u64) ->
     } else {
         tables.port_class(policy, packet.proto, packet.dst_port)
     };
-    let mut rule = by_prefix(tables, policy, ANY_PORT, &packet.dst)?;
+    let mut rule = RuleRow::NONE;
+    let mut found = by_prefix(tables, policy, ANY_PORT, &packet.dst, &mut rule);
     if class != ANY_PORT {
-        first(&mut rule, by_prefix(tables, policy, class, &packet.dst));
+        found &= by_prefix(tables, policy, class, &packet.dst, &mut rule);
+    }
+    if !found {
+        return None;
     }
     if party.flags & project_flag::NAMES != 0 {
-        by_address(tables, policy, class, &packet.dst, &mut rule);
-        let key = LearnedKey {
-            project: party.project,
-            addr: packet.dst,
+        let asked = Asked {
+            policy,
+            class,
+            learned: LearnedKey {
+                project: party.project,
+                addr: packet.dst,
+            },
         };
-        if let Some(row) = tables.learned(&key, now) {
-            for slot in &row.names {
-                if slot.expires > now {
-                    by_name(tables, policy, class, slot.name, &mut rule);
-                }
-            }
-        }
+        by_address(tables, &asked, now, &mut rule);
     }
     Some(Judgement { class, rule })
 }
 
-/// The rule of the longest prefix, which is the first among all rules that contain it.
-#[inline(always)]
-fn by_prefix<T: Tables>(tables: &T, policy: u64, class: u32, addr: &Addr) -> Option<RuleRow> {
+/// An address and whose rules by name are looked up for it.
+struct Asked {
+    policy: u64,
+    class: u32,
+    learned: LearnedKey,
+}
+
+/// Takes the first rule by a name of the address, if it comes before `rule`: names that the agent resolved, and those that pods
+/// of the project were told.
+#[inline(never)]
+fn by_address<T: Tables>(tables: &T, asked: &Asked, now: u64, rule: &mut RuleRow) {
+    let Asked {
+        policy,
+        class,
+        learned,
+    } = asked;
+    let mut key = RuleKey {
+        policy: *policy,
+        class: ANY_PORT,
+        kind: rule_kind::ADDRESS,
+        value: learned.addr,
+    };
+    of_classes(*class, &mut key, |key| first(rule, tables.resolved(key)));
+    if let Some(row) = tables.learned(learned, now) {
+        for slot in &row.names {
+            if slot.expires > now {
+                key = RuleKey::name(*policy, ANY_PORT, slot.name);
+                of_classes(*class, &mut key, |key| first(rule, tables.rule(key)));
+            }
+        }
+    }
+}
+
+/// Takes the rule of the longest prefix in a class, which is the first among all rules that contain it, if it comes before
+/// `rule`. Whether the class has rows.
+#[inline(never)]
+fn by_prefix<T: Tables>(
+    tables: &T,
+    policy: u64,
+    class: u32,
+    addr: &Addr,
+    rule: &mut RuleRow,
+) -> bool {
     let family = if addr.as_v4().is_some() { 4 } else { 6 };
-    let search = tables.search(&SearchKey {
+    let Some(search) = tables.search(&SearchKey {
         policy,
         class,
         family,
-    })?;
-    let mut rule = search.default;
+    }) else {
+        return false;
+    };
+    let mut best = search.default;
+    let mut key = RuleKey {
+        policy,
+        class,
+        kind: 0,
+        value: *addr,
+    };
     let mut slot = 1;
     for _ in 0..SEARCH_STEPS {
         let len = u32::from(search.lens[slot & (SEARCH_LENS - 1)]);
         if len == 0 {
             break;
         }
-        let key = RuleKey {
-            policy,
-            class,
-            kind: len,
-            value: addr.masked(len),
-        };
+        key.kind = len;
+        key.value = addr.masked(len);
         slot *= 2;
         if let Some(found) = tables.rule(&key) {
-            rule = found;
+            best = found;
             slot += 1;
         }
     }
-    Some(rule)
+    first(rule, Some(best));
+    true
 }
 
-/// What the policy says of an address that the agent resolved.
+/// Looks a key up for the rules without ports, then for those of the packet's class.
 #[inline(always)]
-fn by_address<T: Tables>(tables: &T, policy: u64, class: u32, addr: &Addr, rule: &mut RuleRow) {
-    let mut key = RuleKey {
-        policy,
-        class: ANY_PORT,
-        kind: rule_kind::ADDRESS,
-        value: *addr,
-    };
-    first(rule, tables.resolved(&key));
+fn of_classes(class: u32, key: &mut RuleKey, mut look: impl FnMut(&RuleKey)) {
+    key.class = ANY_PORT;
+    look(key);
     if class != ANY_PORT {
         key.class = class;
-        first(rule, tables.resolved(&key));
-    }
-}
-
-/// What the policy says of a name.
-#[inline(always)]
-fn by_name<T: Tables>(tables: &T, policy: u64, class: u32, name: u64, rule: &mut RuleRow) {
-    let mut key = RuleKey::name(policy, ANY_PORT, name);
-    first(rule, tables.rule(&key));
-    if class != ANY_PORT {
-        key.class = class;
-        first(rule, tables.rule(&key));
+        look(key);
     }
 }
 
@@ -197,7 +250,8 @@ fn first(rule: &mut RuleRow, other: Option<RuleRow>) {
 #[inline(always)]
 fn keeps<T: Tables>(tables: &T, policy: u64, class: u32, name: u64, denying: &RuleRow) -> bool {
     let mut rule = RuleRow::NONE;
-    by_name(tables, policy, class, name, &mut rule);
+    let mut key = RuleKey::name(policy, ANY_PORT, name);
+    of_classes(class, &mut key, |key| first(&mut rule, tables.rule(key)));
     rule.action == action::ALLOW && rule.rank < denying.rank
 }
 

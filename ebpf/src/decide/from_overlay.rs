@@ -1,6 +1,6 @@
 //! What another node sends.
 
-use super::{Home, Party, Tables, Verdict, admit, home};
+use super::{Home, Outcome, Party, Tables, admit, home};
 use crate::addr::Addr;
 use crate::packet::Packet;
 use crate::reason::DropReason;
@@ -10,9 +10,15 @@ use crate::rows::class;
 ///
 /// The outer source must be a known node and the inner source must belong to it; then `vnid` is the sender's.
 #[inline(always)]
-pub fn from_overlay<T: Tables>(tables: &T, packet: &Packet, peer: Addr, vnid: u32) -> Verdict {
+pub fn from_overlay<T: Tables, O: Outcome>(
+    tables: &T,
+    packet: &Packet,
+    peer: Addr,
+    vnid: u32,
+    outcome: &O,
+) -> O::Done {
     if tables.peer(&peer).is_none() {
-        return DropReason::UnknownPeer.into();
+        return outcome.drop(&DropReason::UnknownPeer.into());
     }
     // A node sends from its own underlay address when one of its processes is bound to it.
     if packet.src != peer {
@@ -23,20 +29,20 @@ pub fn from_overlay<T: Tables>(tables: &T, packet: &Packet, peer: Addr, vnid: u3
             _ => false,
         };
         if !from_peer {
-            return DropReason::ForeignSource.into();
+            return outcome.drop(&DropReason::ForeignSource.into());
         }
     }
     if let Some(receiver) = tables.endpoint(&packet.dst) {
         return match admit(Party::remote(vnid), Party::pod(tables, &receiver)) {
-            Ok(()) => Verdict::Deliver(receiver),
-            Err(denial) => Verdict::Drop(denial),
+            Ok(()) => outcome.deliver(&receiver),
+            Err(denial) => outcome.drop(&denial),
         };
     }
     match tables.prefix(&packet.dst) {
-        Some(row) if class::is_own(row.class) => Verdict::Pass,
+        Some(row) if class::is_own(row.class) => outcome.pass(),
         Some(row) if row.class == class::PODS && home(tables, &row, &packet.dst) == Home::Here => {
-            DropReason::NoSuchPod.into()
+            outcome.drop(&DropReason::NoSuchPod.into())
         }
-        _ => DropReason::NotForThisNode.into(),
+        _ => outcome.drop(&DropReason::NotForThisNode.into()),
     }
 }

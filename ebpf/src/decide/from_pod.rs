@@ -1,21 +1,26 @@
 //! What a pod sends.
 
 use super::egress::leave;
-use super::{Denial, Home, Party, Tables, Verdict, admit, home};
+use super::{Denial, Home, Outcome, Party, Tables, admit, home};
 use crate::packet::{Packet, proto};
 use crate::reason::DropReason;
 use crate::rows::{EndpointRow, class};
 
 /// Decides on a packet that came out of the pod behind interface `ifindex`.
 #[inline(always)]
-pub fn from_pod<T: Tables>(tables: &T, packet: &Packet, ifindex: u32) -> Verdict {
+pub fn from_pod<T: Tables, O: Outcome>(
+    tables: &T,
+    packet: &Packet,
+    ifindex: u32,
+    outcome: &O,
+) -> O::Done {
     let sender = match sender(tables, packet, ifindex) {
         Ok(sender) => sender,
-        Err(denial) => return Verdict::Drop(denial),
+        Err(denial) => return outcome.drop(&denial),
     };
     let party = Party::pod(tables, &sender);
     let denied = |reason| {
-        Verdict::Drop(Denial {
+        outcome.drop(&Denial {
             src_project: party.project,
             src_vnid: party.vnid,
             ..Denial::from(reason)
@@ -30,47 +35,41 @@ pub fn from_pod<T: Tables>(tables: &T, packet: &Packet, ifindex: u32) -> Verdict
     }
     if let Some(receiver) = tables.endpoint(&packet.dst) {
         return match admit(party, Party::pod(tables, &receiver)) {
-            Ok(()) => Verdict::Deliver(receiver),
-            Err(denial) => Verdict::Drop(denial),
+            Ok(()) => outcome.deliver(&receiver),
+            Err(denial) => outcome.drop(&denial),
         };
     }
     if packet.dst.is_multicast() {
         return denied(DropReason::MulticastDisabled);
     }
-    let Some(prefix) = tables.prefix(&packet.dst) else {
-        return external(tables, party, packet);
-    };
-    match prefix.class {
-        class::PODS => match home(tables, &prefix, &packet.dst) {
-            Home::Here => denied(DropReason::NoSuchPod),
-            Home::Nowhere => denied(DropReason::NoSuchNode),
-            // Admission is the receiving node's: only it knows the receiver's project. A closed sender stops here.
-            Home::At(node) => match admit(party, Party::HOST) {
-                Ok(()) => Verdict::Tunnel {
-                    node,
-                    vnid: party.vnid,
-                },
-                Err(denial) => Verdict::Drop(denial),
-            },
-        },
-        // Service hops are free, as the endpoint is judged once the host has translated the address; the node's own
-        // addresses in the pod network are open to all its pods, and so is its name server.
-        class::SERVICES | class::GATEWAY => Verdict::Pass,
-        class::NODE if is_dns(packet) => Verdict::Pass,
-        class::NODE => external(tables, party, packet),
-        _ => denied(DropReason::UnknownClass),
+    if let Some(prefix) = tables.prefix(&packet.dst) {
+        match prefix.class {
+            class::PODS => {
+                return match home(tables, &prefix, &packet.dst) {
+                    Home::Here => denied(DropReason::NoSuchPod),
+                    Home::Nowhere => denied(DropReason::NoSuchNode),
+                    // Admission is the receiving node's: only it knows the receiver's project. A closed sender stops here.
+                    Home::At(node) => match admit(party, Party::HOST) {
+                        Ok(()) => outcome.tunnel(node, party.vnid),
+                        Err(denial) => outcome.drop(&denial),
+                    },
+                };
+            }
+            // Service hops are free, as the endpoint is judged once the host has translated the address; the node's own
+            // addresses in the pod network are open to all its pods, and so is its name server.
+            class::SERVICES | class::GATEWAY => return outcome.pass(),
+            class::NODE if is_dns(packet) => return outcome.pass(),
+            class::NODE => {}
+            _ => return denied(DropReason::UnknownClass),
+        }
     }
-}
-
-/// What the egress firewall judges: the host stack routes it, and translates its source if it leaves the node.
-#[inline(always)]
-fn external<T: Tables>(tables: &T, party: Party, packet: &Packet) -> Verdict {
+    // What the egress firewall judges: the host stack routes it, and translates its source if it leaves the node.
     if let Err(denial) = admit(party, Party::HOST) {
-        return Verdict::Drop(denial);
+        return outcome.drop(&denial);
     }
     match leave(tables, party, packet) {
-        Ok(()) => Verdict::Pass,
-        Err(denial) => Verdict::Drop(denial),
+        Ok(()) => outcome.pass(),
+        Err(denial) => outcome.drop(&denial),
     }
 }
 

@@ -11,12 +11,17 @@ mod to_pod;
 
 pub use admit::admit;
 pub use egress::{Judgement, judge};
-pub use from_overlay::from_overlay;
-pub use from_pod::from_pod;
-pub use to_overlay::to_overlay;
-pub use to_pod::to_pod;
+
+/// The decisions, with what becomes of the packet as a parameter: the programs act at once.
+pub mod with {
+    pub use super::from_overlay::from_overlay;
+    pub use super::from_pod::from_pod;
+    pub use super::to_overlay::to_overlay;
+    pub use super::to_pod::to_pod;
+}
 
 use crate::addr::Addr;
+use crate::packet::Packet;
 use crate::reason::DropReason;
 use crate::rows::egress::{
     FlowKey, FlowRow, HitKey, LearnedKey, LearnedRow, NO_POLICY, RuleKey, RuleRow, SearchKey,
@@ -60,7 +65,25 @@ pub trait Tables {
     fn now(&self) -> u64;
 }
 
-/// Outcome of a packet.
+/// What is done with a packet once it is decided.
+///
+/// A decision calls exactly one of these, last, and returns what it returns. The programs carry the outcome out there and then: an
+/// enum that is returned through many branches leaves the compiler registers that some branch never wrote, which the verifier
+/// refuses to see read.
+pub trait Outcome {
+    /// What the decision returns.
+    type Done;
+    /// Into the pod behind this row.
+    fn deliver(&self, endpoint: &EndpointRow) -> Self::Done;
+    /// Through the overlay to the node at this underlay address, with the sender's VNID.
+    fn tunnel(&self, node: Addr, vnid: u32) -> Self::Done;
+    /// On to the host's network stack (from a pod or the overlay), or on to the device (towards a pod).
+    fn pass(&self) -> Self::Done;
+    /// Nowhere.
+    fn drop(&self, denial: &Denial) -> Self::Done;
+}
+
+/// Outcome of a packet, as a value.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -77,6 +100,49 @@ pub enum Verdict {
     Pass,
     /// Dropped.
     Drop(Denial),
+}
+
+/// An [`Outcome`] that only tells.
+struct Tell;
+
+impl Outcome for Tell {
+    type Done = Verdict;
+
+    fn deliver(&self, endpoint: &EndpointRow) -> Verdict {
+        Verdict::Deliver(*endpoint)
+    }
+
+    fn tunnel(&self, node: Addr, vnid: u32) -> Verdict {
+        Verdict::Tunnel { node, vnid }
+    }
+
+    fn pass(&self) -> Verdict {
+        Verdict::Pass
+    }
+
+    fn drop(&self, denial: &Denial) -> Verdict {
+        Verdict::Drop(*denial)
+    }
+}
+
+/// What becomes of a packet that came out of the pod behind interface `ifindex`.
+pub fn from_pod<T: Tables>(tables: &T, packet: &Packet, ifindex: u32) -> Verdict {
+    with::from_pod(tables, packet, ifindex, &Tell)
+}
+
+/// What becomes of a packet that the host stack sends to the pod behind interface `ifindex`.
+pub fn to_pod<T: Tables>(tables: &T, packet: &Packet, ifindex: u32) -> Verdict {
+    with::to_pod(tables, packet, ifindex, &Tell)
+}
+
+/// What becomes of a packet that came through the overlay from the node at `peer` with VXLAN network `vnid`.
+pub fn from_overlay<T: Tables>(tables: &T, packet: &Packet, peer: Addr, vnid: u32) -> Verdict {
+    with::from_overlay(tables, packet, peer, vnid, &Tell)
+}
+
+/// What becomes of a packet that the host routed to the overlay device.
+pub fn to_overlay<T: Tables>(tables: &T, packet: &Packet) -> Verdict {
+    with::to_overlay(tables, packet, &Tell)
 }
 
 /// Why a packet was dropped, and between whom.
@@ -107,13 +173,6 @@ impl From<DropReason> for Denial {
             dst_vnid: VNID_CLOSED,
             rule: 0,
         }
-    }
-}
-
-impl From<DropReason> for Verdict {
-    #[inline(always)]
-    fn from(reason: DropReason) -> Self {
-        Self::Drop(reason.into())
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the host's network stack sends to pods of other nodes.
 
-use super::{Home, Party, Tables, Verdict, admit, home};
+use super::{Home, Outcome, Party, Tables, admit, home};
 use crate::packet::Packet;
 use crate::reason::DropReason;
 use crate::rows::class;
@@ -8,30 +8,27 @@ use crate::rows::class;
 /// Decides on a packet that the host routed to the overlay device: its own, or a local pod's whose service address it
 /// has translated.
 #[inline(always)]
-pub fn to_overlay<T: Tables>(tables: &T, packet: &Packet) -> Verdict {
+pub fn to_overlay<T: Tables, O: Outcome>(tables: &T, packet: &Packet, outcome: &O) -> O::Done {
     let source = match tables.endpoint(&packet.src) {
         Some(sender) => Party::pod(tables, &sender),
         None => match tables.prefix(&packet.src) {
             Some(row) if class::is_own(row.class) => Party::HOST,
             // The receiving node would refuse any other source as not ours.
-            _ => return DropReason::ForeignSource.into(),
+            _ => return outcome.drop(&DropReason::ForeignSource.into()),
         },
     };
     if let Err(denial) = admit(source, Party::HOST) {
-        return Verdict::Drop(denial);
+        return outcome.drop(&denial);
     }
     let Some(row) = tables.prefix(&packet.dst) else {
-        return DropReason::NoSuchNode.into();
+        return outcome.drop(&DropReason::NoSuchNode.into());
     };
     if row.class != class::PODS {
-        return DropReason::NoSuchNode.into();
+        return outcome.drop(&DropReason::NoSuchNode.into());
     }
     match home(tables, &row, &packet.dst) {
-        Home::At(node) => Verdict::Tunnel {
-            node,
-            vnid: source.vnid,
-        },
-        Home::Here => DropReason::NoSuchPod.into(),
-        Home::Nowhere => DropReason::NoSuchNode.into(),
+        Home::At(node) => outcome.tunnel(node, source.vnid),
+        Home::Here => outcome.drop(&DropReason::NoSuchPod.into()),
+        Home::Nowhere => outcome.drop(&DropReason::NoSuchNode.into()),
     }
 }

@@ -1,7 +1,7 @@
 //! What reaches a pod through the host's network stack.
 
 use super::egress::note_inbound;
-use super::{Party, Tables, Verdict, admit};
+use super::{Outcome, Party, Tables, admit};
 use crate::packet::Packet;
 use crate::reason::DropReason;
 use crate::rows::class;
@@ -12,12 +12,17 @@ use crate::rows::class;
 /// intact), the node's or a service's (the node, or an answer whose translation was undone), or an outside one.
 /// Source addresses of pods are trusted here since `from_pod` has checked them.
 #[inline(always)]
-pub fn to_pod<T: Tables>(tables: &T, packet: &Packet, ifindex: u32) -> Verdict {
+pub fn to_pod<T: Tables, O: Outcome>(
+    tables: &T,
+    packet: &Packet,
+    ifindex: u32,
+    outcome: &O,
+) -> O::Done {
     let Some(receiver) = tables.endpoint(&packet.dst) else {
-        return DropReason::NoSuchPod.into();
+        return outcome.drop(&DropReason::NoSuchPod.into());
     };
     if receiver.ifindex != ifindex {
-        return DropReason::WrongInterface.into();
+        return outcome.drop(&DropReason::WrongInterface.into());
     }
     let party = Party::pod(tables, &receiver);
     let source = match tables.endpoint(&packet.src) {
@@ -30,14 +35,14 @@ pub fn to_pod<T: Tables>(tables: &T, packet: &Packet, ifindex: u32) -> Verdict {
             // The node always reaches its pods, whatever their project's state: kubelet's probes.
             Some(row) if class::is_own(row.class) => {
                 note_inbound(tables, party, packet);
-                return Verdict::Deliver(receiver);
+                return outcome.deliver(&receiver);
             }
             Some(row) if row.class == class::SERVICES => Party::HOST,
-            Some(_) => return DropReason::UnexpectedSource.into(),
+            Some(_) => return outcome.drop(&DropReason::UnexpectedSource.into()),
         },
     };
     match admit(source, party) {
-        Ok(()) => Verdict::Deliver(receiver),
-        Err(denial) => Verdict::Drop(denial),
+        Ok(()) => outcome.deliver(&receiver),
+        Err(denial) => outcome.drop(&denial),
     }
 }
