@@ -27,6 +27,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use crate::sync::Handle;
 use events::Feed;
+use read::NoAnswer;
 
 /// The socket could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -81,11 +82,11 @@ pub async fn serve(listener: UnixListener, handle: Handle, feed: Arc<Feed>) -> i
         )
         .route(
             "/v1/nodes",
-            get(|State(c): State<Context>| answer(move || Some(read::nodes(&c.handle)))),
+            get(|State(c): State<Context>| answer(move || Ok(read::nodes(&c.handle)))),
         )
         .route(
             "/v1/projects",
-            get(|State(c): State<Context>| answer(move || Some(read::projects(&c.handle)))),
+            get(|State(c): State<Context>| answer(move || Ok(read::projects(&c.handle)))),
         )
         .route(
             "/v1/drops",
@@ -98,15 +99,22 @@ pub async fn serve(listener: UnixListener, handle: Handle, feed: Arc<Feed>) -> i
 
 /// Reading waits for the sync loop, so it runs beside the server's own thread.
 async fn answer<T: serde::Serialize + Send + 'static>(
-    read: impl FnOnce() -> Option<T> + Send + 'static,
+    read: impl FnOnce() -> Result<T, NoAnswer> + Send + 'static,
 ) -> Response {
-    match tokio::task::spawn_blocking(read).await {
-        Ok(Some(view)) => Json(view).into_response(),
-        _ => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the sync loop does not answer; see the agent's log",
-        )
-            .into_response(),
+    // A reading that panicked has left its message in the log.
+    let answer = tokio::task::spawn_blocking(read)
+        .await
+        .unwrap_or(Err(NoAnswer::Loop));
+    match answer {
+        Ok(view) => Json(view).into_response(),
+        Err(error) => {
+            let code = match error {
+                NoAnswer::Loop => StatusCode::SERVICE_UNAVAILABLE,
+                NoAnswer::Map(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            };
+            tracing::error!(%error, "a question on the admin socket has no answer");
+            (code, error.to_string()).into_response()
+        }
     }
 }
 
@@ -128,4 +136,35 @@ async fn monitor(State(context): State<Context>) -> Response {
         }
     });
     Response::new(Body::from_stream(lines))
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+    use crate::apply::maps::TableError;
+
+    async fn said(answer: Response) -> (u16, String) {
+        let status = answer.status().as_u16();
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_map_that_cannot_be_read_is_an_error_that_names_it() {
+        let refused = || {
+            Err::<u64, _>(NoAnswer::from(TableError::Call {
+                call: "read",
+                map: weft_ebpf::rows::map::DROPS,
+                source: aya::maps::MapError::KeyNotFound,
+            }))
+        };
+        let (status, text) = said(answer(refused).await).await;
+        assert_eq!(status, 500);
+        assert!(text.starts_with("read map DROPS: "), "{text}");
+        assert_eq!(said(answer(|| Ok(7_u64)).await).await, (200, "7".into()));
+        let (status, text) = said(answer(|| Err::<u64, _>(NoAnswer::Loop)).await).await;
+        assert_eq!(status, 503, "{text}");
+    }
 }

@@ -6,19 +6,34 @@ use weft_core::model::{Mode, World};
 
 use super::events::Feed;
 use super::view::{Drops, Node, Pod, PodDrops, Project, Reason, Status};
+use crate::apply::maps::{Maps, TableError};
 use crate::observe::maps;
 use crate::sync::{Handle, pod_network};
 
-/// `None` when the loop does not answer; so for every function here.
-pub fn status(handle: &Handle) -> Option<Status> {
-    let (dropped, suppressed) = handle.read(|m| {
-        let dropped =
-            maps::drops_by_reason(m).map(|drops| drops.values().map(|d| d.packets).sum::<u64>());
-        (
-            dropped.unwrap_or_default(),
-            maps::suppressed_events(m).unwrap_or_default(),
-        )
+/// There is no answer. A count that could not be read is never shown as zero.
+#[derive(Debug, thiserror::Error)]
+pub enum NoAnswer {
+    /// Busy, or at its end.
+    #[error("the sync loop does not answer; see the agent's log")]
+    Loop,
+    /// The kernel refused a reading.
+    #[error("{0}; see the agent's log")]
+    Map(#[from] TableError),
+}
+
+/// Reads the maps on the loop's thread.
+fn read<T: Send + 'static>(
+    handle: &Handle,
+    read: impl FnOnce(&Maps) -> Result<T, TableError> + Send + 'static,
+) -> Result<T, NoAnswer> {
+    Ok(handle.read(read).ok_or(NoAnswer::Loop)??)
+}
+
+pub fn status(handle: &Handle) -> Result<Status, NoAnswer> {
+    let (drops, suppressed) = read(handle, |m| {
+        Ok((maps::drops_by_reason(m)?, maps::suppressed_events(m)?))
     })?;
+    let dropped = drops.values().map(|drops| drops.packets).sum();
     let shared = handle.shared();
     let problems = shared.problems();
     let pass = shared.pass();
@@ -27,7 +42,7 @@ pub fn status(handle: &Handle) -> Option<Status> {
         Err(e) => e.to_string(),
         Ok(_) => pass.failures.join("; "),
     };
-    Some(Status {
+    Ok(Status {
         node: world.node.name.clone(),
         node_ip: world.node.ip,
         ready: not_ready.is_empty(),
@@ -56,7 +71,7 @@ pub fn status(handle: &Handle) -> Option<Status> {
     })
 }
 
-pub fn pods(handle: &Handle) -> Option<Vec<Pod>> {
+pub fn pods(handle: &Handle) -> Result<Vec<Pod>, NoAnswer> {
     let endpoints: Vec<_> = handle
         .shared()
         .world()
@@ -68,12 +83,10 @@ pub fn pods(handle: &Handle) -> Option<Vec<Pod>> {
         .iter()
         .map(|endpoint| endpoint.host_ifindex)
         .collect();
-    let (traffic, drops) = handle.read(move |m| {
-        let traffic: Vec<_> = indices
-            .iter()
-            .map(|ifindex| maps::traffic(m, *ifindex))
-            .collect();
-        (traffic, maps::drops_by_endpoint(m).unwrap_or_default())
+    let (traffic, drops) = read(handle, move |m| {
+        let traffic = indices.iter().map(|ifindex| maps::traffic(m, *ifindex));
+        let traffic: Vec<_> = traffic.collect::<Result<_, _>>()?;
+        Ok((traffic, maps::drops_by_endpoint(m)?))
     })?;
     let mut dropped = BTreeMap::<u32, u64>::new();
     for ((ifindex, _), row) in drops {
@@ -101,7 +114,7 @@ pub fn pods(handle: &Handle) -> Option<Vec<Pod>> {
         });
     let mut rows: Vec<_> = rows.collect();
     rows.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
-    Some(rows)
+    Ok(rows)
 }
 
 pub fn nodes(handle: &Handle) -> Vec<Node> {
@@ -154,12 +167,9 @@ pub fn projects(handle: &Handle) -> Vec<Project> {
     world.projects.values().map(row).collect()
 }
 
-pub fn drops(handle: &Handle, feed: &Feed) -> Option<Drops> {
-    let (reasons, endpoints) = handle.read(|m| {
-        (
-            maps::drops_by_reason(m).unwrap_or_default(),
-            maps::drops_by_endpoint(m).unwrap_or_default(),
-        )
+pub fn drops(handle: &Handle, feed: &Feed) -> Result<Drops, NoAnswer> {
+    let (reasons, endpoints) = read(handle, |m| {
+        Ok((maps::drops_by_reason(m)?, maps::drops_by_endpoint(m)?))
     })?;
     let world = handle.shared().world();
     let names: BTreeMap<u32, String> = world
@@ -190,7 +200,7 @@ pub fn drops(handle: &Handle, feed: &Feed) -> Option<Drops> {
             packets: row.packets,
             bytes: row.bytes,
         });
-    Some(Drops {
+    Ok(Drops {
         reasons: reasons.collect(),
         pods: pods.collect(),
         recent: feed.recent(),

@@ -41,17 +41,21 @@ pub fn tables(maps: &Maps) -> Result<Tables, TableError> {
 }
 
 /// Whether the map holds a row for the address that points at this interface.
-pub fn has_endpoint(maps: &Maps, address: Addr, ifindex: u32) -> bool {
-    maps.endpoints
-        .get(&Row(address), 0)
-        .is_ok_and(|row| row.0.ifindex == ifindex)
+pub fn has_endpoint(maps: &Maps, address: Addr, ifindex: u32) -> Result<bool, TableError> {
+    match maps.endpoints.get(&Row(address), 0) {
+        Ok(row) => Ok(row.0.ifindex == ifindex),
+        Err(MapError::KeyNotFound) => Ok(false),
+        Err(error) => Err(reading(map::ENDPOINTS)(error)),
+    }
 }
 
-/// An endpoint's traffic since it was attached, summed over the processors.
-pub fn traffic(maps: &Maps, ifindex: u32) -> TrafficRow {
+/// An endpoint's traffic since it was attached, summed over the processors; zero for one that is not counted yet.
+pub fn traffic(maps: &Maps, ifindex: u32) -> Result<TrafficRow, TableError> {
     let mut sum = TrafficRow::default();
-    let Ok(values) = maps.traffic.get(&ifindex, 0) else {
-        return sum;
+    let values = match maps.traffic.get(&ifindex, 0) {
+        Ok(values) => values,
+        Err(MapError::KeyNotFound) => return Ok(sum),
+        Err(error) => return Err(reading(map::TRAFFIC)(error)),
     };
     for Row(value) in values.iter() {
         sum.from_packets += value.from_packets;
@@ -59,7 +63,7 @@ pub fn traffic(maps: &Maps, ifindex: u32) -> TrafficRow {
         sum.to_packets += value.to_packets;
         sum.to_bytes += value.to_bytes;
     }
-    sum
+    Ok(sum)
 }
 
 /// Interfaces whose traffic or drops are counted. A packet that is under way while its endpoint is detached may be

@@ -255,8 +255,9 @@ impl Kernel {
         links::verify(POD_ATTACHMENT, interface, &POD_HOOKS)
             .map_err(|program| AttachError::Missing(format!("program {program} on {interface}")))?;
         for address in &endpoint.addresses {
-            if !observe::maps::has_endpoint(&self.maps, Addr::from(*address), endpoint.host_ifindex)
-            {
+            let row = Addr::from(*address);
+            let found = observe::maps::has_endpoint(&self.maps, row, endpoint.host_ifindex);
+            if !found.map_err(|e| AttachError::Failed(e.to_string()))? {
                 return Err(AttachError::Missing(format!(
                     "row of {address} for {interface}"
                 )));

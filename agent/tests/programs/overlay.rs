@@ -155,7 +155,7 @@ fn admitted_packets_reach_their_pod() {
             send(&peer, vni, &frame(src, POD).udp(PORT));
             assert_eq!(receive(&pod, why), src.parse::<IpAddr>().unwrap(), "{why}");
         }
-        let traffic = observe::maps::traffic(&rig.maps, interface("a"));
+        let traffic = observe::maps::traffic(&rig.maps, interface("a")).unwrap();
         assert_eq!(traffic.to_packets, 4);
 
         let host = socket(("10.128.2.1".parse().unwrap(), PORT));

@@ -175,8 +175,13 @@ fn cases() -> Vec<Case> {
 
 fn traffic(rig: &Rig) -> Vec<(&'static str, TrafficRow)> {
     let pods = crate::rig::PODS.iter();
-    pods.map(|(pod, _)| (*pod, observe::maps::traffic(&rig.maps, interface(pod))))
-        .collect()
+    pods.map(|(pod, _)| {
+        (
+            *pod,
+            observe::maps::traffic(&rig.maps, interface(pod)).unwrap(),
+        )
+    })
+    .collect()
 }
 
 #[test]
@@ -256,11 +261,13 @@ fn missing_counters_stop_nothing() {
         );
         assert_eq!(code, REDIRECT);
         assert_eq!(
-            observe::maps::traffic(&rig.maps, interface("a")),
+            observe::maps::traffic(&rig.maps, interface("a")).unwrap(),
             TrafficRow::default()
         );
         assert_eq!(
-            observe::maps::traffic(&rig.maps, interface("c")).to_packets,
+            observe::maps::traffic(&rig.maps, interface("c"))
+                .unwrap()
+                .to_packets,
             1
         );
     });

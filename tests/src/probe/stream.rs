@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -18,6 +18,7 @@ const LATE: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct Stream {
     stop: Arc<AtomicBool>,
+    sent: Arc<AtomicU64>,
     arrived: Arc<Mutex<Arrived>>,
     sender: JoinHandle<io::Result<Sent>>,
     receiver: JoinHandle<Received>,
@@ -85,12 +86,14 @@ impl Stream {
         let receiver = thread::Builder::new()
             .name("receiver".into())
             .spawn(move || receive(&input, &asked, &told))?;
-        let asked = Arc::clone(&stop);
+        let sent = Arc::new(AtomicU64::new(0));
+        let (asked, counter) = (Arc::clone(&stop), Arc::clone(&sent));
         let sender = thread::Builder::new()
             .name("sender".into())
-            .spawn(move || send(&output, target, &asked))?;
+            .spawn(move || send(&output, target, &asked, &counter))?;
         Ok(Self {
             stop,
+            sent,
             arrived,
             sender,
             receiver,
@@ -99,6 +102,11 @@ impl Stream {
 
     fn arrived(&self) -> Arrived {
         *self.arrived.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Packets sent up to now, refused ones included.
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
     }
 
     /// Packets that arrived up to now.
@@ -130,7 +138,12 @@ fn mapped(address: IpAddr) -> IpAddr {
     }
 }
 
-fn send(socket: &UdpSocket, to: SocketAddr, stop: &AtomicBool) -> io::Result<Sent> {
+fn send(
+    socket: &UdpSocket,
+    to: SocketAddr,
+    stop: &AtomicBool,
+    told: &AtomicU64,
+) -> io::Result<Sent> {
     let start = Instant::now();
     let mut sent = Sent {
         count: 0,
@@ -143,6 +156,7 @@ fn send(socket: &UdpSocket, to: SocketAddr, stop: &AtomicBool) -> io::Result<Sen
             sent.refused = Some(error.to_string());
         }
         sent.count += 1;
+        told.store(sent.count, Ordering::Relaxed);
         let now = Instant::now();
         sent.pause = sent.pause.max(now - last);
         last = now;

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use weft_netns::{CommandNs as _, NetNs};
 use weft_tests::probe::{self, Outcome, Server, Stream};
 
+const RIGHT_MAC: &str = "02:00:00:00:00:02";
+
 /// Two namespaces without names, connected: .1 and .2, ::1 and ::2.
 fn pair() -> (NetNs, NetNs) {
     let (left, right) = (NetNs::create().unwrap(), NetNs::create().unwrap());
@@ -17,7 +19,7 @@ fn pair() -> (NetNs, NetNs) {
         .spawn()
         .unwrap();
     let peer = format!(
-        "link add eth0 type veth peer name eth0 netns {}",
+        "link add eth0 type veth peer name eth0 address {RIGHT_MAC} netns {}",
         holder.id()
     );
     ip(&left, &peer);
@@ -83,16 +85,21 @@ fn a_connection_is_reached_refused_silent_or_failed() {
     assert_eq!(ask("10.9.9.2", server.port()), Outcome::Silent);
 }
 
-fn wait_received(stream: &Stream, count: u64) {
+/// Waits until `count` tells of at least so many packets.
+fn wait(what: &str, least: u64, count: impl Fn() -> u64) {
     let deadline = Instant::now() + Duration::from_secs(10);
-    while stream.received() < count {
+    while count() < least {
         assert!(
             Instant::now() < deadline,
-            "{} packets arrived",
-            stream.received()
+            "{} packets {what}, not {least}",
+            count()
         );
         std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+fn wait_received(stream: &Stream, least: u64) {
+    wait("arrived", least, || stream.received());
 }
 
 #[test]
@@ -112,15 +119,32 @@ fn a_stream_over_a_quiet_link_arrives_whole() {
 #[test]
 fn a_stream_counts_what_the_link_lost() {
     let (left, right) = pair();
+    // Else the kernel would ask for the address again, and keep packets until the link is up and the answer there.
+    ip(
+        &left,
+        &format!("neigh replace 10.9.9.2 lladdr {RIGHT_MAC} nud permanent dev eth0"),
+    );
     let stream = Stream::start(&left, &right, at("10.9.9.2")).unwrap();
     wait_received(&stream, 50);
     ip(&right, "link set eth0 down");
+    // The first of these may have been on its way before the link went; the others meet a link that is down.
+    let down = stream.sent();
+    wait("sent", down + 20, || stream.sent());
+    let up = stream.sent();
     ip(&right, "link set eth0 up");
-    wait_received(&stream, stream.received() + 50);
+    // No more than `down + 1` can have arrived before.
+    wait_received(&stream, down + 1 + 50);
     let report = stream.finish().unwrap();
+    let between = report.lost.iter().filter(|n| (down + 1..up).contains(n));
+    assert_eq!(
+        between.count() as u64,
+        up - down - 1,
+        "all that was sent over a link that is down is lost: {report:?}"
+    );
     let first = report.lost.first().copied();
+    let last = report.lost.last().copied();
     assert!(
-        first.is_some_and(|first| first >= 50 && first + 50 < report.sent),
+        first.is_some_and(|first| first >= 50) && last.is_some_and(|last| last + 50 < report.sent),
         "in the middle: {report:?}"
     );
 }
