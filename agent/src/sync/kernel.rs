@@ -11,7 +11,8 @@ use weft_core::compile::{Scope, Tables, compile_scope};
 use weft_core::diff::{PolicyWrite, Write, diff};
 use weft_core::model::{Change, Endpoint, EndpointId, HostSubnet, World};
 use weft_ebpf::addr::Addr;
-use weft_ebpf::rows::{TABLE_CAPACITY, dns, egress};
+use weft_ebpf::rows::dns as dns_rows;
+use weft_ebpf::rows::{TABLE_CAPACITY, egress};
 
 use super::shared::Shared;
 use crate::apply::host::{Host, HostError};
@@ -21,7 +22,7 @@ use crate::apply::maps::{Maps, TableError};
 use crate::apply::object::{self, LoadError};
 use crate::apply::pins::{PinError, Pins};
 use crate::cni::datapath::AttachError;
-use crate::{apply, observe};
+use crate::{apply, dns, observe};
 
 /// The data path could not be opened or changed.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +58,9 @@ pub enum KernelError {
     /// The kernel does not tell when its programs have ended.
     #[error("wait for programs at work (membarrier): {0}")]
     Barrier(#[source] std::io::Error),
+    /// The agent's own resolver cannot start.
+    #[error(transparent)]
+    Resolver(dns::ResolverError),
     /// A thread could not be started.
     #[error("start a thread of the data path: {0}")]
     Thread(#[source] std::io::Error),
@@ -347,7 +351,7 @@ fn sizes(t: &Tables) -> [(&'static str, usize, usize); 11] {
             t.resolved.len(),
             egress::RESOLVED_CAPACITY,
         ),
-        sized(dns::map::NAMES, t.names.len(), dns::NAMES_CAPACITY),
-        sized(dns::map::TRUSTED, t.trusted.len(), dns::NAMES_CAPACITY),
+        sized(dns_rows::map::NAMES, t.names.len(), dns_rows::NAMES_CAPACITY),
+        sized(dns_rows::map::TRUSTED, t.trusted.len(), dns_rows::NAMES_CAPACITY),
     ]
 }

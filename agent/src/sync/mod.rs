@@ -3,6 +3,7 @@
 //! # Layout
 //! - [`shared`]: what other threads read: the world, problems, the state of the last pass
 //! - [`kernel`]: the data path in the kernel, and what it is known to hold
+//! - `names`: which addresses are in force for the names of policies
 //! - [`pass`]: a full pass: observe, compile, diff, apply
 //! - [`handle`]: how other threads ask; the CNI server's `DataPath`
 //!
@@ -12,9 +13,12 @@
 
 mod handle;
 mod kernel;
+mod names;
 mod pass;
 mod shared;
 
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel};
@@ -23,15 +27,17 @@ use std::time::{Duration, Instant};
 
 use aya::maps::{MapData, RingBuf};
 use weft_core::compile::Scope;
-use weft_core::model::{Change, Endpoint, EndpointId, Problem, World};
+use weft_core::model::{Change, DnsName, Endpoint, EndpointId, Problem, World};
 
 use crate::apply::iptables::{IptablesError, IptablesReport};
 use crate::apply::maps::Maps;
 use crate::cni::datapath::AttachError;
+use crate::dns::{self, Resolver};
 use crate::ingest;
 use crate::observe::node::{self, NodeError, Underlay};
 
 pub use handle::{Handle, pod_network};
+use names::Names;
 pub use kernel::{Kernel, KernelError};
 pub use shared::{PassState, Shared};
 
@@ -50,6 +56,10 @@ pub enum Request {
     Node(Result<Underlay, NodeError>),
     /// The firewall rules were repaired, or could not be.
     Firewall(Result<IptablesReport, IptablesError>),
+    /// News from the resolver.
+    Dns(dns::Event),
+    /// A pod asked for a name whose answer the data path could not read.
+    Ask(DnsName),
     /// Attach an endpoint.
     Attach(Endpoint, SyncSender<Result<(), AttachError>>),
     /// Detach an endpoint.
@@ -67,6 +77,10 @@ struct Sync {
     shared: Arc<Shared>,
     kernel: Kernel,
     underlay: Underlay,
+    resolver: Resolver,
+    names: Names,
+    /// Name servers whose answers count beside those of the resolver.
+    trusted: BTreeSet<IpAddr>,
     synced: bool,
     next_pass: Instant,
     retry: Duration,
@@ -88,6 +102,7 @@ pub fn spawn(
     bpf_dir: &Path,
     world: World,
     underlay: Underlay,
+    dns: dns::Settings,
     found: Vec<Problem>,
 ) -> Result<Running, KernelError> {
     let (sender, receiver) = channel();
@@ -98,12 +113,24 @@ pub fn spawn(
         }
     });
     let (kernel, events) = Kernel::open(bpf_dir, on_look)?;
+    let grace = dns.grace;
+    let to_loop = sender.clone();
+    let on_dns = move |event| {
+        if to_loop.send(Request::Dns(event)).is_err() {
+            tracing::debug!("the sync loop has ended");
+        }
+    };
+    let resolver = dns::spawn(dns, on_dns).map_err(KernelError::Resolver)?;
+    let trusted = world.egress.trusted.clone();
     let shared = Arc::new(Shared::new(world, kernel.description(), found));
     let handle = Handle::new(sender, Arc::clone(&shared));
     let sync = Sync {
         shared,
         kernel,
         underlay,
+        resolver,
+        names: Names::new(grace),
+        trusted,
         synced: false,
         next_pass: Instant::now() + FULL_PASS_INTERVAL,
         retry: RETRY_FIRST,
@@ -131,11 +158,18 @@ pub fn forward(events: Receiver<ingest::Event>, to: &Sender<Request>) {
 impl Sync {
     fn run(mut self, requests: &Receiver<Request>) {
         loop {
-            let wait = self.next_pass.saturating_duration_since(Instant::now());
-            match requests.recv_timeout(wait) {
+            let end = self.names.next_end();
+            let next = end.map_or(self.next_pass, |end| end.min(self.next_pass));
+            match requests.recv_timeout(next.saturating_duration_since(Instant::now())) {
                 Ok(Request::Stop) | Err(RecvTimeoutError::Disconnected) => return,
                 Ok(request) => self.handle(request),
-                Err(RecvTimeoutError::Timeout) => self.full_pass(),
+                Err(RecvTimeoutError::Timeout) if self.next_pass <= Instant::now() => {
+                    self.full_pass();
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    let changes = self.names.expire(Instant::now());
+                    self.take(changes);
+                }
             }
         }
     }
@@ -147,9 +181,15 @@ impl Sync {
                 self.shared.object_problems(problems);
             }
             Request::Ingest(ingest::Event::Synced) => {
+                // What pods of the last run could reach by name stays so while the resolver finds its own answers.
+                let adopted = self.names.adopt(&self.kernel.mirror, &self.shared.world());
+                self.take(adopted);
                 self.synced = true;
+                self.follow_names();
                 self.full_pass();
             }
+            Request::Dns(event) => self.dns(event),
+            Request::Ask(name) => self.ask(&name),
             Request::Node(found) => self.node(found),
             Request::Firewall(Ok(report)) => {
                 tracing::warn!(repaired = ?report.repaired, "somebody changed our firewall rules");
@@ -206,6 +246,7 @@ impl Sync {
                 _ => false,
             };
             drop(world);
+            let names = matches!(&scope, Scope::Part(part) if !part.names.is_empty());
             if !self.synced {
                 self.shared.change(|world| world.take(change));
             } else if own {
@@ -213,8 +254,55 @@ impl Sync {
                 self.next_pass = self.next_pass.min(Instant::now() + DEBOUNCE);
             } else {
                 self.take_one(change, &scope);
+                if names {
+                    self.follow_names();
+                }
             }
         }
+    }
+
+    fn dns(&mut self, event: dns::Event) {
+        let now = Instant::now();
+        let changes = match event {
+            dns::Event::Changed(name, to) => {
+                self.names.changed(name, &to, now).into_iter().collect()
+            }
+            dns::Event::Once(name, addresses, ttl) => {
+                let world = self.shared.world();
+                self.names.once(&name, &addresses, ttl, &world, now)
+            }
+            dns::Event::Servers(servers) => {
+                let mut settings = self.shared.world().egress.clone();
+                settings.trusted.clone_from(&self.trusted);
+                settings.trusted.extend(servers.iter().map(SocketAddr::ip));
+                vec![Change::Egress(settings)]
+            }
+            dns::Event::Problems(problems) => {
+                self.shared.dns_problems(problems);
+                Vec::new()
+            }
+        };
+        self.take(changes);
+    }
+
+    /// Only names that some policy stands for: pods cannot make the agent ask for whatever they like.
+    fn ask(&self, name: &DnsName) {
+        let covered = {
+            let world = self.shared.world();
+            world.names().any(|pattern| pattern.covers(name))
+        };
+        if covered {
+            self.resolver.resolve_now(name);
+        }
+    }
+
+    /// Tells the resolver which names the policies of this node's pods stand for.
+    fn follow_names(&mut self) {
+        let (watch, gone) = self.names.follow(&self.shared.world());
+        if let Some(names) = watch {
+            self.resolver.watch(&names);
+        }
+        self.take(gone);
     }
 
     /// A policy that does not fit leaves the one in force as it is; any other failure is made good by a full pass.
@@ -259,13 +347,26 @@ impl Sync {
             ));
         }
         let failed = |e: KernelError| AttachError::Failed(e.to_string());
-        self.kernel.attach(&self.shared, endpoint).map_err(failed)
+        let attached = self.kernel.attach(&self.shared, endpoint).map_err(failed);
+        self.follow_project(&endpoint.project);
+        attached
     }
 
     fn detach(&mut self, id: &EndpointId) -> Result<(), AttachError> {
-        self.kernel
-            .detach(&self.shared, id)
-            .map_err(|e| AttachError::Failed(e.to_string()))
+        let project = self.shared.world().endpoints.get(id).map(|it| it.project.clone());
+        let detached = self.kernel.detach(&self.shared, id);
+        if let Some(project) = project {
+            self.follow_project(&project);
+        }
+        detached.map_err(|e| AttachError::Failed(e.to_string()))
+    }
+
+    /// The first pod of a project brings the names of its policy, the last one takes them along.
+    fn follow_project(&mut self, project: &str) {
+        let has_policy = self.shared.world().policies.contains_key(project);
+        if has_policy {
+            self.follow_names();
+        }
     }
 
     fn full_pass(&mut self) {

@@ -43,6 +43,7 @@ struct State {
     object_problems: Vec<Problem>,
     node_problems: Vec<Problem>,
     firewall_problem: Option<String>,
+    dns_problems: Vec<Problem>,
     /// Objects that do not fit the data path.
     refused: BTreeMap<String, String>,
 }
@@ -106,6 +107,7 @@ impl Shared {
             .chain(&state.object_problems)
             .chain(&state.node_problems)
             .chain(&state.pass.gone)
+            .chain(&state.dns_problems)
             .cloned()
             .collect();
         all.extend(
@@ -163,6 +165,13 @@ impl Shared {
             }
             None => drop(self.state().refused.remove(&object)),
         }
+    }
+
+    pub(super) fn dns_problems(&self, problems: Vec<Problem>) {
+        for problem in &problems {
+            tracing::warn!(object = %problem.object, problem = %problem.message, "name servers");
+        }
+        self.state().dns_problems = problems;
     }
 
     pub(super) fn pass_failed(&self, failures: Vec<String>) {

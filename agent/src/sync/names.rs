@@ -1,0 +1,166 @@
+//! Which addresses are in force for the names of policies.
+//!
+//! Three sources: the resolver, for names that stand in rules; its answers to single questions, for names that only a wildcard
+//! covers; and the rows of the previous run, which hold until the resolver has its own answer. Pure but for the clock that
+//! callers bring.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use weft_core::compile::Tables;
+use weft_core::compile::egress::name_number;
+use weft_core::model::{Change, DnsName, NamePattern, World};
+use weft_core::names::{NameState, Resolution};
+
+/// Addresses of single answers kept for one wildcard.
+const MOST_FOR_WILDCARD: usize = 4096;
+/// The least time that an address stays allowed after its TTL.
+const LEAST_GRACE: Duration = Duration::from_secs(30);
+
+/// Addresses by name, with where they come from.
+#[derive(Debug, Default)]
+pub struct Names {
+    /// What the resolver last said.
+    resolved: BTreeMap<DnsName, BTreeSet<IpAddr>>,
+    /// Addresses beside those, and when they end; `None`: when the resolver has an answer of its own.
+    beside: BTreeMap<NamePattern, BTreeMap<IpAddr, Option<Instant>>>,
+    /// What the resolver was last told to watch.
+    watched: BTreeSet<DnsName>,
+    /// Configured grace; `None` for one TTL, at least [`LEAST_GRACE`].
+    grace: Option<Duration>,
+}
+
+impl Names {
+    pub(super) fn new(grace: Option<Duration>) -> Self {
+        Self {
+            grace,
+            ..Self::default()
+        }
+    }
+
+    /// Takes over the addresses that the kernel still holds from the previous run: a restart while name servers are away takes
+    /// nothing from the pods.
+    pub(super) fn adopt(&mut self, kernel: &Tables, world: &World) -> Vec<Change> {
+        let patterns: BTreeMap<u64, &NamePattern> = world
+            .names()
+            .map(|pattern| (name_number(pattern), pattern))
+            .collect();
+        let mut adopted = BTreeSet::new();
+        for (key, row) in &kernel.resolved {
+            if let Some(pattern) = patterns.get(&row.name) {
+                let beside = self.beside.entry((*pattern).clone()).or_default();
+                beside.entry(key.value.to_ip()).or_insert(None);
+                adopted.insert((*pattern).clone());
+            }
+        }
+        adopted.into_iter().map(|it| self.change(it)).collect()
+    }
+
+    /// A watched name's addresses, as the resolver has them.
+    pub(super) fn changed(&mut self, name: DnsName, to: &Resolution, now: Instant) -> Option<Change> {
+        if !self.watched.contains(&name) {
+            return None;
+        }
+        let pattern = NamePattern::Exact(name.clone());
+        if let NameState::Resolved { ttl, .. } = to.state
+            && let Some(beside) = self.beside.get_mut(&pattern)
+        {
+            let end = now + self.grace_of(ttl);
+            for until in beside.values_mut() {
+                until.get_or_insert(end);
+            }
+        }
+        self.resolved.insert(name, to.addresses.keys().copied().collect());
+        Some(self.change(pattern))
+    }
+
+    /// The answer to a single question: it counts for every wildcard over the name.
+    pub(super) fn once(
+        &mut self,
+        name: &DnsName,
+        addresses: &[IpAddr],
+        ttl: Duration,
+        world: &World,
+        now: Instant,
+    ) -> Vec<Change> {
+        let end = now + ttl + self.grace_of(ttl);
+        let text = name.as_str();
+        let parents = text.match_indices('.').filter_map(|(at, _)| text[at + 1..].parse().ok());
+        let patterns = parents.map(NamePattern::Below);
+        let used = patterns.filter(|pattern| world.name_users(pattern).next().is_some());
+        let used: Vec<_> = used.collect();
+        for pattern in &used {
+            let beside = self.beside.entry(pattern.clone()).or_default();
+            for address in addresses {
+                if beside.len() < MOST_FOR_WILDCARD || beside.contains_key(address) {
+                    let until = beside.entry(*address).or_insert(Some(end));
+                    *until = until.map(|old| old.max(end));
+                }
+            }
+        }
+        used.into_iter().map(|pattern| self.change(pattern)).collect()
+    }
+
+    /// Brings the names in line with the policies of projects that have pods here. What the resolver shall watch, if that
+    /// changed, and the names that nobody uses any more.
+    pub(super) fn follow(&mut self, world: &World) -> (Option<BTreeSet<DnsName>>, Vec<Change>) {
+        let local: BTreeSet<&str> = world
+            .endpoints
+            .values()
+            .map(|endpoint| endpoint.project.as_str())
+            .collect();
+        let used = |pattern: &NamePattern| world.name_users(pattern).any(|it| local.contains(it));
+        let wanted: BTreeSet<DnsName> = world
+            .names()
+            .filter(|pattern| used(pattern))
+            .filter_map(|pattern| match pattern {
+                NamePattern::Exact(name) => Some(name.clone()),
+                NamePattern::Below(_) => None,
+            })
+            .collect();
+        self.resolved.retain(|name, _| wanted.contains(name));
+        self.beside.retain(|pattern, _| used(pattern));
+        let gone = world.resolved.keys().filter(|pattern| !used(pattern));
+        let gone = gone.map(|pattern| Change::Resolved(pattern.clone(), BTreeSet::new()));
+        let gone = gone.collect();
+        if wanted == self.watched {
+            return (None, gone);
+        }
+        self.watched.clone_from(&wanted);
+        (Some(wanted), gone)
+    }
+
+    /// Takes away what has ended.
+    pub(super) fn expire(&mut self, now: Instant) -> Vec<Change> {
+        let mut shorter = Vec::new();
+        for (pattern, beside) in &mut self.beside {
+            let before = beside.len();
+            beside.retain(|_, until| until.is_none_or(|end| end > now));
+            if beside.len() != before {
+                shorter.push(pattern.clone());
+            }
+        }
+        self.beside.retain(|_, beside| !beside.is_empty());
+        shorter.into_iter().map(|it| self.change(it)).collect()
+    }
+
+    /// When the next address ends.
+    pub(super) fn next_end(&self) -> Option<Instant> {
+        self.beside.values().flat_map(BTreeMap::values).flatten().min().copied()
+    }
+
+    fn change(&self, pattern: NamePattern) -> Change {
+        let mut addresses = match &pattern {
+            NamePattern::Exact(name) => self.resolved.get(name).cloned().unwrap_or_default(),
+            NamePattern::Below(_) => BTreeSet::new(),
+        };
+        let beside = self.beside.get(&pattern).into_iter().flatten();
+        addresses.extend(beside.map(|(address, _)| *address));
+        Change::Resolved(pattern, addresses)
+    }
+
+    fn grace_of(&self, ttl: Duration) -> Duration {
+        self.grace.unwrap_or(ttl.max(LEAST_GRACE))
+    }
+}
