@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use tokio::signal::unix::{SignalKind, signal};
-use weft_core::model::{Problem, World};
+use weft_core::model::{Conflicts, EgressSettings, Problem, World};
 
 use crate::api::{self, events::Feed};
 use crate::cni::{self, Journal};
-use crate::config::{Config, ConfigArgs};
+use crate::config::{Config, ConfigArgs, PolicyConflicts};
 use crate::netlink::Netlink;
 use crate::observe::node::{self, Choice};
 use crate::observe::preflight::preflight;
@@ -50,6 +50,7 @@ pub fn run(args: &ConfigArgs) -> anyhow::Result<ExitCode> {
     let underlay = node::observe(&mut Netlink::open()?, &choice)?;
     tracing::info!(node = %underlay.node.name, ip = %underlay.node.ip, interface = %underlay.interface, "this node");
     let mut world = World::new(underlay.node.clone());
+    world.egress = egress_settings(&config);
     for endpoint in recovered.adopted {
         world.endpoints.insert(endpoint.id.clone(), endpoint);
     }
@@ -59,7 +60,13 @@ pub fn run(args: &ConfigArgs) -> anyhow::Result<ExitCode> {
         handle,
         thread,
         events,
-    } = sync::spawn(&config.bpf_dir, world, underlay, found)?;
+    } = sync::spawn(
+        &config.bpf_dir,
+        world,
+        underlay,
+        config.dns.settings(),
+        found,
+    )?;
     let reader = {
         let (shared, feed) = (Arc::clone(handle.shared()), Arc::clone(&feed));
         move || api::events::run(events, &shared, &feed)
@@ -93,6 +100,21 @@ pub fn run(args: &ConfigArgs) -> anyhow::Result<ExitCode> {
         bail!("the sync loop ended with a panic");
     }
     outcome
+}
+
+fn egress_settings(config: &Config) -> EgressSettings {
+    let default = EgressSettings::default();
+    let seconds = |duration: Duration| u32::try_from(duration.as_secs()).unwrap_or(u32::MAX);
+    EgressSettings {
+        conflicts: match config.egress_policy_conflicts {
+            PolicyConflicts::Drop => Conflicts::Drop,
+            PolicyConflicts::Enforce => Conflicts::Enforce,
+        },
+        trusted: config.dns.trusted_servers.iter().copied().collect(),
+        min_ttl: config.dns.min_ttl.map_or(default.min_ttl, seconds),
+        grace: config.dns.grace.map(seconds),
+        ..default
+    }
 }
 
 /// Shown by status until the next start.

@@ -351,7 +351,15 @@ fn sizes(t: &Tables) -> [(&'static str, usize, usize); 11] {
             t.resolved.len(),
             egress::RESOLVED_CAPACITY,
         ),
-        sized(dns_rows::map::NAMES, t.names.len(), dns_rows::NAMES_CAPACITY),
-        sized(dns_rows::map::TRUSTED, t.trusted.len(), dns_rows::NAMES_CAPACITY),
+        sized(
+            dns_rows::map::NAMES,
+            t.names.len(),
+            dns_rows::NAMES_CAPACITY,
+        ),
+        sized(
+            dns_rows::map::TRUSTED,
+            t.trusted.len(),
+            dns_rows::NAMES_CAPACITY,
+        ),
     ]
 }

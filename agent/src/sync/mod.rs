@@ -37,8 +37,8 @@ use crate::ingest;
 use crate::observe::node::{self, NodeError, Underlay};
 
 pub use handle::{Handle, pod_network};
-use names::Names;
 pub use kernel::{Kernel, KernelError};
+use names::Names;
 pub use shared::{PassState, Shared};
 
 /// Between full passes that nobody asked for.
@@ -353,7 +353,12 @@ impl Sync {
     }
 
     fn detach(&mut self, id: &EndpointId) -> Result<(), AttachError> {
-        let project = self.shared.world().endpoints.get(id).map(|it| it.project.clone());
+        let project = self
+            .shared
+            .world()
+            .endpoints
+            .get(id)
+            .map(|it| it.project.clone());
         let detached = self.kernel.detach(&self.shared, id);
         if let Some(project) = project {
             self.follow_project(&project);

@@ -58,7 +58,12 @@ impl Names {
     }
 
     /// A watched name's addresses, as the resolver has them.
-    pub(super) fn changed(&mut self, name: DnsName, to: &Resolution, now: Instant) -> Option<Change> {
+    pub(super) fn changed(
+        &mut self,
+        name: DnsName,
+        to: &Resolution,
+        now: Instant,
+    ) -> Option<Change> {
         if !self.watched.contains(&name) {
             return None;
         }
@@ -66,12 +71,13 @@ impl Names {
         if let NameState::Resolved { ttl, .. } = to.state
             && let Some(beside) = self.beside.get_mut(&pattern)
         {
-            let end = now + self.grace_of(ttl);
+            let end = now + grace_of(self.grace, ttl);
             for until in beside.values_mut() {
                 until.get_or_insert(end);
             }
         }
-        self.resolved.insert(name, to.addresses.keys().copied().collect());
+        self.resolved
+            .insert(name, to.addresses.keys().copied().collect());
         Some(self.change(pattern))
     }
 
@@ -84,9 +90,11 @@ impl Names {
         world: &World,
         now: Instant,
     ) -> Vec<Change> {
-        let end = now + ttl + self.grace_of(ttl);
+        let end = now + ttl + grace_of(self.grace, ttl);
         let text = name.as_str();
-        let parents = text.match_indices('.').filter_map(|(at, _)| text[at + 1..].parse().ok());
+        let parents = text
+            .match_indices('.')
+            .filter_map(|(at, _)| text[at + 1..].parse().ok());
         let patterns = parents.map(NamePattern::Below);
         let used = patterns.filter(|pattern| world.name_users(pattern).next().is_some());
         let used: Vec<_> = used.collect();
@@ -99,7 +107,9 @@ impl Names {
                 }
             }
         }
-        used.into_iter().map(|pattern| self.change(pattern)).collect()
+        used.into_iter()
+            .map(|pattern| self.change(pattern))
+            .collect()
     }
 
     /// Brings the names in line with the policies of projects that have pods here. What the resolver shall watch, if that
@@ -147,7 +157,12 @@ impl Names {
 
     /// When the next address ends.
     pub(super) fn next_end(&self) -> Option<Instant> {
-        self.beside.values().flat_map(BTreeMap::values).flatten().min().copied()
+        self.beside
+            .values()
+            .flat_map(BTreeMap::values)
+            .flatten()
+            .min()
+            .copied()
     }
 
     fn change(&self, pattern: NamePattern) -> Change {
@@ -159,8 +174,8 @@ impl Names {
         addresses.extend(beside.map(|(address, _)| *address));
         Change::Resolved(pattern, addresses)
     }
+}
 
-    fn grace_of(&self, ttl: Duration) -> Duration {
-        self.grace.unwrap_or(ttl.max(LEAST_GRACE))
-    }
+fn grace_of(configured: Option<Duration>, ttl: Duration) -> Duration {
+    configured.unwrap_or(ttl.max(LEAST_GRACE))
 }

@@ -19,7 +19,8 @@ pub fn compile(world: &World, tables: &mut Tables) {
         overlay_ifindex: world.overlay_ifindex,
         vxlan_port: u32::from(network.vxlan_port),
         dns_min_ttl: world.egress.min_ttl,
-        dns_grace: world.egress.grace.unwrap_or_default(),
+        // In the row 0 stands for the default.
+        dns_grace: world.egress.grace.map_or(0, |seconds| seconds.max(1)),
         learned_limit: world.egress.learned_limit,
     };
     let trusted = world.egress.trusted.iter();
