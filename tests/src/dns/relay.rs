@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -23,6 +23,7 @@ pub type Play = dyn Fn(Vec<u8>) -> Vec<(Duration, Vec<u8>)> + Send + Sync;
 /// Listens on UDP and TCP, passes queries on and answers back; ends when dropped.
 pub struct Relay {
     play: Arc<Mutex<Arc<Play>>>,
+    played: Arc<AtomicUsize>,
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -31,6 +32,7 @@ pub struct Relay {
 struct Way {
     server: SocketAddr,
     play: Arc<Mutex<Arc<Play>>>,
+    played: Arc<AtomicUsize>,
     stop: Arc<AtomicBool>,
 }
 
@@ -41,9 +43,11 @@ impl Relay {
         let way = Way {
             server,
             play: Arc::new(Mutex::new(faithful)),
+            played: Arc::default(),
             stop: Arc::default(),
         };
-        let (play, stop) = (Arc::clone(&way.play), Arc::clone(&way.stop));
+        let (play, played) = (Arc::clone(&way.play), Arc::clone(&way.played));
+        let stop = Arc::clone(&way.stop);
         // Threads are born in the namespace of the one that starts them.
         let start = || -> io::Result<Vec<JoinHandle<()>>> {
             let udp = UdpSocket::bind(listen).map_err(at(format!("bind {listen}")))?;
@@ -57,9 +61,15 @@ impl Relay {
         let threads = netns.run(start).map_err(io::Error::other)??;
         Ok(Self {
             play,
+            played,
             stop,
             threads,
         })
+    }
+
+    /// How many answers of the server something has happened to.
+    pub fn played(&self) -> usize {
+        self.played.load(Ordering::Relaxed)
     }
 
     /// What happens to answers from now on.
@@ -81,7 +91,9 @@ impl Way {
     /// The messages in the place of an answer.
     fn played(&self, answer: Vec<u8>) -> Vec<(Duration, Vec<u8>)> {
         let play = Arc::clone(&self.play.lock().unwrap_or_else(PoisonError::into_inner));
-        play(answer)
+        let messages = play(answer);
+        self.played.fetch_add(1, Ordering::Relaxed);
+        messages
     }
 
     /// Waits until there is something to read; false if the relay shall end.
