@@ -63,9 +63,8 @@ impl Field {
     /// With more in the agents' configuration.
     pub fn with(nodes: usize, agent_config: Option<&str>) -> Self {
         let externals = [
-            format!("dns={DNS},{DNS6},{RELAY}"),
+            format!("dns={DNS},{DNS6},{RELAY},{CACHE}"),
             "web=198.51.100.0/24,203.0.113.128/25,2001:db8:1::/48".into(),
-            format!("cache={CACHE}"),
             format!("stranger={STRANGER}"),
         ];
         let cluster = Cluster::up(&Options {

@@ -148,6 +148,8 @@ fn forged_senders_open_nothing() {
     let (field, pod) = allowed();
     let friend = field.cluster.pod("a/friend", "node1");
     let stranger = field.cluster.host_netns("stranger").unwrap();
+    let claim = ["ip", "route", "add", "local", RELAY, "dev", "lo"];
+    field.cluster.run("stranger", &claim).ok();
     let server = SocketAddr::new(ip(RELAY), dns::PORT);
     field.set(NAME, 0, &[outside6()]);
     field.relay.play(play::lost());
