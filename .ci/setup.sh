@@ -14,7 +14,9 @@ readonly BUILD_PACKAGES=(gcc libc6-dev make ca-certificates)
 readonly RUN_PACKAGES=(iproute2 iptables procps kmod mount)
 # What the tests and benchmarks send traffic with and compare against.
 readonly TEST_PACKAGES=(iperf3 iputils-ping tcpdump ethtool curl dnsmasq-base bind9-dnsutils
-    containernetworking-plugins)
+    containernetworking-plugins knot)
+# Of these only the programs are wanted: a name server for the tests is not to serve the machine.
+readonly NO_SERVICES=(knot)
 # What bpf-linker links, beside llvm-N-dev.
 readonly LLVM_PACKAGES=(libzstd-dev zlib1g-dev libxml2-dev)
 
@@ -71,7 +73,7 @@ refresh_lists() {
     step 'reading the package lists (apt-get update), some seconds' as_root apt-get update -q
 }
 
-apt_install() { as_root apt-get install -y -q -o Dpkg::Use-Pty=0 --no-install-recommends "$@"; }
+apt_install() { as_root env RUNLEVEL=1 apt-get install -y -q -o Dpkg::Use-Pty=0 --no-install-recommends "$@"; }
 
 # Old lists name package files that the servers no longer have, so a failed install is retried once.
 apt_install_fresh() {
@@ -79,6 +81,17 @@ apt_install_fresh() {
     [ "$lists_fresh" = no ] || die "apt-get could not install: $*"
     refresh_lists
     apt_install "$@" || die "apt-get could not install: $*"
+}
+
+# Before the package comes, its service is made one that systemd will not start, now or at boot; without systemd, run
+# level 1 keeps the installation from starting it (apt_install). A service that was there before is its owner's.
+keep_off() {
+    local service
+    [ -d /etc/systemd/system ] || return 0
+    for service in "${NO_SERVICES[@]}"; do
+        [[ " $* " != *" $service "* ]] || [ -e "/etc/systemd/system/$service.service" ] ||
+            as_root ln -s /dev/null "/etc/systemd/system/$service.service"
+    done
 }
 
 want_packages() {
@@ -91,6 +104,7 @@ want_packages() {
     for package in "${missing[@]}"; do
         offered "$package" 0 || refresh_lists
     done
+    keep_off "${missing[@]}"
     step "installing Debian packages $what: ${missing[*]}" apt_install_fresh "${missing[@]}"
 }
 
@@ -101,7 +115,7 @@ want_commands() {
     for command in ip iptables-restore sysctl modprobe; do
         have "$command" || warn "no '$command' found: weft needs it at run time"
     done
-    for command in ping iperf3 tcpdump ethtool curl dig dnsmasq; do
+    for command in ping iperf3 tcpdump ethtool curl dig dnsmasq knotd; do
         have "$command" || warn "no '$command' found: some tests need it"
     done
 }

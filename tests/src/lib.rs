@@ -2,11 +2,13 @@
 //!
 //! - [`lab`]: topology, life cycle, pods; what `weft-lab` and the tests call
 //! - [`probe`]: connections and packet streams between namespaces, without external programs
+//! - [`dns`]: name servers whose records change while they run
 //! - [`bench`]: weft beside its peers; `weft-bench`
 //! - [`cli`], `demo`: `weft-lab`
 
 pub mod bench;
 pub mod cli;
 mod demo;
+pub mod dns;
 pub mod lab;
 pub mod probe;

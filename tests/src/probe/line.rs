@@ -2,11 +2,13 @@
 
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use weft_netns::NetNs;
 
 /// How one connection went.
@@ -28,6 +30,11 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// From what [`ask`] returned.
+    pub fn of(asked: io::Result<String>) -> Self {
+        asked.map_or_else(|error| failure(&error), |line| understand(&line))
+    }
+
     /// Whether a server answered.
     pub fn reached(&self) -> bool {
         matches!(self, Self::Reached { .. })
@@ -41,9 +48,7 @@ impl Outcome {
 
 /// Connects from inside a namespace. The whole exchange takes at most `deadline`.
 pub fn tcp(from: &NetNs, to: SocketAddr, deadline: Duration) -> Result<Outcome, weft_netns::Error> {
-    Ok(from
-        .run(|| ask(to, deadline))?
-        .map_or_else(|error| failure(&error), |line| understand(&line)))
+    Ok(Outcome::of(from.run(|| ask(to, deadline))?))
 }
 
 fn understand(line: &str) -> Outcome {
@@ -122,12 +127,12 @@ impl Server {
             .spawn(move || {
                 // A socket stays in the namespace it was made in, whichever thread uses it.
                 while !asked.load(Ordering::Relaxed) {
-                    match listener.accept() {
-                        Ok((stream, peer)) => {
-                            drop(stream.set_nonblocking(false));
-                            answer((stream, peer), &name);
-                        }
-                        Err(_) => thread::sleep(Duration::from_millis(1)),
+                    let mut ready = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
+                    // Nothing, or an interrupted wait: asks again whether to stop.
+                    let _ready = poll(&mut ready, PollTimeout::from(20_u8));
+                    while let Ok((stream, peer)) = listener.accept() {
+                        drop(stream.set_nonblocking(false));
+                        answer((stream, peer), &name);
                     }
                 }
             })?;

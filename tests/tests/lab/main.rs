@@ -5,6 +5,7 @@
 )]
 
 mod command_line;
+mod dns;
 mod pods;
 mod probes;
 mod stubs;

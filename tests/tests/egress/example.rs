@@ -1,0 +1,148 @@
+//! The example of the egress firewall: a prefix, a name, and nothing else; and that the first rule that matches wins.
+
+use std::net::{IpAddr, SocketAddr};
+
+use weft_tests::dns::{self, Relay};
+use weft_tests::probe::Lookup;
+
+use crate::cluster::{Pod, eventually};
+use crate::field::{DENY_ALL, Field, NODE, connects, ip, look_up, outside, rule};
+use crate::verdict::Verdict;
+
+const POLICY: &str = "example";
+const PREFIXES: [&str; 2] = ["Allow 198.51.100.0/24", "Allow 2001:db8:1:1::/64"];
+const NAME: [&str; 1] = ["Allow www.foo.com"];
+
+/// Of both families: within the allowed prefix, of the name, and neither.
+const ALLOWED: [&str; 2] = ["198.51.100.7", "2001:db8:1:1::7"];
+const NAMED: [&str; 2] = ["203.0.113.131", "2001:db8:1:2::7"];
+const NEITHER: [&str; 2] = ["203.0.113.132", "2001:db8:1:2::8"];
+
+#[test]
+fn a_prefix_and_a_name_get_out_and_nothing_else_and_order_decides() {
+    let field = Field::new(1);
+    let pod = field.cluster.pod("a/p", "node1");
+    // Pods ask their own node, whose port 53 no rule need allow.
+    let node = field.cluster.host_netns("node1").unwrap();
+    let listen = SocketAddr::new(ip(NODE), dns::PORT);
+    let _relay = Relay::start(&node, listen, field.dns.address()).unwrap();
+    let lookup = Lookup::at(ip(NODE));
+    field.set("www.foo.com", 60, &NAMED.map(ip));
+    for to in [ALLOWED, NAMED, NEITHER].concat() {
+        field.open(&pod, ip(to));
+    }
+
+    field.apply("a", POLICY, &[&PREFIXES, &NAME, &DENY_ALL]);
+    for (index, ipv6) in [false, true].into_iter().enumerate() {
+        field.closes(&pod, ip(NEITHER[index]));
+        field.open(&pod, ip(ALLOWED[index]));
+        let round = connects(&pod, lookup, "www.foo.com", ipv6);
+        assert_eq!(round.answer.addresses, [ip(NAMED[index])]);
+        field.denied(&pod, ip(NEITHER[index]));
+    }
+    told(&field, &pod);
+
+    // In reverse order Deny comes first, and nothing after it counts.
+    field.apply("a", POLICY, &[&DENY_ALL, &NAME, &PREFIXES]);
+    for (index, ipv6) in [false, true].into_iter().enumerate() {
+        field.closes(&pod, ip(ALLOWED[index]));
+        look_up(&pod, lookup, "www.foo.com", ipv6);
+        field.denied(&pod, ip(NAMED[index]));
+        field.denied(&pod, ip(NEITHER[index]));
+    }
+
+    field.delete("a", POLICY);
+    for to in [ALLOWED, NAMED, NEITHER].concat() {
+        field.opens(&pod, ip(to));
+    }
+    let status = field.cluster.agent_status("node1");
+    assert_eq!(status.problems, []);
+}
+
+/// The event names project, policy and rule; each rule counts its packets.
+fn told(field: &Field, pod: &Pod) {
+    let event = field.denied(pod, ip(NEITHER[0]));
+    assert_eq!(event.source.projects, ["a"], "{event:?}");
+    let event = serde_json::to_string(&event).unwrap();
+    for word in [POLICY, "Deny 0.0.0.0/0"] {
+        assert!(event.contains(word), "{word}: {event}");
+    }
+    let policy = field.policy("node1", "a", POLICY).unwrap();
+    let hits = policy.hits();
+    assert_eq!(hits.len(), PREFIXES.len() + NAME.len() + DENY_ALL.len());
+    assert!(hits.iter().all(|hits| *hits > 0), "{policy:?}");
+    field.denied(pod, ip(NEITHER[0]));
+    let after = field.policy("node1", "a", POLICY).unwrap().hits();
+    assert!(after[3] > hits[3], "{hits:?} {after:?}");
+    assert_eq!(after[..3], hits[..3], "other rules");
+}
+
+#[test]
+fn ports_narrow_a_rule() {
+    let field = Field::new(1);
+    let pod = field.cluster.pod("a/p", "node1");
+    let web = field.cluster.host_netns("web").unwrap();
+    let servers =
+        [7001, 7002, 7003].map(|port| weft_tests::probe::Server::start(&web, port, "web").unwrap());
+    let at = |ip: IpAddr, port: u16| SocketAddr::new(ip, port);
+    field.set("www.foo.com", 60, &[outside(1)]);
+    field.apply(
+        "a",
+        "ports",
+        &[
+            &[
+                "Allow 198.51.100.0/24 TCP/7001-7002",
+                "Deny 198.51.100.7/32 UDP/1-65535",
+            ],
+            &["Allow www.foo.com TCP/7001", "Allow 203.0.113.53/32 UDP/53"],
+            &["Deny 203.0.113.130/32 TCP/7001"],
+            &["Allow 203.0.113.130/32", "Deny 0.0.0.0/0"],
+        ],
+    );
+    field.closes(&pod, ip("198.51.100.7"));
+    look_up(
+        &pod,
+        Lookup::at(ip(crate::field::DNS)),
+        "www.foo.com",
+        false,
+    );
+    let [near, named, mixed] = [ip("198.51.100.7"), outside(1), outside(2)];
+    for (to, open) in [
+        (at(near, 7001), true),
+        (at(near, 7002), true),
+        (at(near, 7003), false),
+        (at(named, 7001), true),
+        (at(named, 7002), false),
+        (at(mixed, 7001), false),
+        (at(mixed, 7002), true),
+        (at(ip(crate::field::DNS), 53), false),
+    ] {
+        match field.try_tcp(&pod, to) {
+            Verdict::Open => assert!(open, "{to}"),
+            Verdict::Dropped(drop) => {
+                assert!(!open && drop.reason == "EgressDenied", "{to}: {drop:?}");
+            }
+        }
+    }
+    drop(servers);
+    // UDP has its own rules: the same port, another protocol.
+    let since = crate::cluster::now();
+    let to = at(near, 7001);
+    crate::party::udp_socket(&pod.netns, None, to)
+        .send(b"?")
+        .unwrap();
+    let drop = field.event(&pod, to, "UDP", since).unwrap();
+    assert_eq!(drop.reason, "EgressDenied");
+
+    // What is not understood is refused, and closes the project.
+    let mut bad = rule("Allow 198.51.100.0/24");
+    bad["to"]["ports"] = serde_json::json!([{"protocol": "TCP", "port": 9, "endPort": 3}]);
+    field.apply_object("a", "ports", &serde_json::json!({"egress": [bad]}));
+    field.closes_for(&pod, outside(2), "EgressClosed");
+    eventually("the problem is told", || {
+        let problems = field.cluster.agent_status("node1").problems;
+        problems
+            .iter()
+            .any(|problem| problem.object == "EgressNetworkPolicy/a/ports")
+    });
+}

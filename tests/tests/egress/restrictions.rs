@@ -1,0 +1,148 @@
+//! What contradicts itself or is not understood is closed or ignored, as OpenShift has it, and every one of them shows.
+
+use serde_json::{Value, json};
+
+use crate::cluster::{Pod, eventually};
+use crate::field::{DENY_ALL, Field, Policy, ip, outside, rule};
+
+/// As `weft get egress-policies` spells states.
+const IN_FORCE: &str = "inForce";
+const IGNORED: &str = "ignored";
+const CLOSED: &str = "closed";
+
+const WEB: &str = "198.51.100.7";
+const ALLOW: [&str; 1] = ["Allow 198.51.100.0/24"];
+
+fn pod_network(field: &Field, args: &[&str]) {
+    let args = [&["pod-network"], args].concat();
+    field.cluster.ask("node1", &args).ok();
+}
+
+/// The state shows; the reason has these words; unless it is in force, `weft status` names the object.
+fn shows(field: &Field, project: &str, name: &str, state: &str, words: &[&str]) -> Policy {
+    let mut seen = None;
+    eventually(&format!("{project}/{name} is {state}"), || {
+        seen = field.policy("node1", project, name);
+        seen.as_ref().is_some_and(|policy| policy.state == state)
+    });
+    let policy = seen.unwrap();
+    for word in words {
+        assert!(policy.reason.contains(word), "{word}: {policy:?}");
+    }
+    assert_eq!(policy.reason.is_empty(), state == IN_FORCE, "{policy:?}");
+    let object = format!("EgressNetworkPolicy/{project}/{name}");
+    let problems = field.cluster.agent_status("node1").problems;
+    let told = problems.iter().any(|problem| problem.object == object);
+    assert_eq!(told, state != IN_FORCE, "{object} is {state}: {problems:?}");
+    policy
+}
+
+fn in_force(field: &Field, pod: &Pod, name: &str) {
+    field.closes(pod, outside(1));
+    field.open(pod, ip(WEB));
+    shows(field, &pod.namespace, name, IN_FORCE, &[]);
+}
+
+fn closed(field: &Field, pod: &Pod) {
+    for to in [WEB, "2001:db8:1::7"] {
+        field.closes_for(pod, ip(to), "EgressClosed");
+    }
+}
+
+#[test]
+fn global_and_joined_projects_and_several_policies() {
+    let field = Field::new(1);
+    let [a, b] = ["a/p", "b/p"].map(|label| field.cluster.pod(label, "node1"));
+    field.apply("a", "one", &[&ALLOW, &DENY_ALL]);
+    in_force(&field, &a, "one");
+    field.open(&b, outside(1));
+
+    // Global: ignored.
+    pod_network(&field, &["make-projects-global", "a"]);
+    field.opens(&a, outside(1));
+    shows(&field, "a", "one", IGNORED, &["global"]);
+    pod_network(&field, &["isolate-projects", "a"]);
+    in_force(&field, &a, "one");
+
+    // Joined: closed for all of the network, whoever has the policy.
+    pod_network(&field, &["join-projects", "--to=a", "b"]);
+    closed(&field, &a);
+    closed(&field, &b);
+    shows(&field, "a", "one", CLOSED, &["joined", "b"]);
+    pod_network(&field, &["isolate-projects", "b"]);
+    in_force(&field, &a, "one");
+    field.opens(&b, outside(1));
+
+    // Two: closed.
+    field.apply("a", "two", &[&ALLOW]);
+    closed(&field, &a);
+    for name in ["one", "two"] {
+        shows(&field, "a", name, CLOSED, &["one", "two"]);
+    }
+    field.open(&b, outside(1));
+    field.delete("a", "two");
+    in_force(&field, &a, "one");
+
+    // None: open.
+    field.delete("a", "one");
+    field.opens(&a, outside(1));
+    assert_eq!(field.policies("node1").len(), 0);
+}
+
+#[test]
+fn a_policy_that_is_not_understood_closes_its_project() {
+    let field = Field::new(1);
+    let [pod, other] = ["a/p", "b/p"].map(|label| field.cluster.pod(label, "node1"));
+    field.apply("a", "one", &[&ALLOW, &DENY_ALL]);
+    in_force(&field, &pod, "one");
+    let egress = |rule: Value| json!({"egress": [rule]});
+    let both = json!({"type": "Allow", "to": {"cidrSelector": "198.51.100.0/24", "dnsName": "www.foo.com"}});
+    for (spec, words) in [
+        (
+            egress(rule("Allow 198.51.100.7/24")),
+            &["198.51.100.7/24", "198.51.100.0/24"][..],
+        ),
+        (egress(rule("Allow 198.51.100.0/33")), &["198.51.100.0/33"]),
+        (egress(rule("Permit 198.51.100.0/24")), &["Permit"]),
+        (egress(rule("Allow www..foo.com")), &["www..foo.com"]),
+        (egress(rule("Allow www.*.com")), &["www.*.com"]),
+        (egress(both), &["cidrSelector", "dnsName"]),
+        (
+            egress(json!({"type": "Allow", "to": {}})),
+            &["cidrSelector", "dnsName"],
+        ),
+        (egress(json!({"type": "Allow"})), &["to"]),
+        (egress(rule("Allow 198.51.100.0/24 ICMP/1")), &["ICMP"]),
+        (json!({"egres": []}), &["egres"]),
+    ] {
+        field.apply_object("a", "one", &spec);
+        closed(&field, &pod);
+        shows(&field, "a", "one", CLOSED, words);
+        field.open(&other, outside(1));
+        field.apply("a", "one", &[&ALLOW, &DENY_ALL]);
+        in_force(&field, &pod, "one");
+    }
+}
+
+#[test]
+fn with_enforce_each_project_is_judged_by_its_own_policy() {
+    let field = Field::with(1, Some("egressPolicyConflicts: enforce"));
+    let [a, b] = ["a/p", "b/p"].map(|label| field.cluster.pod(label, "node1"));
+    field.apply("a", "one", &[&ALLOW, &DENY_ALL]);
+    in_force(&field, &a, "one");
+    pod_network(&field, &["join-projects", "--to=a", "b"]);
+    eventually("b is joined to a", || {
+        let projects = field.cluster.projects("node1");
+        projects.iter().any(|project| project.joined_with == ["b"])
+    });
+    in_force(&field, &a, "one");
+    field.open(&b, outside(1));
+    pod_network(&field, &["make-projects-global", "a"]);
+    eventually("a is global", || {
+        let projects = field.cluster.projects("node1");
+        projects
+            .iter()
+            .any(|project| project.name == "a" && project.global)
+    });
+    in_force(&field, &a, "one");
+}
