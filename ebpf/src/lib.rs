@@ -5,6 +5,7 @@
 //! - [`rows`]: keys and rows of the eBPF maps, and the maps' names and capacities
 //! - [`packet`]: headers of one packet, parsed once
 //! - [`decide`]: the packet decisions, plain functions over a packet and a [`decide::Tables`]
+//! - [`dns`]: DNS messages, from which addresses of names are learned
 //! - [`reason`]: why a packet was dropped
 //! - [`event`]: what the ring buffer carries
 //!
@@ -18,6 +19,7 @@
 
 pub mod addr;
 pub mod decide;
+pub mod dns;
 pub mod event;
 pub mod packet;
 pub mod reason;

@@ -1,9 +1,13 @@
 //! Headers of one packet, parsed once into plain values.
 
+mod payload;
+
 use zerocopy::FromBytes;
 
 use crate::addr::Addr;
 use crate::reason::DropReason;
+
+pub use payload::Payload;
 
 /// Where bytes come from: a packet in the kernel, a slice in tests.
 pub trait Bytes {
@@ -113,6 +117,7 @@ fn parse_v6<B: Bytes + ?Sized>(bytes: &B, packet: &mut Packet) -> Result<(), Dro
     let mut walk = Walk {
         next: first[6],
         first_fragment: true,
+        more: false,
         offset: ETH_LEN + 40,
     };
     if !matches!(walk.next, proto::TCP | proto::UDP) {
@@ -127,6 +132,7 @@ fn parse_v6<B: Bytes + ?Sized>(bytes: &B, packet: &mut Packet) -> Result<(), Dro
 struct Walk {
     next: u8,
     first_fragment: bool,
+    more: bool,
     offset: usize,
 }
 
@@ -143,7 +149,9 @@ fn walk_extensions<B: Bytes + ?Sized>(bytes: &B, walk: &mut Walk) -> Result<(), 
         let header: [u8; 4] = bytes.load(walk.offset).ok_or(DropReason::Malformed)?;
         walk.offset += match walk.next {
             44 => {
-                walk.first_fragment = u16::from_be_bytes([header[2], header[3]]) & 0xfff8 == 0;
+                let place = u16::from_be_bytes([header[2], header[3]]);
+                walk.first_fragment = place & 0xfff8 == 0;
+                walk.more = place & 1 != 0;
                 8
             }
             51 => (header[1] as usize + 2) * 4,

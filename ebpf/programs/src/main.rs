@@ -4,9 +4,11 @@
 //! - `maps`: the maps, and the decisions' view of them
 //! - `forward`: what is decided becomes an action of tc
 //! - `drops`: counters and events of dropped packets
+//! - `learn`: addresses of names, out of the answers that pods receive
 //! - `sys`: the helper calls, each behind a safe function
 #![no_std]
 #![no_main]
+#![feature(asm_experimental_arch)]
 #![expect(
     unsafe_code,
     reason = "helper calls, map values, and the entry points' symbol names"
@@ -18,6 +20,7 @@
 
 mod drops;
 mod forward;
+mod learn;
 mod maps;
 mod sys;
 
@@ -67,7 +70,7 @@ pub fn to_overlay(ctx: TcContext) -> i32 {
     })
 }
 
-/// Parses, then decides and acts.
+/// Parses, then decides and acts, then learns.
 #[inline(always)]
 fn run(ctx: &TcContext, hook: u32, act: impl FnOnce(&Forward<'_>) -> i32) -> i32 {
     let mut packet = Packet {
@@ -84,11 +87,17 @@ fn run(ctx: &TcContext, hook: u32, act: impl FnOnce(&Forward<'_>) -> i32) -> i32
         hook,
         packet: &packet,
     };
-    match parsed {
+    let action = match parsed {
         Ok(()) if packet.dst.is_link_local_multicast_v6() => at.fail(DropReason::LinkLocal),
         Ok(()) => act(&at),
         Err(reason) => at.fail(reason),
+    };
+    // The packet itself goes where the action says when the program has ended.
+    let roles = learn::roles(&packet, hook);
+    if roles != 0 && action != forward::DROP {
+        learn::look(ctx.skb.skb, roles);
     }
+    action
 }
 
 #[cfg(not(test))]

@@ -21,7 +21,7 @@ use weft_ebpf::rows::{
 
 const ROWS: usize = TABLE_CAPACITY as usize;
 /// Rows are allocated when they are written: the capacity costs nothing on a small node.
-const ON_DEMAND: usize = aya_ebpf::bindings::BPF_F_NO_PREALLOC as usize;
+pub const ON_DEMAND: usize = aya_ebpf::bindings::BPF_F_NO_PREALLOC as usize;
 
 #[btf_map]
 static NODE: Array<NodeRow, 1> = Array::new();

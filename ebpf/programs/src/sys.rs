@@ -1,13 +1,19 @@
 //! The helper calls (bpf-helpers(7)), each behind a safe function.
 
-use aya_ebpf::bindings::{BPF_F_ZERO_CSUM_TX, bpf_tunnel_key};
+use core::arch::asm;
+use core::ffi::{c_long, c_void};
+
+use aya_ebpf::bindings::{__sk_buff, BPF_F_ZERO_CSUM_TX, bpf_tunnel_key};
 use aya_ebpf::helpers::{
-    bpf_redirect, bpf_redirect_peer, bpf_skb_get_tunnel_key, bpf_skb_set_tunnel_key,
+    bpf_ktime_get_ns, bpf_loop, bpf_redirect, bpf_redirect_peer, bpf_skb_get_tunnel_key,
+    bpf_skb_load_bytes, bpf_skb_set_tunnel_key,
 };
 use aya_ebpf::programs::TcContext;
 use weft_ebpf::addr::Addr;
+use weft_ebpf::dns::{MESSAGE_BYTES, Repeat, Step};
 use weft_ebpf::packet::Bytes;
 use weft_ebpf::reason::DropReason;
+use weft_ebpf::rows::egress::{LEARNED_NAMES, LearnedName, LearnedRow};
 use zerocopy::FromBytes;
 
 /// A packet as a source of bytes.
@@ -17,6 +23,101 @@ impl Bytes for Frame<'_> {
     #[inline(always)]
     fn load<T: FromBytes>(&self, offset: usize) -> Option<T> {
         self.0.load(offset).ok()
+    }
+}
+
+/// Loops by `bpf_loop` (Linux 5.17): the verifier checks one round.
+pub struct Kernel;
+
+impl Repeat for Kernel {
+    #[inline(always)]
+    fn repeat<S, F: Step<S>>(times: u32, state: &mut S) {
+        let mut state: *mut S = state;
+        let round: unsafe extern "C" fn(u32, *mut *mut S) -> c_long = round::<S, F>;
+        // SAFETY: the function has the signature that the helper calls, and is given the pointer that it expects, which
+        // outlives the call.
+        unsafe { bpf_loop(times, round as *mut c_void, (&raw mut state).cast(), 0) };
+    }
+}
+
+/// One round. The state is map memory, behind a pointer on the stack: the helper takes no other.
+unsafe extern "C" fn round<S, F: Step<S>>(index: u32, state: *mut *mut S) -> c_long {
+    // SAFETY: `repeat` has borrowed it for the length of the loop and does not touch it meanwhile.
+    let state = unsafe { &mut **state };
+    c_long::from(!F::step(state, index))
+}
+
+/// Nanoseconds of the monotonic clock.
+#[inline(always)]
+pub fn now() -> u64 {
+    // SAFETY: the helper has no preconditions.
+    unsafe { bpf_ktime_get_ns() }
+}
+
+/// Adds to a value that several processors change; tells what it was. The target has no atomic types.
+///
+/// # Safety
+/// The pointer is one into a map value.
+#[inline(always)]
+pub unsafe fn fetch_add(value: *mut u64, amount: u64) -> u64 {
+    let mut amount = amount;
+    // SAFETY: the instruction reads and writes the value, which the caller says is there.
+    unsafe {
+        asm!(
+            "{amount} = atomic_fetch_add((u64 *)({value} + 0), {amount})",
+            value = in(reg) value,
+            amount = inout(reg) amount,
+            options(nostack),
+        );
+    }
+    amount
+}
+
+/// Copies up to [`MESSAGE_BYTES`] of a packet; tells how many. `None` if it ends before.
+#[inline(always)]
+pub fn copy(
+    skb: *mut __sk_buff,
+    offset: u32,
+    len: u32,
+    to: &mut [u8; MESSAGE_BYTES as usize],
+) -> Option<u32> {
+    let len = if len < MESSAGE_BYTES {
+        len
+    } else {
+        MESSAGE_BYTES
+    };
+    if len == 0 {
+        return None;
+    }
+    // SAFETY: the memory has room for `len` bytes.
+    let failed = unsafe { bpf_skb_load_bytes(skb.cast(), offset, to.as_mut_ptr().cast(), len) };
+    (failed == 0).then_some(len)
+}
+
+/// The names of a row that other processors may be writing: each field is read whole.
+#[inline(always)]
+pub fn names(row: *mut LearnedRow) -> [LearnedName; LEARNED_NAMES] {
+    // SAFETY: the pointer is a map value's, which outlives the run.
+    unsafe { (&raw const (*row).names).read_volatile() }
+}
+
+/// Writes a name at its place: name, then time, never an earlier one than is there for it. Whether it then stands there.
+#[inline(always)]
+pub fn put_name(row: *mut LearnedRow, place: usize, wanted: &LearnedName) -> bool {
+    // SAFETY: as in `names`; each field is written whole.
+    unsafe {
+        let there = &raw mut (*row).names[place % LEARNED_NAMES];
+        let name = &raw mut (*there).name;
+        let expires = &raw mut (*there).expires;
+        let own = name.read_volatile() == wanted.name;
+        if own && expires.read_volatile() >= wanted.expires {
+            return true;
+        }
+        name.write_volatile(wanted.name);
+        (&raw mut (*there).ifindex).write_volatile(wanted.ifindex);
+        (&raw mut (*there).ttl).write_volatile(wanted.ttl);
+        expires.write_volatile(wanted.expires);
+        name.read_volatile() == wanted.name && expires.read_volatile() >= wanted.expires
     }
 }
 

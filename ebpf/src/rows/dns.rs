@@ -71,6 +71,9 @@ pub struct NameRow {
 pub struct QueryKey {
     /// The pod's address.
     pub pod: Addr,
+    /// The server as the pod addressed it: a service's address where one stands before the servers. A part of the key,
+    /// since some resolvers ask all their servers at once, with one ID from one port.
+    pub server: Addr,
     /// The pod's port, host byte order.
     pub port: u16,
     /// The message's ID, host byte order.
@@ -83,8 +86,6 @@ pub struct QueryKey {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct QueryRow {
-    /// The server as the pod addressed it: a service's address where one stands before the servers.
-    pub server: Addr,
     /// Hash of the name in lower case.
     pub name: u64,
     /// When it was sent, nanoseconds of the monotonic clock.
@@ -111,18 +112,22 @@ pub struct RingKey {
 pub struct LearningRow {
     /// Addresses learned, new or again.
     pub learned: u64,
-    /// Addresses that gave way to new ones before they were over.
+    /// Addresses that gave way to new ones, though some name of them was not over.
     pub evicted: u64,
     /// Addresses for which no room was found.
     pub refused: u64,
-    /// Answers that did not count: no such query, another server's, another name's.
+    /// Answers for watched names that did not count: no such query, another server's, another name's, too late.
     pub distrusted: u64,
-    /// Answers that the data path could not read whole.
+    /// Messages that may concern watched names and could not be read whole.
     pub unread: u64,
-    /// Next place in the ring.
-    pub next: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Events not sent, for want of budget or of room in the ring.
+    pub suppressed: u64,
+    /// Start of the current window of events, nanoseconds of the monotonic clock.
+    pub window_start: u64,
+    /// Events sent in the window.
+    pub sent: u64,
+    /// Next place in the ring of addresses, counted on and on.
+    pub next: u64,
 }
 
 /// Asks the agent to resolve a name itself.
@@ -137,7 +142,7 @@ pub struct NameEvent {
     pub ifindex: u32,
     /// One of [`why`].
     pub why: u32,
-    /// The name, as far as it is known.
+    /// The name that was asked for; zeros if it is not known.
     pub name: NameKey,
 }
 

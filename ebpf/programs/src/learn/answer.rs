@@ -1,0 +1,78 @@
+//! What pods are answered.
+
+use weft_ebpf::dns::carrier::part;
+use weft_ebpf::dns::{MESSAGE_BYTES, lease};
+use weft_ebpf::rows::dns::why;
+
+use super::maps::{Counter, QUERIES, Scratch, TRUSTED, count};
+use super::{query_key, question, read_question, report, teach};
+use crate::sys::Kernel;
+
+/// Reads an answer about a watched name and writes its addresses, if the pod asked that question, of that server, which is
+/// trusted, a short while ago.
+#[inline(never)]
+pub fn take(scratch: &mut Scratch) {
+    let question = read_question(scratch);
+    if question == question::OTHER {
+        return;
+    }
+    let asked = asked(scratch);
+    if question == question::UNREADABLE {
+        // Anybody can send this; it matters if it may be what the pod waits for.
+        if asked && scratch.carried.part != part::STREAM {
+            report::unread(scratch, why::UNREADABLE);
+        }
+        return;
+    }
+    if !asked || scratch.query.name != scratch.reader.name_hash() {
+        return count(scratch, Counter::Distrusted);
+    }
+    if scratch.carried.part == part::STREAM {
+        return report::unread(scratch, why::STREAM);
+    }
+    if !scratch.reader.is_success() {
+        return;
+    }
+    let why = read_answers(scratch);
+    teach::all(scratch);
+    if why != 0 {
+        report::unread(scratch, why);
+    }
+    if scratch.full != 0 {
+        report::ask_agent(scratch, why::FULL);
+    }
+}
+
+/// Reads the addresses; tells why not all of them, or 0.
+#[inline(never)]
+fn read_answers(scratch: &mut Scratch) -> u32 {
+    let read = scratch.reader.read_answers::<Kernel>();
+    if scratch.carried.part == part::FRAGMENT {
+        why::FRAGMENTED
+    } else if scratch.reader.is_truncated() {
+        why::TRUNCATED
+    } else {
+        match read {
+            Ok(()) => 0,
+            Err(_) if scratch.carried.len > MESSAGE_BYTES => why::TOO_MANY,
+            Err(fault) => fault.why(),
+        }
+    }
+}
+
+/// Whether the pod waits for an answer of this server with this ID; the question goes to `query`.
+#[inline(never)]
+fn asked(scratch: &mut Scratch) -> bool {
+    let (pod, server) = (scratch.payload.dst, scratch.payload.src);
+    // SAFETY: only its presence counts.
+    if unsafe { TRUSTED.get(server) }.is_none() {
+        return false;
+    }
+    scratch.query_key = query_key(scratch, pod, server, scratch.carried.dst_port);
+    // SAFETY: the row is copied at once; a concurrent change shows the old or the new question.
+    let Some(query) = unsafe { QUERIES.get(&scratch.query_key) }.copied() else {
+        return false;
+    };
+    scratch.query = query;
+    scratch.now.wrapping_sub(query.time) < lease::QUERY_AGE_MAX
+}
