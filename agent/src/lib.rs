@@ -5,6 +5,7 @@
 //! - [`config`]: the configuration file
 //! - [`store`]: API objects, listed, watched and updated
 //! - [`ingest`]: API objects -> model, validated; API types end here
+//! - [`dns`]: the addresses of the names that policies use
 //! - [`sync`]: the loop that owns the world and the tables
 //! - [`apply`]: the only code that changes the kernel's network
 //! - [`observe`]: reads the actual content back
@@ -20,6 +21,7 @@ pub mod cli;
 pub mod cni;
 pub mod config;
 pub mod controller;
+pub mod dns;
 pub mod ingest;
 pub mod netlink;
 pub mod observe;

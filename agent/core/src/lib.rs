@@ -3,6 +3,7 @@
 //! # Layout
 //! - [`model`]: the world, a plain value made from API objects and configuration
 //! - [`compile`]: world -> tables, the whole wanted content of the data path
+//! - [`names`]: which addresses domain names stand for, and when to ask again
 //! - [`diff`]: wanted tables x actual tables -> writes
 //! - [`explain`]: the data path's own decision code over compiled tables
 //!
@@ -13,3 +14,4 @@ pub mod compile;
 pub mod diff;
 pub mod explain;
 pub mod model;
+pub mod names;
