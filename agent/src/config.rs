@@ -1,9 +1,13 @@
 //! The configuration file: YAML, every key optional, unknown keys refused, flags override.
 
+mod dns;
+
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+
+pub use dns::DnsConfig;
 
 /// Configuration of `weft agent` and `weft controller`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +26,21 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// Directory on bpffs that holds the pins.
     pub bpf_dir: PathBuf,
+    /// How the names of policies are resolved.
+    pub dns: DnsConfig,
+    /// What egress firewalls do that conflict with one another.
+    pub egress_policy_conflicts: PolicyConflicts,
+}
+
+/// What holds where egress firewalls conflict: several in one project, or one in a project that shares its network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PolicyConflicts {
+    /// All external traffic of the network is dropped until the conflict is mended, as in OpenShift.
+    #[default]
+    Drop,
+    /// Each project's firewall is enforced nevertheless.
+    Enforce,
 }
 
 /// Where API objects come from.
@@ -127,6 +146,8 @@ struct File {
     run_dir: Option<PathBuf>,
     state_dir: Option<PathBuf>,
     bpf_dir: Option<PathBuf>,
+    dns: Option<dns::DnsKeys>,
+    egress_policy_conflicts: Option<PolicyConflicts>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -161,6 +182,8 @@ impl Config {
             run_dir: pick(&args.run_dir, file.run_dir, "/run/weft"),
             state_dir: pick(&args.state_dir, file.state_dir, "/var/lib/weft"),
             bpf_dir: pick(&args.bpf_dir, file.bpf_dir, "/sys/fs/bpf/weft"),
+            dns: DnsConfig::resolve(file.dns)?,
+            egress_policy_conflicts: file.egress_policy_conflicts.unwrap_or_default(),
         };
         config.check()?;
         Ok(config)

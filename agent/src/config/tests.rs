@@ -1,10 +1,10 @@
 use super::*;
 
-fn resolve(text: &str, args: &ConfigArgs) -> Result<Config, String> {
+pub(super) fn resolve(text: &str, args: &ConfigArgs) -> Result<Config, String> {
     Config::resolve(args, parse(text)?).map_err(|e| e.to_string())
 }
 
-fn node(name: &str) -> ConfigArgs {
+pub(super) fn node(name: &str) -> ConfigArgs {
     ConfigArgs {
         node_name: Some(name.into()),
         ..ConfigArgs::default()
@@ -63,6 +63,8 @@ fn the_error_names_the_key() {
         ("runDir: ''", "runDir"),
         ("nodeName: Not/AName", "nodeName"),
         ("runDir: b: c", "line 1"),
+        ("egressPolicyConflicts: allow", "egressPolicyConflicts"),
+        ("egressPolicyConflicts: [drop]", "egressPolicyConflicts"),
     ];
     for (text, part) in cases {
         let error = resolve(text, &ConfigArgs::default()).unwrap_err();
@@ -78,4 +80,17 @@ fn a_missing_file_is_named() {
     };
     let error = Config::load(&args).unwrap_err().to_string();
     assert!(error.contains("/nonexistent/weft.yaml"), "{error}");
+}
+
+#[test]
+fn conflicting_egress_firewalls_drop_unless_enforcement_is_asked_for() {
+    for (text, expected) in [
+        ("", PolicyConflicts::Drop),
+        ("egressPolicyConflicts:", PolicyConflicts::Drop),
+        ("egressPolicyConflicts: drop", PolicyConflicts::Drop),
+        ("egressPolicyConflicts: enforce", PolicyConflicts::Enforce),
+    ] {
+        let config = resolve(text, &node("n1")).unwrap();
+        assert_eq!(config.egress_policy_conflicts, expected, "{text:?}");
+    }
 }

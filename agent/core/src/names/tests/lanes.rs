@@ -69,7 +69,7 @@ fn names_that_are_known_to_be_slow_delay_a_new_one_by_nothing() {
     scene.watch(&names);
     let before = scene.now - scene.start;
     let answered = run(&mut scene, SECOND);
-    let took = answered["live.example"] - before;
+    let took = answered["live.example"].saturating_sub(before);
     assert!(took <= Duration::from_millis(15), "took {took:?}");
 }
 

@@ -39,10 +39,8 @@ fn side(v6: bool, addresses: &[u8], ttl: u64) -> Family {
     if addresses.is_empty() {
         return Family::Nothing;
     }
-    let text = |n: &u8| match v6 {
-        true => ip(&format!("2001:db8::{n}")),
-        false => ip(&format!("10.0.0.{n}")),
-    };
+    let prefix = if v6 { "2001:db8::" } else { "10.0.0." };
+    let text = |n: &u8| ip(&format!("{prefix}{n}"));
     Family::Addresses {
         addresses: addresses.iter().map(text).collect(),
         ttl: Duration::from_secs(ttl),
