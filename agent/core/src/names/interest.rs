@@ -18,17 +18,16 @@ const SPREAD_EACH: Duration = Duration::from_millis(1);
 impl Names {
     /// Replaces the set of watched names.
     pub fn watch(&mut self, names: &BTreeSet<DnsName>, now: Instant) {
-        let gone = |(name, entry): (&DnsName, &Entry)| {
-            (entry.watched && !names.contains(name)).then(|| name.clone())
-        };
-        let gone: Vec<DnsName> = self.entries.iter().filter_map(gone).collect();
+        let watched = self.entries.iter().filter(|(_, entry)| entry.watched);
+        let gone = watched.filter(|(name, _)| !names.contains(*name));
+        let gone: Vec<DnsName> = gone.map(|(name, _)| name.clone()).collect();
         for name in gone {
             self.unwatch(&name);
         }
         for name in names {
             let entry = self.entries.entry(name.clone());
             let is_new = matches!(entry, MapEntry::Vacant(_));
-            let entry = entry.or_insert_with(|| Entry::new(now));
+            let entry = entry.or_insert_with(|| Box::new(Entry::new(now)));
             if entry.watched {
                 continue;
             }
@@ -81,7 +80,7 @@ impl Names {
                 return false;
             }
             self.visitors += 1;
-            self.entries.insert(name.clone(), Entry::new(now));
+            self.entries.insert(name.clone(), Box::new(Entry::new(now)));
         }
         let Some(entry) = self.entries.get_mut(name) else {
             return false;
