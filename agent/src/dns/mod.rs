@@ -157,18 +157,22 @@ impl Shared {
 impl Resolver {
     /// Replaces the whole set of watched names; names that are not in it are forgotten.
     pub fn watch(&self, names: BTreeSet<DnsName>) {
-        self.shared.lock().names.watch(&names, Instant::now());
+        self.shared.lock().names.watch(names, Instant::now());
         self.shared.wake.notify_one();
     }
 
     /// Asks for a name now, watched or not, at most once a second a name. An answer comes as [`Event::Once`]; a
     /// failure is not told, and not tried again.
     pub fn resolve_now(&self, name: DnsName) {
-        let taken = self.shared.lock().names.resolve_now(&name, Instant::now());
+        let taken = self
+            .shared
+            .lock()
+            .names
+            .resolve_now(name.clone(), Instant::now());
         if taken {
             self.shared.wake.notify_one();
         } else {
-            tracing::debug!(%name, "too many names are being asked for: not asked");
+            tracing::debug!("too many names are being asked for: one is not asked");
         }
     }
 

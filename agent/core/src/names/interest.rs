@@ -17,7 +17,7 @@ const SPREAD_EACH: Duration = Duration::from_millis(1);
 
 impl Names {
     /// Replaces the set of watched names.
-    pub fn watch(&mut self, names: &BTreeSet<DnsName>, now: Instant) {
+    pub fn watch(&mut self, names: BTreeSet<DnsName>, now: Instant) {
         let watched = self.entries.iter().filter(|(_, entry)| entry.watched);
         let gone = watched.filter(|(name, _)| !names.contains(*name));
         let gone: Vec<DnsName> = gone.map(|(name, _)| name.clone()).collect();
@@ -36,7 +36,7 @@ impl Names {
                 self.visitors -= 1;
             }
             if entry.phase == Phase::Idle {
-                self.ask_at(name, now);
+                self.ask_at(&name, now);
             }
         }
     }
@@ -74,15 +74,15 @@ impl Names {
 
     /// Asks for a name now, watched or not, but not more than once a second; the answer is [`News::Once`].
     /// False if too many names are being asked in this way.
-    pub fn resolve_now(&mut self, name: &DnsName, now: Instant) -> bool {
-        if !self.entries.contains_key(name) {
+    pub fn resolve_now(&mut self, name: DnsName, now: Instant) -> bool {
+        if !self.entries.contains_key(&name) {
             if self.visitors >= VISITORS_MAX {
                 return false;
             }
             self.visitors += 1;
             self.entries.insert(name.clone(), Box::new(Entry::new(now)));
         }
-        let Some(entry) = self.entries.get_mut(name) else {
+        let Some(entry) = self.entries.get_mut(&name) else {
             return false;
         };
         let was_once = std::mem::replace(&mut entry.once, true);
@@ -95,10 +95,10 @@ impl Names {
                 } else {
                     allowed.max(now)
                 };
-                self.ask_at(name, at);
+                self.ask_at(&name, at);
             }
             Phase::Queued if !was_once && !entry.slow => {
-                self.lanes.enqueue(name.clone(), false, Urgency::Once);
+                self.lanes.enqueue(name, false, Urgency::Once);
             }
             Phase::Queued | Phase::Flying(_) => {}
         }

@@ -99,8 +99,8 @@ fn a_pods_question_takes_turns_with_a_long_line_of_watched_names() {
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let mut scene = Scene::new();
     scene.watch(&names);
-    scene.names.resolve_now(&name("pod.example"), scene.now);
-    scene.names.resolve_now(&name("n999.example"), scene.now);
+    scene.names.resolve_now(name("pod.example"), scene.now);
+    scene.names.resolve_now(name("n999.example"), scene.now);
     for _ in 0..4 {
         let lookup = scene.running.remove(0);
         scene
