@@ -164,11 +164,7 @@ impl Resolver {
     /// Asks for a name now, watched or not, at most once a second a name. An answer comes as [`Event::Once`]; a
     /// failure is not told, and not tried again.
     pub fn resolve_now(&self, name: DnsName) {
-        let taken = self
-            .shared
-            .lock()
-            .names
-            .resolve_now(name.clone(), Instant::now());
+        let taken = self.shared.lock().names.resolve_now(name, Instant::now());
         if taken {
             self.shared.wake.notify_one();
         } else {
