@@ -126,7 +126,12 @@ impl Driver {
             let (task, report) = match ended {
                 Ok((task, (_, report))) => (task, report),
                 // An aborted task is none of ours any more; one that panicked counts as a failure.
-                Err(error) => (error.id(), Report::default()),
+                Err(error) => {
+                    if error.is_panic() {
+                        tracing::error!(%error, "a lookup panicked");
+                    }
+                    (error.id(), Report::default())
+                }
             };
             if let Some(id) = self.tasks.remove(&task) {
                 self.running.remove(&id);

@@ -4,9 +4,9 @@
 //! the file that names the servers. Nothing is locked while a server is waited for.
 //!
 //! # Layout
-//! - [`drive`]: the thread: runs lookups, waits, tells what happened
-//! - [`ask`]: one lookup: servers in order, both families, over hickory
-//! - [`resolv_conf`]: the name servers of a file, and its changes
+//! - `drive`: the thread: runs lookups, waits, tells what happened
+//! - `ask`: one lookup: servers in order, both families, over hickory
+//! - `resolv_conf`: the name servers of a file, and its changes
 
 mod ask;
 mod drive;
@@ -156,19 +156,19 @@ impl Shared {
 
 impl Resolver {
     /// Replaces the whole set of watched names; names that are not in it are forgotten.
-    pub fn watch(&self, names: &BTreeSet<DnsName>) {
+    pub fn watch(&self, names: BTreeSet<DnsName>) {
         self.shared.lock().names.watch(names, Instant::now());
         self.shared.wake.notify_one();
     }
 
     /// Asks for a name now, watched or not, at most once a second a name. An answer comes as [`Event::Once`]; a
     /// failure is not told, and not tried again.
-    pub fn resolve_now(&self, name: &DnsName) {
+    pub fn resolve_now(&self, name: DnsName) {
         let taken = self.shared.lock().names.resolve_now(name, Instant::now());
         if taken {
             self.shared.wake.notify_one();
         } else {
-            tracing::debug!(%name, "too many names are being asked for: not asked");
+            tracing::debug!("too many names are being asked for: one is not asked");
         }
     }
 

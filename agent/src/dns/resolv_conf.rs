@@ -1,6 +1,7 @@
 //! The name servers of a file like `/etc/resolv.conf`, and its changes.
 
 use std::collections::BTreeSet;
+use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,6 +19,8 @@ const SETTLED: Duration = Duration::from_millis(50);
 /// How often the file is looked at without an event: its directory may not exist yet, and a file that is mounted over
 /// another tells its directory nothing.
 const LOOK: Duration = Duration::from_secs(2);
+/// The rest of a larger file is not read.
+const SIZE_MAX: u64 = 64 * 1024;
 /// Links from one file to the next, at the most.
 const LINKS_MAX: usize = 8;
 
@@ -31,10 +34,22 @@ pub(super) struct Reading {
 
 /// Reads a file.
 pub(super) fn read(path: &Path) -> Reading {
-    match std::fs::read(path) {
+    match read_text(path) {
         Ok(text) => parse(path, &text),
         Err(error) => Reading::new(path, Vec::new(), vec![format!("cannot be read: {error}")]),
     }
+}
+
+fn read_text(path: &Path) -> std::io::Result<Vec<u8>> {
+    // Opening a pipe would wait for its writer.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(std::io::Error::other("it is no regular file"));
+    }
+    let mut text = Vec::new();
+    std::fs::File::open(path)?
+        .take(SIZE_MAX)
+        .read_to_end(&mut text)?;
+    Ok(text)
 }
 
 fn parse(path: &Path, text: &[u8]) -> Reading {

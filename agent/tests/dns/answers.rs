@@ -250,7 +250,7 @@ fn an_address_that_drops_out_ends_after_its_grace() {
 fn a_pods_question_is_answered_once() {
     let (server, rig) = rig(|asked| addresses(asked, 0, &["192.0.2.1", "2001:db8::1"]));
     for _ in 0..50 {
-        rig.resolver.resolve_now(&name("x.wild.test"));
+        rig.resolver.resolve_now(name("x.wild.test"));
     }
     let once = |rig: &Rig| {
         rig.events().into_iter().find_map(|(_, event)| match event {

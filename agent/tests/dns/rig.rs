@@ -49,7 +49,7 @@ impl Rig {
 
     pub fn watch(&self, names: &[&str]) {
         self.resolver
-            .watch(&names.iter().map(|text| name(text)).collect());
+            .watch(names.iter().map(|text| name(text)).collect());
     }
 
     pub fn events(&self) -> Vec<(Instant, Event)> {

@@ -17,18 +17,17 @@ const SPREAD_EACH: Duration = Duration::from_millis(1);
 
 impl Names {
     /// Replaces the set of watched names.
-    pub fn watch(&mut self, names: &BTreeSet<DnsName>, now: Instant) {
-        let gone = |(name, entry): (&DnsName, &Entry)| {
-            (entry.watched && !names.contains(name)).then(|| name.clone())
-        };
-        let gone: Vec<DnsName> = self.entries.iter().filter_map(gone).collect();
+    pub fn watch(&mut self, names: BTreeSet<DnsName>, now: Instant) {
+        let watched = self.entries.iter().filter(|(_, entry)| entry.watched);
+        let gone = watched.filter(|(name, _)| !names.contains(*name));
+        let gone: Vec<DnsName> = gone.map(|(name, _)| name.clone()).collect();
         for name in gone {
             self.unwatch(&name);
         }
         for name in names {
             let entry = self.entries.entry(name.clone());
             let is_new = matches!(entry, MapEntry::Vacant(_));
-            let entry = entry.or_insert_with(|| Entry::new(now));
+            let entry = entry.or_insert_with(|| Box::new(Entry::new(now)));
             if entry.watched {
                 continue;
             }
@@ -37,7 +36,7 @@ impl Names {
                 self.visitors -= 1;
             }
             if entry.phase == Phase::Idle {
-                self.ask_at(name, now);
+                self.ask_at(&name, now);
             }
         }
     }
@@ -75,15 +74,15 @@ impl Names {
 
     /// Asks for a name now, watched or not, but not more than once a second; the answer is [`News::Once`].
     /// False if too many names are being asked in this way.
-    pub fn resolve_now(&mut self, name: &DnsName, now: Instant) -> bool {
-        if !self.entries.contains_key(name) {
+    pub fn resolve_now(&mut self, name: DnsName, now: Instant) -> bool {
+        if !self.entries.contains_key(&name) {
             if self.visitors >= VISITORS_MAX {
                 return false;
             }
             self.visitors += 1;
-            self.entries.insert(name.clone(), Entry::new(now));
+            self.entries.insert(name.clone(), Box::new(Entry::new(now)));
         }
-        let Some(entry) = self.entries.get_mut(name) else {
+        let Some(entry) = self.entries.get_mut(&name) else {
             return false;
         };
         let was_once = std::mem::replace(&mut entry.once, true);
@@ -96,10 +95,10 @@ impl Names {
                 } else {
                     allowed.max(now)
                 };
-                self.ask_at(name, at);
+                self.ask_at(&name, at);
             }
             Phase::Queued if !was_once && !entry.slow => {
-                self.lanes.enqueue(name.clone(), false, Urgency::Once);
+                self.lanes.enqueue(name, false, Urgency::Once);
             }
             Phase::Queued | Phase::Flying(_) => {}
         }

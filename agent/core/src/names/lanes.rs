@@ -9,10 +9,10 @@ use crate::model::DnsName;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LookupId(u64);
 
-/// Lookups at once in the fast lane.
+/// Lookups at once in the fast lane. Each may hold six sockets for a while: two families, sent up to three times.
 const FAST: usize = 64;
 /// Lookups at once in the slow lane.
-const SLOW: usize = 64;
+const SLOW: usize = 32;
 /// A lookup that takes longer leaves the fast lane as soon as others wait for its place, and its name starts in
 /// the slow lane from then on.
 pub(super) const PATIENCE: Duration = Duration::from_millis(250);

@@ -46,7 +46,8 @@ pub struct Names {
     limits: Limits,
     pick: Pick,
     servers: Servers,
-    entries: BTreeMap<DnsName, Entry>,
+    /// Boxed, since the map's nodes are half empty.
+    entries: BTreeMap<DnsName, Box<Entry>>,
     /// Names that nobody watches.
     visitors: usize,
     schedule: BTreeSet<(Instant, Timer, DnsName)>,

@@ -6,7 +6,7 @@ use super::scene::{SECOND, Scene, fails, held, name, set, v4};
 const WWW: &str = "www.example";
 
 fn once(scene: &mut Scene, text: &str) {
-    scene.names.resolve_now(&name(text), scene.now);
+    scene.names.resolve_now(name(text), scene.now);
     scene.step();
 }
 
@@ -101,13 +101,13 @@ fn the_number_of_such_names_has_an_end() {
         taken += usize::from(
             scene
                 .names
-                .resolve_now(&name(&format!("n{i}.example")), scene.now),
+                .resolve_now(name(&format!("n{i}.example")), scene.now),
         );
     }
     assert_eq!(taken, 4096);
     scene.pass_answering(10 * SECOND, &v4(&["10.0.0.1"], 60));
     assert!(
-        scene.names.resolve_now(&name(WWW), scene.now),
+        scene.names.resolve_now(name(WWW), scene.now),
         "there is room again"
     );
 }
@@ -123,7 +123,7 @@ fn names_that_are_taken_out_are_forgotten_and_their_lookups_stopped() {
     scene.answer("c.example", v4(&["10.0.0.1"], 6000));
     scene.pass(600 * SECOND);
     assert_eq!(scene.asked.len(), 3);
-    scene.names.watch(&set(&[]), scene.now);
+    scene.names.watch(set(&[]), scene.now);
     scene.step();
     assert_eq!(scene.names.next_at(), None);
     assert_eq!(scene.names.running(), 0);

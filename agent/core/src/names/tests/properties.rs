@@ -114,7 +114,7 @@ proptest! {
                     scene.watch(if on { &[WWW][..] } else { &[] });
                 }
                 Act::Once => {
-                    scene.names.resolve_now(&WWW.parse().unwrap(), scene.now);
+                    scene.names.resolve_now(WWW.parse().unwrap(), scene.now);
                     scene.step();
                 }
                 Act::Servers(n) => {

@@ -94,7 +94,7 @@ impl Scene {
     }
 
     pub fn watch(&mut self, names: &[&str]) {
-        self.names.watch(&set(names), self.now);
+        self.names.watch(set(names), self.now);
         self.step();
     }
 

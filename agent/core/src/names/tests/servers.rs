@@ -25,7 +25,7 @@ fn two_servers() -> Scene {
 
 /// The order in which a name is asked now.
 fn order(scene: &mut Scene, text: &str) -> Vec<u8> {
-    scene.names.resolve_now(&name(text), scene.now);
+    scene.names.resolve_now(name(text), scene.now);
     scene.step();
     let lookup = scene.running.iter().find(|l| l.name.as_str() == text);
     let order = lookup.unwrap().servers.clone();
@@ -80,7 +80,7 @@ fn when_a_server_comes_back_failing_names_do_not_wait_for_their_back_off() {
     scene.watch(&["a.example", "b.example"]);
     scene.pass_answering(40 * SECOND, &fails(Failure::Timeout));
     assert_eq!(scene.asked_at("a.example"), [0, 1, 3, 7, 15, 31]);
-    scene.names.resolve_now(&name(WWW), scene.now);
+    scene.names.resolve_now(name(WWW), scene.now);
     scene.step();
     scene.answer(WWW, v4(&["10.0.0.1"], 60));
     assert!(scene.is_asked("a.example") && scene.is_asked("b.example"));
