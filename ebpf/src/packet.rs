@@ -194,7 +194,12 @@ fn parse_ports<B: Bytes + ?Sized>(
         }
         proto::ICMP | proto::ICMPV6 => {
             if let Some([kind]) = bytes.load::<[u8; 1]>(offset) {
-                packet.opens = u8::from(kind == ECHO_REQUEST || kind == ECHO_REQUEST_V6);
+                let request = if packet.proto == proto::ICMP {
+                    ECHO_REQUEST
+                } else {
+                    ECHO_REQUEST_V6
+                };
+                packet.opens = u8::from(kind == request);
             }
         }
         _ => packet.opens = 1,

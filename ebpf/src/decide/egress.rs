@@ -92,7 +92,7 @@ fn settle<T: Tables>(
             let kind = open.map_or(flow::OUT, |row| row.kind);
             note(tables, &key, rule.name, kind, now);
         } else if let Some(row) = open
-            && (row.kind == flow::IN
+            && (row.kind == flow::IN && !asks(packet)
                 || row.name != 0 && keeps(tables, party.policy, class, row.name, &rule))
         {
             note(tables, &key, row.name, row.kind, now);
@@ -266,6 +266,12 @@ fn open_flow<T: Tables>(tables: &T, key: &FlowKey, packet: &Packet, now: u64) ->
         .filter(|row| now.saturating_sub(row.seen) < idle(packet.proto))
 }
 
+/// Whether the packet itself tells that it is no answer.
+#[inline(always)]
+const fn asks(packet: &Packet) -> bool {
+    packet.opens != 0 && matches!(packet.proto, proto::ICMP | proto::ICMPV6)
+}
+
 #[inline(always)]
 const fn idle(protocol: u8) -> u64 {
     if protocol == proto::TCP {
@@ -322,6 +328,8 @@ fn inbound<T: Tables>(tables: &T, packet: &Packet) {
     };
     let now = tables.now();
     let (name, kind) = match open_flow(tables, &key, packet, now) {
+        // Echoes of both directions have one key.
+        Some(row) if asks(packet) => (row.name, flow::IN),
         Some(row) => (row.name, row.kind),
         None => (0, flow::IN),
     };

@@ -3,16 +3,20 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use weft_core::compile::{Tables, compile, project_key};
+use weft_core::compile::{compile, project_key};
+use weft_core::model::World;
 use weft_ebpf::addr::Addr;
 use weft_ebpf::decide::{self, Verdict};
 use weft_ebpf::packet;
 use weft_ebpf::reason::DropReason;
 use weft_ebpf::rows::{ProjectKey, VNID_CLOSED};
 
+use crate::firewall::Lessons;
+use crate::live::Live;
+use crate::policies::{PATTERNS, Told, name_pattern, told};
 use crate::reference::{self, Fate, Packet};
-use crate::scenes::{Scene, draw, interesting};
-use crate::worlds::world;
+use crate::scenes::{Scene, draw, interesting, ruled};
+use crate::worlds::{PROJECTS, world};
 
 fn parsed(packet: &Packet) -> packet::Packet {
     packet::Packet {
@@ -22,6 +26,8 @@ fn parsed(packet: &Packet) -> packet::Packet {
         src_port: 1234,
         dst_port: packet.dst_port,
         proto: packet.proto,
+        opens: 1,
+        len: 100,
     }
 }
 
@@ -37,6 +43,20 @@ fn same(verdict: &Verdict, fate: &Fate) -> bool {
         }
         (Verdict::Pass, Fate::Host) => true,
         (Verdict::Drop(denial), Fate::Drop(reason)) => denial.reason == *reason,
+        (
+            Verdict::Drop(denial),
+            Fate::Bar {
+                reason,
+                project,
+                network,
+                rule,
+            },
+        ) => {
+            denial.reason == *reason
+                && denial.rule == *rule
+                && denial.src_project == project_key(project)
+                && denial.src_vnid == *network
+        }
         (Verdict::Drop(denial), Fate::Refuse { reason, from, to }) => {
             denial.reason == *reason
                 && denial.src_project == key(&from.0)
@@ -48,10 +68,31 @@ fn same(verdict: &Verdict, fate: &Fate) -> bool {
     }
 }
 
+/// The compiled tables, with what pods of these projects were told; and the same for the reference.
+fn taught(world: &World, told: &[Told]) -> (Live, Lessons) {
+    let mut live = Live::new(compile(world));
+    let mut lessons = Lessons::new();
+    for it in told {
+        let project = *it.project.get(&PROJECTS);
+        let patterns = PATTERNS.map(name_pattern).into_iter();
+        let patterns: Vec<_> = patterns.filter(|p| p.covers(&it.name)).collect();
+        let now = live.now.get();
+        let key = (project.to_owned(), it.address);
+        live.tell(project, it.address, &patterns, if it.over { now } else { now + 1 });
+        if it.over {
+            lessons.remove(&key);
+        } else {
+            lessons.insert(key, it.name.clone());
+        }
+    }
+    (live, lessons)
+}
+
 /// Each program's verdict beside what must happen.
 fn all(
-    world: &weft_core::model::World,
-    tables: &Tables,
+    world: &World,
+    tables: &Live,
+    lessons: &Lessons,
     scene: &Scene,
 ) -> [(&'static str, Verdict, Fate); 4] {
     let Scene {
@@ -66,7 +107,7 @@ fn all(
         (
             "from_pod",
             decide::from_pod(tables, &headers, *from),
-            reference::from_pod(world, packet, *from),
+            reference::from_pod(world, packet, *from, lessons),
         ),
         (
             "to_pod",
@@ -92,13 +133,15 @@ proptest! {
     #[test]
     fn compiled_tables_agree_with_the_model(
         world in world(),
-        draws in prop::collection::vec(draw(), 1..300),
+        told in prop::collection::vec(told(), 0..8),
+        draws in prop::collection::vec(draw(), 1..200),
     ) {
-        let tables = compile(&world);
-        let interesting = interesting(&world);
+        let (tables, lessons) = taught(&world, &told);
+        let (interesting, ruled) = (interesting(&world), ruled(&world, &told));
         for draw in &draws {
-            let scene = draw.scene(&world, &interesting);
-            for (program, verdict, fate) in all(&world, &tables, &scene) {
+            let scene = draw.scene(&world, &interesting, &ruled);
+            tables.flows.borrow_mut().clear(); // each packet by itself
+            for (program, verdict, fate) in all(&world, &tables, &lessons, &scene) {
                 prop_assert!(
                     same(&verdict, &fate),
                     "{program}: decided {verdict:?}, must be {fate:?}, for {scene:?}"
@@ -116,19 +159,23 @@ fn random_packets_meet_every_outcome() {
     use proptest::test_runner::TestRunner;
 
     let mut runner = TestRunner::deterministic();
-    let strategy = (world(), prop::collection::vec(draw(), 200));
+    let told = prop::collection::vec(told(), 0..8);
+    let strategy = (world(), told, prop::collection::vec(draw(), 200));
     let mut seen: BTreeMap<(&str, String), usize> = BTreeMap::new();
     for _ in 0..400 {
-        let (world, draws) = strategy.new_tree(&mut runner).unwrap().current();
-        let tables = compile(&world);
-        let interesting = interesting(&world);
+        let (world, told, draws) = strategy.new_tree(&mut runner).unwrap().current();
+        let (tables, lessons) = taught(&world, &told);
+        let (interesting, ruled) = (interesting(&world), ruled(&world, &told));
         for draw in &draws {
-            for (program, _, fate) in all(&world, &tables, &draw.scene(&world, &interesting)) {
+            let scene = draw.scene(&world, &interesting, &ruled);
+            for (program, _, fate) in all(&world, &tables, &lessons, &scene) {
                 let name = match fate {
                     Fate::Deliver { .. } => "deliver",
                     Fate::Tunnel { .. } => "tunnel",
                     Fate::Host => "host",
-                    Fate::Drop(reason) | Fate::Refuse { reason, .. } => reason.name(),
+                    Fate::Drop(reason)
+                    | Fate::Bar { reason, .. }
+                    | Fate::Refuse { reason, .. } => reason.name(),
                 };
                 *seen.entry((program, name.to_owned())).or_default() += 1;
             }
@@ -156,6 +203,8 @@ fn random_packets_meet_every_outcome() {
             R::NoSuchPod,
             R::NoSuchNode,
             R::MulticastDisabled,
+            R::EgressDenied,
+            R::EgressClosed,
         ]),
     );
     reasons(

@@ -1,9 +1,15 @@
 //! Random changes to a world.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
 use proptest::prelude::*;
 use proptest::sample::select;
-use weft_core::model::{Change, ClusterNetwork, Endpoint, LocalNode, World};
+use weft_core::model::{
+    Change, ClusterNetwork, EgressSettings, Endpoint, LocalNode, NamePattern, World,
+};
 
+use crate::policies::{Draft, draft, policy, resolved, settings};
 use crate::worlds::{
     ENDPOINTS, NODES, PROJECTS, Parts, Pod, endpoint, endpoint_id, host, network, node, parts, pod,
     project, vnid,
@@ -18,6 +24,9 @@ pub enum Step {
     Host(&'static str, Option<Parts>),
     Project(&'static str, Option<u32>),
     Endpoint(usize, Option<Pod>),
+    Policy(&'static str, &'static str, Option<Draft>),
+    Egress(EgressSettings),
+    Resolved(NamePattern, BTreeSet<IpAddr>),
 }
 
 pub fn step() -> impl Strategy<Value = Step> {
@@ -31,6 +40,14 @@ pub fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(name, vnid)| Step::Project(name, vnid)),
         6 => (0..ENDPOINTS, proptest::option::weighted(0.7, pod()))
             .prop_map(|(number, pod)| Step::Endpoint(number, pod)),
+        6 => (
+            select(PROJECTS.to_vec()),
+            select(vec!["p", "p", "q"]),
+            proptest::option::weighted(0.6, draft()),
+        )
+            .prop_map(|(project, name, draft)| Step::Policy(project, name, draft)),
+        1 => settings().prop_map(Step::Egress),
+        3 => resolved().prop_map(|(name, addresses)| Step::Resolved(name, addresses)),
     ]
 }
 
@@ -53,6 +70,13 @@ impl Step {
             Self::Project(name, vnid) => {
                 Change::Project((*name).into(), vnid.map(|vnid| project(name, vnid)))
             }
+            Self::Policy(project, name, draft) => Change::Policy(
+                (*project).into(),
+                (*name).into(),
+                draft.as_ref().map(|draft| policy(project, draft)),
+            ),
+            Self::Egress(settings) => Change::Egress(settings.clone()),
+            Self::Resolved(name, addresses) => Change::Resolved(name.clone(), addresses.clone()),
             Self::Endpoint(number, pod) => {
                 let pod = pod.as_ref();
                 let endpoint = pod.map(|pod| endpoint(*number, pod, world.own_host()));

@@ -1,7 +1,7 @@
 //! Properties of compile, diff and the packet decisions over random worlds.
 //!
-//! - `worlds`, `changes`, `scenes`: random worlds, changes to them, packets in them
-//! - `reference`: what must happen to a packet, told from the model alone
+//! - `worlds`, `policies`, `changes`, `scenes`: random worlds, changes to them, packets in them
+//! - `reference`, `firewall`: what must happen to a packet, told from the model alone
 //! - `agreement`: the decisions over compiled tables do the same
 //! - `incremental`: changes one by one give the tables of a compile from scratch
 //! - `writes`: what a difference of tables consists of, and its order
@@ -9,7 +9,11 @@
 
 mod agreement;
 mod changes;
+mod firewall;
 mod incremental;
+#[path = "../live/mod.rs"]
+mod live;
+mod policies;
 mod reference;
 mod scenes;
 mod worlds;

@@ -7,6 +7,8 @@ use weft_core::model::{Endpoint, HostSubnet, Mode, World, gateway};
 use weft_ebpf::packet::proto;
 use weft_ebpf::reason::DropReason;
 
+use crate::firewall::{Lessons, Ruling, ruling};
+
 /// A packet in the words of the model.
 #[derive(Clone, Debug)]
 pub struct Packet {
@@ -28,6 +30,13 @@ pub enum Fate {
     Host,
     /// Nowhere.
     Drop(DropReason),
+    /// Nowhere: the egress firewall. Sender's project and network number, and the rule counted from 1 if one denied it.
+    Bar {
+        reason: DropReason,
+        project: String,
+        network: u32,
+        rule: u32,
+    },
     /// Nowhere, since these two may not talk. A party is named by its project if it is a pod of this node.
     Refuse {
         reason: DropReason,
@@ -38,7 +47,10 @@ pub enum Fate {
 
 /// What an address is, as far as the world tells.
 enum Place<'a> {
+    /// Its address in the underlay.
     ThisNode,
+    /// Its address in the pod network.
+    Gateway,
     Service,
     PodOf(&'a HostSubnet),
     PodOfNobody,
@@ -68,7 +80,7 @@ impl Side {
     }
 }
 
-pub fn from_pod(world: &World, packet: &Packet, ifindex: u32) -> Fate {
+pub fn from_pod(world: &World, packet: &Packet, ifindex: u32, lessons: &Lessons) -> Fate {
     // Only its own addresses, over its own interface, from its own MAC address.
     let Some(sender) = pod_with(world, packet.src) else {
         return Fate::Drop(DropReason::SpoofedAddress);
@@ -85,6 +97,7 @@ pub fn from_pod(world: &World, packet: &Packet, ifindex: u32) -> Fate {
     {
         return Fate::Drop(DropReason::ForgedOverlay);
     }
+    let project = sender.project.as_str();
     let sender = Side::pod(world, sender);
     if let Some(receiver) = pod_with(world, packet.dst) {
         return between(&sender, &Side::pod(world, receiver), || deliver(receiver));
@@ -94,7 +107,13 @@ pub fn from_pod(world: &World, packet: &Packet, ifindex: u32) -> Fate {
     }
     match place(world, packet.dst) {
         // Free for all: a service's endpoint is judged when the host has translated the address.
-        Place::ThisNode | Place::Service => Fate::Host,
+        Place::Gateway | Place::Service => Fate::Host,
+        // So is the node's name server; whatever else the node offers is outside.
+        Place::ThisNode
+            if packet.dst_port == 53 && [proto::TCP, proto::UDP].contains(&packet.proto) =>
+        {
+            Fate::Host
+        }
         Place::PodOf(host) if host.name == world.node.name => Fate::Drop(DropReason::NoSuchPod),
         // The receiving node judges; but a closed project talks to nobody.
         Place::PodOf(host) => open(&sender, |vnid| Fate::Tunnel {
@@ -102,7 +121,19 @@ pub fn from_pod(world: &World, packet: &Packet, ifindex: u32) -> Fate {
             vnid,
         }),
         Place::PodOfNobody => Fate::Drop(DropReason::NoSuchNode),
-        Place::Outside => open(&sender, |_| Fate::Host),
+        Place::ThisNode | Place::Outside => open(&sender, |network| {
+            let (reason, rule) = match ruling(world, project, packet, lessons) {
+                Ruling::Free => return Fate::Host,
+                Ruling::Closed => (DropReason::EgressClosed, 0),
+                Ruling::Denied(rule) => (DropReason::EgressDenied, rule),
+            };
+            Fate::Bar {
+                reason,
+                project: project.to_owned(),
+                network,
+                rule,
+            }
+        }),
     }
 }
 
@@ -116,7 +147,7 @@ pub fn to_pod(world: &World, packet: &Packet, ifindex: u32) -> Fate {
     let sender = match (pod_with(world, packet.src), place(world, packet.src)) {
         (Some(sender), _) => Side::pod(world, sender),
         // Before any rule: probes of the node, and whatever it has masqueraded.
-        (None, Place::ThisNode) => return deliver(receiver),
+        (None, Place::ThisNode | Place::Gateway) => return deliver(receiver),
         (None, Place::Service | Place::Outside) => Side::outside(),
         (None, Place::PodOf(_) | Place::PodOfNobody) => {
             return Fate::Drop(DropReason::UnexpectedSource);
@@ -149,7 +180,7 @@ pub fn from_overlay(world: &World, packet: &Packet, peer: IpAddr, vnid: u32) -> 
         return between(&sender, &Side::pod(world, receiver), || deliver(receiver));
     }
     match place(world, packet.dst) {
-        Place::ThisNode => Fate::Host,
+        Place::ThisNode | Place::Gateway => Fate::Host,
         Place::PodOf(host) if host.name == world.node.name => Fate::Drop(DropReason::NoSuchPod),
         _ => Fate::Drop(DropReason::NotForThisNode),
     }
@@ -158,7 +189,7 @@ pub fn from_overlay(world: &World, packet: &Packet, peer: IpAddr, vnid: u32) -> 
 pub fn to_overlay(world: &World, packet: &Packet) -> Fate {
     let sender = match (pod_with(world, packet.src), place(world, packet.src)) {
         (Some(pod), _) => Side::pod(world, pod),
-        (None, Place::ThisNode) => Side::outside(),
+        (None, Place::ThisNode | Place::Gateway) => Side::outside(),
         _ => return Fate::Drop(DropReason::ForeignSource),
     };
     open(&sender, |vnid| match place(world, packet.dst) {
@@ -220,9 +251,10 @@ fn place(world: &World, address: IpAddr) -> Place<'_> {
     };
     let own = world.hosts.get(&world.node.name);
     let own_subnets = own.map_or(&[][..], |host| &host.subnets);
-    if world.node.addresses.contains(&address)
-        || own_subnets.iter().any(|subnet| gateway(subnet) == address)
-    {
+    if own_subnets.iter().any(|subnet| gateway(subnet) == address) {
+        return Place::Gateway;
+    }
+    if world.node.addresses.contains(&address) {
         return Place::ThisNode;
     }
     let within = |ranges: &[IpNet]| ranges.iter().any(|range| range.contains(&address));

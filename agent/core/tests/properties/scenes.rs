@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
-use weft_core::model::{World, gateway};
+use weft_core::model::{Destination, World, gateway};
 
+use crate::policies::Told;
 use crate::reference::{NOBODY, Packet};
 use crate::worlds::{NODES, underlay, vnid};
 
@@ -65,6 +66,24 @@ fn step_by(ip: IpAddr, by: i8) -> IpAddr {
     }
 }
 
+/// Every address outside at which a rule begins, ends or stands, with its neighbours.
+pub fn ruled(world: &World, told: &[Told]) -> Vec<IpAddr> {
+    let policies = world.policies.values().flat_map(|own| own.values());
+    let rules = policies.flat_map(|policy| policy.rules.iter().flatten());
+    let mut found: Vec<IpAddr> = told.iter().map(|it| it.address).collect();
+    found.extend(world.resolved.values().flatten());
+    for rule in rules {
+        if let Destination::Cidr(net) = &rule.to {
+            found.extend([net.network(), net.broadcast()]);
+        }
+    }
+    let around = |ip: &IpAddr| [step_by(*ip, -1), *ip, step_by(*ip, 1)];
+    let mut all: Vec<IpAddr> = found.iter().flat_map(around).collect();
+    all.push(NOBODY);
+    all.extend(world.node.addresses.clone());
+    all
+}
+
 /// A packet that is not yet tied to a world.
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "independent draws")]
@@ -72,7 +91,7 @@ pub struct Draw {
     src: Index,
     dst: Index,
     src_is_pod: bool,
-    dst_is_pod: bool,
+    dst_is: Towards,
     own_mac: bool,
     own_interface: bool,
     proto: u8,
@@ -81,15 +100,35 @@ pub struct Draw {
     vnid: u32,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Towards {
+    Pod,
+    /// An address that an egress rule is about.
+    Ruled,
+    Anything,
+}
+
 pub fn draw() -> impl Strategy<Value = Draw> {
     let protos = select(vec![1_u8, 6, 17, 17, 58, 132]);
-    let ports = select(vec![0_u16, 80, 4789, 4789, 4790]);
+    let ports = select(vec![
+        0_u16, 53, 79, 80, 81, 1024, 4789, 4789, 4790, 4791, 65535,
+    ]);
+    let towards = select(vec![
+        Towards::Pod,
+        Towards::Pod,
+        Towards::Ruled,
+        Towards::Ruled,
+        Towards::Ruled,
+        Towards::Anything,
+        Towards::Anything,
+        Towards::Anything,
+    ]);
     let likely = || proptest::bool::weighted(0.9);
     (
         (any::<Index>(), any::<Index>(), any::<Index>()),
         (
             any::<bool>(),
-            proptest::bool::weighted(0.3),
+            towards,
             likely(),
             likely(),
         ),
@@ -98,13 +137,13 @@ pub fn draw() -> impl Strategy<Value = Draw> {
         .prop_map(
             |(
                 (src, dst, peer),
-                (src_is_pod, dst_is_pod, own_mac, own_interface),
+                (src_is_pod, dst_is, own_mac, own_interface),
                 (proto, port, vnid),
             )| Draw {
                 src,
                 dst,
                 src_is_pod,
-                dst_is_pod,
+                dst_is,
                 own_mac,
                 own_interface,
                 proto,
@@ -130,23 +169,25 @@ pub struct Scene {
 }
 
 impl Draw {
-    pub fn scene(&self, world: &World, interesting: &[IpAddr]) -> Scene {
+    pub fn scene(&self, world: &World, interesting: &[IpAddr], ruled: &[IpAddr]) -> Scene {
         let pods: Vec<IpAddr> = world
             .endpoints
             .values()
             .flat_map(|e| e.addresses.clone())
             .collect();
-        let pick = |index: &Index, pod: bool| {
-            *index.get(if pod && !pods.is_empty() {
-                &pods
-            } else {
-                interesting
+        let pick = |index: &Index, towards| {
+            *index.get(match towards {
+                Towards::Pod if !pods.is_empty() => &pods,
+                Towards::Ruled => ruled,
+                _ => interesting,
             })
         };
-        let (src, dst) = (
-            pick(&self.src, self.src_is_pod),
-            pick(&self.dst, self.dst_is_pod),
-        );
+        let from = if self.src_is_pod {
+            Towards::Pod
+        } else {
+            Towards::Anything
+        };
+        let (src, dst) = (pick(&self.src, from), pick(&self.dst, self.dst_is));
         let pod = |address: IpAddr| {
             let mut pods = world.endpoints.values();
             pods.find(|e| e.addresses.contains(&address))

@@ -3,15 +3,18 @@
 //! Worlds keep what ingest and the address management guarantee: ranges of a ClusterNetwork do not overlap, pod subnets
 //! lie in them and do not overlap either, no two nodes have one underlay address, no two pods have one address.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use weft_core::model::{
-    Change, ClusterNetwork, Endpoint, EndpointId, HostSubnet, LocalNode, Mode, NetworkEntry,
-    Project, Vnid, World, gateway,
+    Change, ClusterNetwork, EgressSettings, Endpoint, EndpointId, HostSubnet, LocalNode, Mode,
+    NamePattern, NetworkEntry, Project, Vnid, World, gateway,
 };
+
+use crate::policies::{Draft, draft, policy, resolved, settings};
 
 /// Ranges of pods with the host bits that a ClusterNetwork may give them.
 const NETWORKS: [(&str, [u8; 3]); 5] = [
@@ -235,6 +238,30 @@ pub fn project(name: &str, vnid: u32) -> Project {
     }
 }
 
+/// Policies by project and name, what is resolved of their names, and the settings.
+type Egress = (
+    Vec<Vec<(&'static str, Draft)>>,
+    Vec<(NamePattern, BTreeSet<IpAddr>)>,
+    EgressSettings,
+);
+
+fn egress() -> impl Strategy<Value = Egress> {
+    let names = prop_oneof![
+        6 => Just(vec![]),
+        8 => Just(vec!["p"]),
+        1 => Just(vec!["p", "q"]),
+    ];
+    let own = names.prop_flat_map(|names| {
+        let drafts = prop::collection::vec(draft(), names.len());
+        drafts.prop_map(move |drafts| names.iter().copied().zip(drafts).collect())
+    });
+    (
+        prop::collection::vec(own, PROJECTS.len()),
+        prop::collection::vec(resolved(), 0..8),
+        settings(),
+    )
+}
+
 /// Any world, most with a network and this node's subnet.
 pub fn world() -> impl Strategy<Value = World> {
     let projects = prop::collection::vec(proptest::option::weighted(0.8, vnid()), PROJECTS.len());
@@ -247,8 +274,9 @@ pub fn world() -> impl Strategy<Value = World> {
         hosts,
         projects,
         pods,
+        egress(),
     )
-        .prop_map(|(node, network, past, hosts, projects, pods)| {
+        .prop_map(|(node, network, past, hosts, projects, pods, egress)| {
             let mut world = World::new(node);
             world.overlay_ifindex = 9;
             // Without a network HostSubnets may be known all the same.
@@ -263,6 +291,17 @@ pub fn world() -> impl Strategy<Value = World> {
             for (name, vnid) in PROJECTS.iter().zip(projects) {
                 let project = vnid.map(|vnid| project(name, vnid));
                 world.take(Change::Project((*name).into(), project));
+            }
+            let (policies, resolved, settings) = egress;
+            world.take(Change::Egress(settings));
+            for (project, own) in PROJECTS.iter().zip(policies) {
+                for (name, draft) in own {
+                    let policy = Some(policy(project, &draft));
+                    world.take(Change::Policy((*project).into(), name.into(), policy));
+                }
+            }
+            for (name, addresses) in resolved {
+                world.take(Change::Resolved(name, addresses));
             }
             for (number, pod) in pods.iter().enumerate() {
                 let Some(pod) = pod else { continue };

@@ -1,10 +1,11 @@
 //! What a difference of tables consists of, and its order.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use weft_core::compile::{Tables, compile};
 use weft_core::diff::{Write, diff};
+use weft_ebpf::rows::egress::{NO_POLICY, POLICY_CLOSED};
 
 use crate::worlds::world;
 
@@ -12,17 +13,25 @@ use crate::worlds::world;
 fn rank(write: &Write) -> u8 {
     match write {
         Write::Node(_) => 0,
-        Write::Project(..) => 1,
-        Write::Peer(..) => 2,
-        Write::Subnet(..) => 3,
-        Write::Prefix(..) => 4,
-        Write::Endpoint(..) => 5,
+        Write::Policy(_) => 1,
+        Write::Resolved(..) => 2,
+        Write::Name(..) => 3,
+        Write::Trusted(..) => 4,
+        Write::Project(..) => 5,
+        Write::Peer(..) => 6,
+        Write::Subnet(..) => 7,
+        Write::Prefix(..) => 8,
+        Write::Endpoint(..) => 9,
     }
 }
 
 fn removes(write: &Write) -> bool {
     match write {
         Write::Node(_) => false,
+        Write::Policy(write) => write.new.is_none(),
+        Write::Resolved(_, row) => row.is_none(),
+        Write::Name(_, row) => row.is_none(),
+        Write::Trusted(_, row) => row.is_none(),
         Write::Prefix(_, row) => row.is_none(),
         Write::Subnet(_, row) => row.is_none(),
         Write::Peer(_, row) => row.is_none(),
@@ -69,6 +78,10 @@ proptest! {
             .iter()
             .map(|write| match write {
                 Write::Node(_) => "node".into(),
+                Write::Policy(write) => format!("policy {}", write.number),
+                Write::Resolved(key, _) => format!("resolved {key:?}"),
+                Write::Name(key, _) => format!("name {key:?}"),
+                Write::Trusted(key, _) => format!("trusted {key:?}"),
                 Write::Prefix(key, _) => format!("prefix {key:?}"),
                 Write::Subnet(key, _) => format!("subnet {key:?}"),
                 Write::Peer(key, _) => format!("peer {key:?}"),
@@ -91,6 +104,44 @@ proptest! {
         prop_assert!(rest.iter().all(removes), "a put follows a removal: {:?}", writes);
         prop_assert!(puts.is_sorted_by_key(rank), "{:?}", puts);
         prop_assert!(rest.iter().rev().is_sorted_by_key(rank), "{:?}", rest);
+    }
+
+    /// At any moment between two writes, a packet that finds a project finds all rows of its policy, and no row of it
+    /// changes meanwhile. What names of the policy have resolved to is there when the policy comes into force.
+    #[test]
+    fn a_policy_in_force_is_whole(wanted in world(), actual in world()) {
+        let (wanted, actual) = (compile(&wanted), compile(&actual));
+        let whole: BTreeMap<_, _> = actual.policies.iter().chain(&wanted.policies).collect();
+        let mut tables = actual.clone();
+        for write in diff(&wanted, &actual) {
+            if let Write::Policy(write) = &write {
+                let users: Vec<_> = tables.projects.values().collect();
+                prop_assert!(
+                    users.iter().all(|row| row.policy != write.number),
+                    "policy {} is written while it is in force", write.number
+                );
+            }
+            tables.write(&write);
+            for (key, row) in &tables.projects {
+                if row.policy == NO_POLICY || row.policy == POLICY_CLOSED {
+                    continue;
+                }
+                prop_assert_eq!(
+                    tables.policies.get(&row.policy), whole.get(&row.policy).copied(),
+                    "after {:?}: policy of {:?}", write, key
+                );
+                prop_assert_eq!(row.flags, whole[&row.policy].flags());
+                let of = |all: &Tables| -> BTreeSet<_> {
+                    let all = all.resolved.iter();
+                    all.filter(|(key, _)| key.policy == row.policy).map(|(k, r)| (*k, *r)).collect()
+                };
+                let (now, old, new) = (of(&tables), of(&actual), of(&wanted));
+                let was_in_force = actual.projects.values().any(|it| it.policy == row.policy);
+                let stays = wanted.projects.values().any(|it| it.policy == row.policy);
+                prop_assert!(stays || now.is_superset(&old), "an address went before its policy");
+                prop_assert!(was_in_force || now == new, "an address came after its policy");
+            }
+        }
     }
 
     /// At any moment between two writes, an endpoint that a packet finds has a project that it finds.

@@ -60,7 +60,7 @@ fn resolved(world: &World, policy: &EgressPolicy, table: &PolicyTable, tables: &
     }
 }
 
-/// The first rule of a class for a name: its own, or that of a wildcard over it.
+/// The first rule of a class for what a pattern stands for: its own, or that of a wildcard over it.
 fn rule_of(
     policy: &EgressPolicy,
     table: &PolicyTable,
@@ -72,13 +72,11 @@ fn rule_of(
         table.rules.get(&key).copied()
     };
     let mut found = row(pattern).unwrap_or(RuleRow::NONE);
-    if let NamePattern::Exact(name) = pattern {
-        for parent in parents(name) {
-            if let Some(other) = row(&NamePattern::Below(parent))
-                && other.rank < found.rank
-            {
-                found = other;
-            }
+    for parent in parents(pattern.name()) {
+        if let Some(other) = row(&NamePattern::Below(parent))
+            && other.rank < found.rank
+        {
+            found = other;
         }
     }
     found
