@@ -7,8 +7,8 @@ use weft_core::compile::egress::{Memo, name_number};
 use weft_core::compile::project_key;
 use weft_core::model::{Destination, EgressPolicy as Policy, EgressState, NamePattern};
 use weft_core::model::{Problem, World};
+use weft_ebpf::rows::ProjectKey;
 use weft_ebpf::rows::egress::{HitRow, LearnedKey, LearnedName, LearnedRow, POLICY_CLOSED};
-use weft_ebpf::rows::{ProjectKey, ProjectRow};
 
 use super::events::since_1970;
 use super::read::{NoAnswer, read};
@@ -39,13 +39,16 @@ pub struct Found {
 pub fn survey(
     world: &World,
     refusals: &BTreeMap<String, String>,
-    row: impl Fn(&str) -> Result<Option<ProjectRow>, TableError>,
+    number: impl Fn(&str) -> Result<Option<u64>, TableError>,
 ) -> Result<Vec<Found>, TableError> {
     let local = local_projects(world);
     let mut found = BTreeMap::new();
     for (project, policies) in &world.policies {
-        let local = local.contains(project.as_str());
-        let held = local.then(|| row(project)).transpose()?;
+        let held = if local.contains(project.as_str()) {
+            number(project)?.map_or(Held::Nothing, Held::Policy)
+        } else {
+            Held::NoPods
+        };
         let (state, reason) = state(world.egress_state(project), held);
         for (name, policy) in policies {
             let one = Found {
@@ -78,29 +81,39 @@ pub fn survey(
     Ok(found.into_values().collect())
 }
 
-/// `held` is the project's row in the data path; none where no pod of it is.
-fn state(wanted: EgressState, held: Option<Option<ProjectRow>>) -> (PolicyState, String) {
+/// What the data path holds for a project.
+#[derive(Clone, Copy)]
+enum Held {
+    /// No pod of it is here.
+    NoPods,
+    /// It does not know the project.
+    Nothing,
+    /// The policy with this number.
+    Policy(u64),
+}
+
+fn state(wanted: EgressState, held: Held) -> (PolicyState, String) {
     match wanted {
         EgressState::Ignored(reason) => (PolicyState::Ignored, reason),
         EgressState::Closed(reason) => (PolicyState::Closed, reason),
         EgressState::Open => (PolicyState::Pending, String::new()), // only where there is no policy
         EgressState::InForce(policy) => match held {
-            None => (
+            Held::NoPods => (
                 PolicyState::NotLocal,
                 "no pod of the project is on this node".into(),
             ),
-            Some(Some(row)) if row.policy == policy.number() => {
+            Held::Policy(number) if number == policy.number() => {
                 (PolicyState::Enforced, String::new())
             }
             // One that was there when the agent started was not refused: nothing was known before it.
-            Some(Some(row)) if row.policy == POLICY_CLOSED => {
+            Held::Policy(POLICY_CLOSED) => {
                 let reason = match Memo::default().table(&policy) {
                     Err(unfit) => format!("{unfit}; nothing leaves the cluster meanwhile"),
                     Ok(_) => "the data path has not taken it over yet".into(),
                 };
                 (PolicyState::Closed, reason)
             }
-            Some(_) => (
+            Held::Nothing | Held::Policy(_) => (
                 PolicyState::Pending,
                 "the data path does not hold it yet: see weft status".into(),
             ),

@@ -88,7 +88,8 @@ pub fn policies(maps: &Maps, shared: &Shared) -> Result<Vec<egress::Found>, Tabl
     let refusals = shared.refusals();
     let world = shared.world();
     egress::survey(&world, &refusals, |project| {
-        maps::project(maps, project_key(project))
+        let row = maps::project(maps, project_key(project))?;
+        Ok(row.map(|row| row.policy))
     })
 }
 

@@ -75,12 +75,7 @@ fn deny(project: &str) -> Arc<Policy> {
 
 /// The survey where the data path holds this policy for each project, or knows none of them.
 fn surveyed(world: &World, refusals: &BTreeMap<String, String>, policy: Option<u64>) -> Vec<Found> {
-    let row = policy.map(|policy| ProjectRow {
-        policy,
-        vnid: 10,
-        flags: 0,
-    });
-    survey(world, refusals, |_| Ok(row)).unwrap()
+    survey(world, refusals, |_| Ok(policy)).unwrap()
 }
 
 fn states(found: &[Found]) -> Vec<(&str, PolicyState)> {
