@@ -9,7 +9,7 @@ use aya::maps::{MapData, RingBuf};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::sync::broadcast;
 use weft_core::compile::project_key;
-use weft_core::model::World;
+use weft_core::model::{Action, EgressState, World};
 use weft_ebpf::addr::Addr;
 use weft_ebpf::event::{DropEvent, hook};
 use weft_ebpf::reason::DropReason;
@@ -17,6 +17,7 @@ use weft_ebpf::rows::{ProjectKey, VNID_MAX};
 use zerocopy::FromBytes;
 
 use super::view::{Drop, Party};
+use crate::observe::live;
 use crate::sync::Shared;
 
 /// Events kept for `weft get drops`.
@@ -118,7 +119,7 @@ impl Names {
 
     fn describe(&mut self, event: &DropEvent, world: &World) -> Drop {
         let reason = DropReason::from_number(event.reason);
-        Drop {
+        let mut drop = Drop {
             time: since_1970(event.time),
             reason: reason.map_or_else(|| event.reason.to_string(), |r| r.name().to_owned()),
             text: reason.map_or("", DropReason::text).to_owned(),
@@ -140,7 +141,18 @@ impl Names {
             protocol: protocol(event.proto),
             bytes: event.len,
             ifindex: event.ifindex,
+            policy: None,
+            rule: None,
+            rule_text: None,
+        };
+        if matches!(
+            reason,
+            Some(DropReason::EgressDenied | DropReason::EgressClosed)
+        ) && let Some(project) = self.of(event.src_project, world)
+        {
+            name_policy(world, &project, event.rule, &mut drop);
         }
+        drop
     }
 
     fn party(&mut self, world: &World, addr: Addr, port: u16, key: ProjectKey, vnid: u32) -> Party {
@@ -178,6 +190,28 @@ impl Names {
     }
 }
 
+/// Names the policy and the rule, or why the project is closed. The policy may be another one by now than when the packet
+/// was dropped: what does not fit the event is left out.
+fn name_policy(world: &World, project: &str, rule: u32, drop: &mut Drop) {
+    match world.egress_state(project) {
+        EgressState::Closed(reason) if rule == 0 => drop.text = format!("{}: {reason}", drop.text),
+        EgressState::InForce(policy) if rule > 0 => {
+            drop.rule = Some(rule);
+            let rules = policy.rules.as_deref().unwrap_or_default();
+            let Some(found) = rules.get(rule as usize - 1) else {
+                return;
+            };
+            if found.action == Action::Deny {
+                let policies = world.policies.get(project).into_iter().flatten();
+                let name = policies.map(|(name, _)| format!("{project}/{name}")).next();
+                drop.policy = name;
+                drop.rule_text = Some(found.to_string());
+            }
+        }
+        _ => {}
+    }
+}
+
 fn protocol(number: u8) -> String {
     match number {
         1 => "ICMP".into(),
@@ -190,10 +224,8 @@ fn protocol(number: u8) -> String {
 }
 
 /// Nanoseconds since 1970 of a monotonic time.
-fn since_1970(monotonic: u64) -> u64 {
-    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)
-        .map(|now| Duration::from(now).as_nanos())
-        .unwrap_or_default();
+pub fn since_1970(monotonic: u64) -> u64 {
+    let now = u128::from(live::monotonic());
     let wall = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default()

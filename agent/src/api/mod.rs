@@ -3,10 +3,17 @@
 //! # Layout
 //! - [`view`]: what the answers look like, shared with the command line
 //! - [`read`]: makes them from the world and the maps
+//! - [`egress`]: what becomes of egress policies, and what their rules met
+//! - [`explain`], [`target`]: what the data path would do with a packet
+//! - [`metrics`]: figures for Prometheus
 //! - [`events`]: drop events out of the ring buffer, with names in the place of numbers
 
+mod egress;
 pub mod events;
+pub mod explain;
+mod metrics;
 mod read;
+pub mod target;
 pub mod view;
 
 use std::fs;
@@ -16,17 +23,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Query, State};
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use futures_util::stream::unfold;
+use serde::Deserialize;
 use tokio::net::UnixListener;
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::sync::Handle;
 use events::Feed;
+use explain::{Question, Unexplained};
 use read::NoAnswer;
 
 /// The socket could not be made.
@@ -93,6 +103,9 @@ pub async fn serve(listener: UnixListener, handle: Handle, feed: Arc<Feed>) -> i
             get(|State(c): State<Context>| answer(move || read::drops(&c.handle, &c.feed))),
         )
         .route("/v1/monitor", get(monitor))
+        .route("/v1/egress-policies", get(egress_policies))
+        .route("/v1/explain", get(explained))
+        .route("/metrics", get(figures))
         .with_state(Context { handle, feed });
     axum::serve(listener, app).await
 }
@@ -107,14 +120,52 @@ async fn answer<T: serde::Serialize + Send + 'static>(
         .unwrap_or(Err(NoAnswer::Loop));
     match answer {
         Ok(view) => Json(view).into_response(),
-        Err(error) => {
-            let code = match error {
-                NoAnswer::Loop => StatusCode::SERVICE_UNAVAILABLE,
-                NoAnswer::Map(_) => StatusCode::INTERNAL_SERVER_ERROR,
-            };
-            tracing::error!(%error, "a question on the admin socket has no answer");
-            (code, error.to_string()).into_response()
-        }
+        Err(error) => failed(&error),
+    }
+}
+
+fn failed(error: &NoAnswer) -> Response {
+    let code = match error {
+        NoAnswer::Loop => StatusCode::SERVICE_UNAVAILABLE,
+        NoAnswer::Map(_) => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    tracing::error!(%error, "a question on the admin socket has no answer");
+    (code, error.to_string()).into_response()
+}
+
+/// Which policies are asked for.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Policies {
+    /// Only those of one namespace.
+    namespace: Option<String>,
+}
+
+async fn egress_policies(State(c): State<Context>, Query(query): Query<Policies>) -> Response {
+    answer(move || egress::policies(&c.handle, query.namespace)).await
+}
+
+async fn explained(State(c): State<Context>, Query(question): Query<Question>) -> Response {
+    let asked = tokio::task::spawn_blocking(move || explain::explain(&c.handle, &question)).await;
+    let error = match asked.unwrap_or(Err(Unexplained::Silent(NoAnswer::Loop))) {
+        Ok(view) => return Json(view).into_response(),
+        Err(error) => error,
+    };
+    let code = match &error {
+        Unexplained::Silent(error) => return failed(error),
+        Unexplained::Target(_) | Unexplained::From(_) => StatusCode::BAD_REQUEST,
+        Unexplained::NoPod { .. }
+        | Unexplained::Elsewhere { .. }
+        | Unexplained::NoAddress { .. } => StatusCode::NOT_FOUND,
+    };
+    (code, error.to_string()).into_response()
+}
+
+async fn figures(State(c): State<Context>) -> Response {
+    let asked = tokio::task::spawn_blocking(move || metrics::text(&c.handle)).await;
+    match asked.unwrap_or(Err(NoAnswer::Loop)) {
+        Ok(text) => ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+        Err(error) => failed(&error),
     }
 }
 

@@ -1,14 +1,17 @@
 //! Answers made from the world and the maps.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use weft_core::compile::project_key;
 use weft_core::model::{Mode, World};
 
+use super::egress;
 use super::events::Feed;
 use super::view::{Drops, Node, Pod, PodDrops, Project, Reason, Status};
 use crate::apply::maps::{Maps, TableError};
 use crate::observe::maps;
-use crate::sync::{Handle, pod_network};
+use crate::sync::{Handle, Shared, pod_network};
 
 /// There is no answer. A count that could not be read is never shown as zero.
 #[derive(Debug, thiserror::Error)]
@@ -22,7 +25,7 @@ pub enum NoAnswer {
 }
 
 /// Reads the maps on the loop's thread.
-fn read<T: Send + 'static>(
+pub fn read<T: Send + 'static>(
     handle: &Handle,
     read: impl FnOnce(&Maps) -> Result<T, TableError> + Send + 'static,
 ) -> Result<T, NoAnswer> {
@@ -30,14 +33,22 @@ fn read<T: Send + 'static>(
 }
 
 pub fn status(handle: &Handle) -> Result<Status, NoAnswer> {
-    let (drops, suppressed) = read(handle, |m| {
-        Ok((maps::drops_by_reason(m)?, maps::suppressed_events(m)?))
+    let asked = Arc::clone(handle.shared());
+    let (drops, suppressed, found) = read(handle, move |m| {
+        let found = policies(m, &asked)?;
+        Ok((
+            maps::drops_by_reason(m)?,
+            maps::suppressed_events(m)?,
+            found,
+        ))
     })?;
     let dropped = drops.values().map(|drops| drops.packets).sum();
     let shared = handle.shared();
-    let problems = shared.problems();
+    let mut problems = shared.problems();
     let pass = shared.pass();
     let world = shared.world();
+    problems.extend(egress::problems(&world, &found));
+    problems.sort();
     let not_ready = match pod_network(&world, &pass, None) {
         Err(e) => e.to_string(),
         Ok(_) => pass.failures.join("; "),
@@ -61,6 +72,7 @@ pub fn status(handle: &Handle) -> Result<Status, NoAnswer> {
         pods: world.endpoints.len(),
         nodes: world.hosts.len(),
         projects: world.projects.len(),
+        egress: egress::counts(&found),
         problems,
         pid: std::process::id(),
         version: env!("CARGO_PKG_VERSION").into(),
@@ -68,6 +80,16 @@ pub fn status(handle: &Handle) -> Result<Status, NoAnswer> {
         data_path: serde_json::to_value(&shared.loaded).unwrap_or_default(),
         dropped,
         suppressed_events: suppressed,
+    })
+}
+
+/// The state of every egress policy. On the loop's thread, where world and maps are in step.
+pub fn policies(maps: &Maps, shared: &Shared) -> Result<Vec<egress::Found>, TableError> {
+    let refusals = shared.refusals();
+    let world = shared.world();
+    egress::survey(&world, &refusals, |project| {
+        let row = maps::project(maps, project_key(project))?;
+        Ok(row.map(|row| row.policy))
     })
 }
 

@@ -1,5 +1,11 @@
 //! What the answers look like. The command line reads them back, and `-o json` prints them as they are.
 
+mod egress;
+mod explain;
+
+pub use egress::{EgressPolicy, EgressRule, KnownAddress, PolicyCounts, PolicyState, Source};
+pub use explain::{Answer, Explanation, Outcome, Way};
+
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
@@ -27,6 +33,8 @@ pub struct Status {
     pub nodes: usize,
     /// Known projects.
     pub projects: usize,
+    /// Egress policies by state.
+    pub egress: PolicyCounts,
     /// Everything that is wrong.
     pub problems: Vec<Problem>,
     /// Process of the agent.
@@ -161,6 +169,15 @@ pub struct Drop {
     pub bytes: u32,
     /// Interface on which the program ran, by index.
     pub ifindex: u32,
+    /// Egress policy that dropped it, `namespace/name`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub policy: Option<String>,
+    /// Number of its rule, from 1.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub rule: Option<u32>,
+    /// The rule.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub rule_text: Option<String>,
 }
 
 /// One side of a dropped packet, as far as it is known.

@@ -5,6 +5,7 @@ use http_body_util::{BodyExt, Empty};
 use hyper::Request;
 use hyper::body::{Bytes, Incoming};
 use hyper_util::rt::TokioIo;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
@@ -17,6 +18,24 @@ pub fn get<T: DeserializeOwned>(args: &ConfigArgs, path: &str) -> anyhow::Result
         let body = open(args, path).await?.collect().await?.to_bytes();
         serde_json::from_slice(&body)
             .with_context(|| format!("the agent's answer to {path} is not understood"))
+    })
+}
+
+/// Reads one answer to a question: the fields become the route's query.
+pub fn ask<T: DeserializeOwned>(
+    args: &ConfigArgs,
+    route: &str,
+    question: &impl Serialize,
+) -> anyhow::Result<T> {
+    let query = serde_urlencoded::to_string(question).context("write the question")?;
+    get(args, &format!("{route}?{query}"))
+}
+
+/// Reads one answer as it is.
+pub fn text(args: &ConfigArgs, path: &str) -> anyhow::Result<String> {
+    runtime()?.block_on(async {
+        let body = open(args, path).await?.collect().await?.to_bytes();
+        String::from_utf8(body.into()).context("the agent's answer is no text")
     })
 }
 

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
+use super::egress::{self, EgressPolicies};
 use super::{Output, Query, client, monitor, print};
 use crate::api::view::{Drops, Node, Pod, Project};
 
@@ -18,6 +19,13 @@ pub enum Get {
     Projects(Query),
     /// Dropped packets by reason and by pod, and the latest ones
     Drops(Query),
+    /// Egress policies: what becomes of them on this node, what their rules met
+    ///
+    /// STATE is Enforced, Ignored (all is allowed), Closed (nothing of the project leaves the cluster), Refused (it does not
+    /// fit, and what was in force before stays), NotLocal (no pod of the project is on this node) or Pending (not written
+    /// yet). JSON always has the rules.
+    #[command(visible_aliases = ["egressnetworkpolicies", "enp"])]
+    EgressPolicies(EgressPolicies),
 }
 
 /// Prints a list.
@@ -27,6 +35,7 @@ pub fn run(get: &Get) -> anyhow::Result<ExitCode> {
         Get::Nodes(query) => nodes(query)?,
         Get::Projects(query) => projects(query)?,
         Get::Drops(query) => drops(query)?,
+        Get::EgressPolicies(args) => egress::run(args)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,13 +1,16 @@
 //! The commands of `weft`, one file each.
 //!
-//! Exit code 0: done; 1: failed; 2: wrong usage.
+//! Exit code 0: done; 1: failed; 2: wrong usage. `explain` has its own.
 
 mod agent;
 mod bench_programs;
 mod client;
 mod controller;
+mod egress;
+mod explain;
 mod get;
 mod log;
+mod metrics;
 mod monitor;
 pub mod pod_network;
 mod print;
@@ -43,6 +46,14 @@ enum Command {
     Get(get::Get),
     /// Print each dropped packet with the reason and the two projects, until interrupted
     Monitor(Query),
+    /// Tell what the data path would do with a pod's packet, and which egress rule decides
+    ///
+    /// The agent runs the data path's own decision code over the maps as they are now; no packet is sent. What lies beyond
+    /// is not judged: iptables rules of the host, and the receiving node's admission. Exit code 0: allowed; 1: denied (for a
+    /// name, to some of its addresses at least); 2: no answer.
+    Explain(explain::Explain),
+    /// Print the agent's figures as Prometheus reads them (GET /metrics on the admin socket)
+    Metrics(ConfigArgs),
     /// Measure what a packet costs in each eBPF program, by the number of rows in the maps (root)
     #[command(hide = true)]
     BenchPrograms(bench_programs::BenchPrograms),
@@ -76,6 +87,8 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Status(query) => status::run(&query),
         Command::Get(get) => get::run(&get),
         Command::Monitor(query) => monitor::run(&query),
+        Command::Explain(args) => Ok(explain::run(&args)),
+        Command::Metrics(config) => metrics::run(&config),
         Command::BenchPrograms(args) => bench_programs::run(&args),
     }
 }

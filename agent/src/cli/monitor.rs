@@ -22,7 +22,7 @@ pub fn text(drop: &Drop) -> String {
     let seconds = drop.time / 1_000_000_000;
     let clock = seconds % 86_400;
     format!(
-        "{:02}:{:02}:{:02}.{:03} {} {} {} -> {} {} bytes at {}: {}",
+        "{:02}:{:02}:{:02}.{:03} {} {} {} -> {} {} bytes at {}: {}{}",
         clock / 3600,
         clock / 60 % 60,
         clock % 60,
@@ -34,7 +34,17 @@ pub fn text(drop: &Drop) -> String {
         drop.bytes,
         drop.hook,
         drop.text,
+        rule(drop),
     )
+}
+
+/// `: rule 3 of shop/default: Deny 0.0.0.0/0`, or nothing.
+fn rule(drop: &Drop) -> String {
+    match (drop.rule, &drop.policy, &drop.rule_text) {
+        (Some(rule), Some(policy), Some(text)) => format!(": rule {rule} of {policy}: {text}"),
+        (Some(rule), ..) => format!(": rule {rule} of a policy that has changed since"),
+        (None, ..) => String::new(),
+    }
 }
 
 fn party(party: &Party) -> String {

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use super::{Output, Query, client, print};
-use crate::api::view::Status;
+use crate::api::view::{PolicyState, Status};
 
 /// Prints the status; exit code 1 unless the node is ready.
 pub fn run(query: &Query) -> anyhow::Result<ExitCode> {
@@ -30,6 +30,7 @@ fn text(status: &Status) {
         pods,
         nodes,
         projects,
+        egress,
         problems,
         ..
     } = status;
@@ -48,6 +49,19 @@ fn text(status: &Status) {
     print::line(&format!("Subnets    {}", subnets.join(", ")));
     print::line(&format!(
         "Knows      {pods} pods here, {nodes} nodes, {projects} projects"
+    ));
+    let policies: Vec<_> = PolicyState::ALL
+        .iter()
+        .filter(|state| egress.of(**state) > 0)
+        .map(|state| format!("{} {}", egress.of(*state), state.name()))
+        .collect();
+    print::line(&format!(
+        "Egress     {}",
+        if policies.is_empty() {
+            "no policies".into()
+        } else {
+            format!("policies: {}", policies.join(", "))
+        }
     ));
     print::line(&format!(
         "Dropped    {} packets (weft get drops)",

@@ -6,7 +6,7 @@ use aya::maps::{MapData, MapError};
 use weft_core::compile::Tables;
 use weft_ebpf::addr::Addr;
 use weft_ebpf::reason::DropReason;
-use weft_ebpf::rows::{DropRow, PrefixKey, TrafficRow, map};
+use weft_ebpf::rows::{DropRow, PrefixKey, ProjectKey, ProjectRow, TrafficRow, map};
 use weft_ebpf::rows::{dns, egress};
 
 use crate::apply::Row;
@@ -46,6 +46,15 @@ pub fn has_endpoint(maps: &Maps, address: Addr, ifindex: u32) -> Result<bool, Ta
         Ok(row) => Ok(row.0.ifindex == ifindex),
         Err(MapError::KeyNotFound) => Ok(false),
         Err(error) => Err(reading(map::ENDPOINTS)(error)),
+    }
+}
+
+/// What the data path holds of a project.
+pub fn project(maps: &Maps, project: ProjectKey) -> Result<Option<ProjectRow>, TableError> {
+    match maps.projects.get(&Row(project), 0) {
+        Ok(Row(row)) => Ok(Some(row)),
+        Err(MapError::KeyNotFound) => Ok(None),
+        Err(error) => Err(reading(map::PROJECTS)(error)),
     }
 }
 

@@ -6,11 +6,13 @@
 //! - [`host`]: overlay device, its addresses, our routes
 //! - [`iptables`]: our chains and jumps
 //! - [`node`]: which addresses the node has, and which it uses
+//! - [`live`]: the maps as the packet decisions see them
 //! - [`preflight`]: what must be there before anything is tried
 
 pub mod egress;
 pub mod host;
 pub mod iptables;
+pub mod live;
 pub mod maps;
 pub mod node;
 pub mod preflight;

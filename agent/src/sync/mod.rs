@@ -5,12 +5,14 @@
 //! - [`kernel`]: the data path in the kernel, and what it is known to hold
 //! - `names`: which addresses are in force for the names of policies
 //! - [`pass`]: a full pass: observe, compile, diff, apply
+//! - [`egress`]: tells the log whose egress policies do not count
 //! - [`handle`]: how other threads ask; the CNI server's `DataPath`
 //!
 //! A change is compiled alone (its scope) and written at once. A full pass runs at the start, after changes that move the
 //! host's own network, every few minutes, and with back-off after a failure; when nothing differs it writes nothing.
 //! Before every kind of object was listed once, nothing is written: the pinned rows of the previous run stay in force.
 
+mod egress;
 mod handle;
 mod kernel;
 mod names;
@@ -84,6 +86,7 @@ struct Sync {
     synced: bool,
     next_pass: Instant,
     retry: Duration,
+    told: egress::Told,
 }
 
 /// The loop at work.
@@ -134,6 +137,7 @@ pub fn spawn(
         synced: false,
         next_pass: Instant::now() + FULL_PASS_INTERVAL,
         retry: RETRY_FIRST,
+        told: egress::Told::default(),
     };
     let thread = std::thread::Builder::new()
         .name("sync".into())
@@ -237,6 +241,7 @@ impl Sync {
 
     /// Takes changes in, each with the writes of its scope. Before the first list is complete they only gather.
     fn take(&mut self, changes: Vec<Change>) {
+        let mut projects = BTreeSet::new();
         for change in changes {
             let world = self.shared.world();
             let scope = Scope::of(&world, &change);
@@ -247,6 +252,9 @@ impl Sync {
             };
             drop(world);
             let names = matches!(&scope, Scope::Part(part) if !part.names.is_empty());
+            if let Scope::Part(part) = &scope {
+                projects.extend(part.projects.iter().cloned());
+            }
             if !self.synced {
                 self.shared.change(|world| world.take(change));
             } else if own {
@@ -258,6 +266,10 @@ impl Sync {
                     self.follow_names();
                 }
             }
+        }
+        if self.synced {
+            let world = self.shared.world();
+            self.told.look(&world, projects.iter().map(String::as_str));
         }
     }
 
@@ -383,6 +395,7 @@ impl Sync {
         let start = Instant::now();
         let report = self.kernel.full_pass(&self.shared, &self.underlay);
         let took = start.elapsed();
+        self.told.look_at_all(&self.shared.world());
         for line in &report.done {
             tracing::info!(change = %line, "applied");
         }

@@ -130,6 +130,11 @@ impl Shared {
         all
     }
 
+    /// Objects that do not fit the data path, and why.
+    pub fn refusals(&self) -> BTreeMap<String, String> {
+        self.state().refused.clone()
+    }
+
     /// The last full pass.
     pub fn pass(&self) -> PassState {
         self.state().pass.clone()

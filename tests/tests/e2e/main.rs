@@ -23,6 +23,7 @@ mod wire;
 mod bad_input;
 mod churn;
 mod cnitool;
+mod egress_admin;
 mod firewall;
 mod matrix;
 mod projects;

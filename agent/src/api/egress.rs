@@ -1,0 +1,286 @@
+//! What becomes of egress policies on this node, and what their rules met.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use weft_core::compile::egress::{Memo, name_number};
+use weft_core::compile::project_key;
+use weft_core::model::{Destination, EgressPolicy as Policy, EgressState, NamePattern};
+use weft_core::model::{Problem, World};
+use weft_ebpf::rows::ProjectKey;
+use weft_ebpf::rows::egress::{HitRow, LearnedKey, LearnedName, LearnedRow, POLICY_CLOSED};
+
+use super::events::since_1970;
+use super::read::{NoAnswer, read};
+use super::view::{EgressPolicy, EgressRule, KnownAddress, PolicyCounts, PolicyState, Source};
+use crate::apply::maps::TableError;
+use crate::observe::{egress, live};
+use crate::sync::Handle;
+
+/// Kind of the objects, as problems name them.
+const KIND: &str = "EgressNetworkPolicy";
+
+/// A policy and what becomes of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Its project.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its state.
+    pub state: PolicyState,
+    /// Why it is not enforced; empty if it is.
+    pub reason: String,
+    /// The version that the world holds; none if the only one was refused.
+    pub policy: Option<Arc<Policy>>,
+}
+
+/// Every policy and its state: by the world, by what was refused, and by what the data path holds for the project.
+pub fn survey(
+    world: &World,
+    refusals: &BTreeMap<String, String>,
+    number: impl Fn(&str) -> Result<Option<u64>, TableError>,
+) -> Result<Vec<Found>, TableError> {
+    let local = local_projects(world);
+    let mut found = BTreeMap::new();
+    for (project, policies) in &world.policies {
+        let held = if local.contains(project.as_str()) {
+            number(project)?.map_or(Held::Nothing, Held::Policy)
+        } else {
+            Held::NoPods
+        };
+        let (state, reason) = state(world.egress_state(project), held);
+        for (name, policy) in policies {
+            let one = Found {
+                namespace: project.clone(),
+                name: name.clone(),
+                state,
+                reason: reason.clone(),
+                policy: Some(Arc::clone(policy)),
+            };
+            found.insert((project.clone(), name.clone()), one);
+        }
+    }
+    for (object, message) in refusals {
+        let mut parts = object.split('/');
+        let (Some(KIND), Some(namespace), Some(name)) = (parts.next(), parts.next(), parts.next())
+        else {
+            continue;
+        };
+        let key = (namespace.to_owned(), name.to_owned());
+        let one = found.entry(key).or_insert_with(|| Found {
+            namespace: namespace.into(),
+            name: name.into(),
+            state: PolicyState::Refused,
+            reason: String::new(),
+            policy: None,
+        });
+        one.state = PolicyState::Refused;
+        one.reason.clone_from(message);
+    }
+    Ok(found.into_values().collect())
+}
+
+/// What the data path holds for a project.
+#[derive(Clone, Copy)]
+enum Held {
+    /// No pod of it is here.
+    NoPods,
+    /// It does not know the project.
+    Nothing,
+    /// The policy with this number.
+    Policy(u64),
+}
+
+fn state(wanted: EgressState, held: Held) -> (PolicyState, String) {
+    match wanted {
+        EgressState::Ignored(reason) => (PolicyState::Ignored, reason),
+        EgressState::Closed(reason) => (PolicyState::Closed, reason),
+        EgressState::Open => (PolicyState::Pending, String::new()), // only where there is no policy
+        EgressState::InForce(policy) => match held {
+            Held::NoPods => (
+                PolicyState::NotLocal,
+                "no pod of the project is on this node".into(),
+            ),
+            Held::Policy(number) if number == policy.number() => {
+                (PolicyState::Enforced, String::new())
+            }
+            // One that was there when the agent started was not refused: nothing was known before it.
+            Held::Policy(POLICY_CLOSED) => {
+                let reason = match Memo::default().table(&policy) {
+                    Err(unfit) => format!("{unfit}; nothing leaves the cluster meanwhile"),
+                    Ok(_) => "the data path has not taken it over yet".into(),
+                };
+                (PolicyState::Closed, reason)
+            }
+            Held::Nothing | Held::Policy(_) => (
+                PolicyState::Pending,
+                "the data path does not hold it yet: see weft status".into(),
+            ),
+        },
+    }
+}
+
+fn local_projects(world: &World) -> BTreeSet<&str> {
+    let endpoints = world.endpoints.values();
+    endpoints.map(|it| it.project.as_str()).collect()
+}
+
+/// Policies by state.
+pub fn counts(found: &[Found]) -> PolicyCounts {
+    let mut counts = PolicyCounts::default();
+    for one in found {
+        counts.add(one.state);
+    }
+    counts
+}
+
+/// Policies that are not in force, and projects that others' policies close. What ingest and the sync loop tell themselves
+/// (invalid and refused objects) is not told again.
+pub fn problems(world: &World, found: &[Found]) -> Vec<Problem> {
+    let told = |one: &&Found| {
+        let valid = one.policy.as_ref().is_some_and(|it| it.rules.is_ok());
+        match one.state {
+            PolicyState::Ignored | PolicyState::Closed => valid,
+            PolicyState::Pending => true,
+            PolicyState::Enforced | PolicyState::NotLocal | PolicyState::Refused => false,
+        }
+    };
+    let holds = |state| match state {
+        PolicyState::Ignored => "it is ignored, and all is allowed: ",
+        PolicyState::Closed => "nothing of the project leaves the cluster: ",
+        _ => "",
+    };
+    let policies = found.iter().filter(told).map(|one| Problem {
+        object: format!("{KIND}/{}/{}", one.namespace, one.name),
+        message: format!("{}{}", holds(one.state), one.reason),
+    });
+    let without = local_projects(world)
+        .into_iter()
+        .filter(|project| !world.policies.contains_key(*project));
+    let closed = without.filter_map(|project| match world.egress_state(project) {
+        EgressState::Closed(reason) => Some(Problem {
+            object: format!("NetNamespace/{project}"),
+            message: format!("{}{reason}", holds(PolicyState::Closed)),
+        }),
+        _ => None,
+    });
+    policies.chain(closed).collect()
+}
+
+/// Addresses that pods were told, by project and name.
+pub struct Learned(HashMap<(ProjectKey, u64), Vec<(LearnedKey, LearnedName)>>);
+
+impl Learned {
+    /// Those that are not over at `now`.
+    pub fn new(rows: &BTreeMap<LearnedKey, LearnedRow>, now: u64) -> Self {
+        let mut by_name = HashMap::<_, Vec<_>>::new();
+        for (key, row) in rows {
+            for slot in row.names.iter().filter(|slot| slot.expires > now) {
+                let names = by_name.entry((key.project, slot.name)).or_default();
+                names.push((*key, *slot));
+            }
+        }
+        Self(by_name)
+    }
+
+    /// The addresses for which a rule by this name counts in a project.
+    pub fn known(
+        &self,
+        world: &World,
+        project: &str,
+        pattern: &NamePattern,
+        now: u64,
+    ) -> Vec<KnownAddress> {
+        let resolved = world.resolved.get(pattern).into_iter().flatten();
+        let resolved = resolved.map(|ip| KnownAddress {
+            ip: *ip,
+            name: pattern.to_string(),
+            source: Source::Resolver,
+            pod: None,
+            seconds_left: None,
+        });
+        let key = (project_key(project), name_number(pattern));
+        let told = self.0.get(&key).into_iter().flatten();
+        let told = told.map(|(key, slot)| KnownAddress {
+            ip: key.addr.to_ip(),
+            name: pattern.to_string(),
+            source: Source::Answer,
+            pod: pod(world, slot.ifindex),
+            seconds_left: Some(slot.expires.saturating_sub(now) / 1_000_000_000),
+        });
+        resolved.chain(told).collect()
+    }
+}
+
+/// The pod behind an interface.
+pub fn pod(world: &World, ifindex: u32) -> Option<String> {
+    let mut endpoints = world.endpoints.values();
+    let found = endpoints.find(|it| it.host_ifindex == ifindex)?;
+    Some(format!("{}/{}", found.project, found.pod))
+}
+
+/// The answer to `weft get egress-policies`.
+pub fn policies(handle: &Handle, namespace: Option<String>) -> Result<Vec<EgressPolicy>, NoAnswer> {
+    let shared = Arc::clone(handle.shared());
+    read(handle, move |m| {
+        let hits = egress::hits(m)?;
+        let named = shared.world().names().next().is_some();
+        let learned = if named {
+            egress::learned(m)?
+        } else {
+            BTreeMap::new()
+        };
+        let now = live::monotonic();
+        let learned = Learned::new(&learned, now);
+        let found = super::read::policies(m, &shared)?;
+        let world = shared.world();
+        let wanted = found
+            .into_iter()
+            .filter(|one| namespace.as_ref().is_none_or(|it| *it == one.namespace));
+        Ok(wanted
+            .map(|one| view(&world, &hits, &learned, now, one))
+            .collect())
+    })
+}
+
+fn view(
+    world: &World,
+    hits: &BTreeMap<(u64, u32), HitRow>,
+    learned: &Learned,
+    now: u64,
+    found: Found,
+) -> EgressPolicy {
+    let policy = found.policy.as_ref();
+    let rules = policy.map_or(&[][..], |policy| {
+        policy.rules.as_deref().unwrap_or_default()
+    });
+    let number = policy.map_or(0, |policy| policy.number());
+    let rules = rules.iter().zip(0..).map(|(rule, rank)| {
+        let hit = hits.get(&(number, rank)).copied().unwrap_or_default();
+        EgressRule {
+            number: rank as usize + 1,
+            text: rule.to_string(),
+            packets: hit.packets,
+            bytes: hit.bytes,
+            last_hit: (hit.packets > 0).then(|| since_1970(hit.last)),
+            addresses: match &rule.to {
+                Destination::Cidr(_) => None,
+                Destination::Name(pattern) => {
+                    Some(learned.known(world, &found.namespace, pattern, now))
+                }
+            },
+        }
+    });
+    EgressPolicy {
+        rules: rules.collect(),
+        namespace: found.namespace,
+        name: found.name,
+        state: found.state,
+        reason: found.reason,
+    }
+}
+
+#[cfg(test)]
+#[path = "egress/tests.rs"]
+mod tests;

@@ -1,0 +1,18 @@
+use super::*;
+
+#[test]
+fn a_family_is_written_as_prometheus_reads_it() {
+    let drops = drops_of(|reason| u64::from(reason == DropReason::EgressDenied) * 3);
+    let nodes = Family::new("weft_nodes", "Nodes known", MetricType::Gauge).one(2);
+    let text = written(vec![nodes, drops]);
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines[0], "# HELP weft_nodes Nodes known");
+    assert_eq!(lines[1], "# TYPE weft_nodes gauge");
+    assert_eq!(lines[2], "weft_nodes 2");
+    assert_eq!(lines[4], "# TYPE weft_drops counter");
+    assert!(lines.contains(&"weft_drops_total{reason=\"EgressDenied\"} 3"));
+    // Reasons without a drop are there from the start: a rate needs their zero.
+    assert!(lines.contains(&"weft_drops_total{reason=\"Isolated\"} 0"));
+    assert_eq!(lines.len(), 3 + 2 + DropReason::ALL.len() + 1);
+    assert_eq!(lines.last(), Some(&"# EOF"));
+}
