@@ -15,9 +15,12 @@ use aya::programs::tc::{
     NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle, qdisc_add_clsact,
 };
 use aya::programs::{LinkOrder, ProgramError, SchedClassifier, TcAttachType};
+use weft_core::compile::host::OVERLAY;
 
+use super::object::PROGRAMS;
 use super::pins::{PinError, Pins};
-use crate::netlink::{Netlink, filter::Hook as Side};
+use crate::netlink::Netlink;
+use crate::netlink::filter::{BpfFilter, Hook as Side};
 
 /// A program could not be attached or detached.
 #[derive(Debug, thiserror::Error)]
@@ -145,6 +148,20 @@ pub fn verify(how: Attachment, interface: &str, hooks: &[Hook]) -> Result<(), &'
     Ok(())
 }
 
+/// The same of the overlay device, whose links must be pinned too: one that is not goes in a moment, or with the agent.
+pub fn verify_overlay(pins: &Pins, how: Attachment) -> Result<(), &'static str> {
+    let pinned = |name: &str| how == Attachment::Clsact || pins.link(OVERLAY, name).exists();
+    match OVERLAY_HOOKS.iter().find(|(name, _)| !pinned(name)) {
+        Some((name, _)) => Err(name),
+        None => verify(how, OVERLAY, &OVERLAY_HOOKS),
+    }
+}
+
+/// Whether there is an interface of this name and index.
+pub fn is_there(interface: &str, index: u32) -> bool {
+    nix::net::if_::if_nametoindex(interface) == Ok(index)
+}
+
 /// Whether our filter is on the device's hook and carries this program. An error of the query is no proof that it is.
 fn has_filter(interface: &str, direction: TcAttachType, name: &str) -> bool {
     let hook = match direction {
@@ -162,13 +179,17 @@ fn has_filter(interface: &str, direction: TcAttachType, name: &str) -> bool {
             }
         }
     };
-    filters().is_some_and(|filters| {
-        filters.iter().any(|filter| {
-            filter.priority == CLSACT_PRIORITY
-                && filter.handle == u32::from(CLSACT_HANDLE)
-                && filter.name == name
-        })
-    })
+    filters().is_some_and(|filters| filters.iter().any(|f| is_place(f) && f.name == name))
+}
+
+/// Whether a filter stands where ours stand.
+pub fn is_place(filter: &BpfFilter) -> bool {
+    filter.priority == CLSACT_PRIORITY && filter.handle == u32::from(CLSACT_HANDLE)
+}
+
+/// Whether a filter carries one of our programs.
+pub fn is_ours(filter: &BpfFilter) -> bool {
+    PROGRAMS.contains(&filter.name.as_str())
 }
 
 fn program<'a>(

@@ -53,16 +53,19 @@ impl Pins {
         self.root.join("maps").join(name)
     }
 
+    /// Where the links are pinned.
+    pub fn links_folder(&self) -> PathBuf {
+        self.root.join("links")
+    }
+
     /// Where the link of a program on an interface is pinned. bpffs refuses dots in names, hence the colon.
     pub fn link(&self, interface: &str, program: &str) -> PathBuf {
-        self.root
-            .join("links")
-            .join(format!("{interface}:{program}"))
+        self.links_folder().join(format!("{interface}:{program}"))
     }
 
     /// Interfaces and programs of all pinned links.
     pub fn links(&self) -> Result<Vec<(String, String)>, PinError> {
-        let path = self.root.join("links");
+        let path = self.links_folder();
         let fail = |source| PinError {
             call: "read folder",
             path: path.clone(),

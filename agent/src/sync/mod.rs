@@ -4,17 +4,20 @@
 //! - [`shared`]: what other threads read: the world, problems, the state of the last pass
 //! - [`kernel`]: the data path in the kernel, and what it is known to hold
 //! - [`pass`]: a full pass: observe, compile, diff, apply
+//! - [`damage`]: whether something that was there is gone; CHECK, and repair at once
 //! - [`handle`]: how other threads ask; the CNI server's `DataPath`
 //!
 //! A change is compiled alone (its scope) and written at once. A full pass runs at the start, after changes that move the
 //! host's own network, every few minutes, and with back-off after a failure; when nothing differs it writes nothing.
 //! Before every kind of object was listed once, nothing is written: the pinned rows of the previous run stay in force.
 
+mod damage;
 mod handle;
 mod kernel;
 mod pass;
 mod shared;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel};
@@ -29,7 +32,9 @@ use crate::apply::iptables::{IptablesError, IptablesReport};
 use crate::apply::maps::Maps;
 use crate::cni::datapath::AttachError;
 use crate::ingest;
+use crate::netlink::announce::Watch;
 use crate::observe::node::{self, NodeError, Underlay};
+use crate::observe::removals::{self, Suspect};
 
 pub use handle::{Handle, pod_network};
 pub use kernel::{Kernel, KernelError};
@@ -50,6 +55,8 @@ pub enum Request {
     Node(Result<Underlay, NodeError>),
     /// The firewall rules were repaired, or could not be.
     Firewall(Result<IptablesReport, IptablesError>),
+    /// Something of ours may have been taken away.
+    Suspects(BTreeSet<Suspect>),
     /// Attach an endpoint.
     Attach(Endpoint, SyncSender<Result<(), AttachError>>),
     /// Detach an endpoint.
@@ -68,6 +75,9 @@ struct Sync {
     kernel: Kernel,
     underlay: Underlay,
     synced: bool,
+    /// The last full pass had failures: the next one has its time.
+    failing: bool,
+    _removals: Watch,
     next_pass: Instant,
     retry: Duration,
 }
@@ -98,6 +108,13 @@ pub fn spawn(
         }
     });
     let (kernel, events) = Kernel::open(bpf_dir, on_look)?;
+    let to_loop = sender.clone();
+    let removals = removals::watch(&kernel.links_folder(), move |suspects| {
+        if to_loop.send(Request::Suspects(suspects)).is_err() {
+            tracing::debug!("the sync loop has ended");
+        }
+    })
+    .map_err(KernelError::Thread)?;
     let shared = Arc::new(Shared::new(world, kernel.description(), found));
     let handle = Handle::new(sender, Arc::clone(&shared));
     let sync = Sync {
@@ -105,6 +122,8 @@ pub fn spawn(
         kernel,
         underlay,
         synced: false,
+        failing: false,
+        _removals: removals,
         next_pass: Instant::now() + FULL_PASS_INTERVAL,
         retry: RETRY_FIRST,
     };
@@ -156,6 +175,7 @@ impl Sync {
                 self.shared.firewall_problem(None);
             }
             Request::Firewall(Err(error)) => self.shared.firewall_problem(Some(error.to_string())),
+            Request::Suspects(suspects) => self.look(&suspects),
             Request::Attach(endpoint, reply) => answer(&reply, self.attach(&endpoint)),
             Request::Detach(id, reply) => answer(&reply, self.detach(&id)),
             Request::Verify(endpoint, reply) => {
@@ -266,6 +286,7 @@ impl Sync {
             self.next_pass = Instant::now() + self.retry;
             self.retry = (self.retry * 2).min(FULL_PASS_INTERVAL);
         }
+        self.failing = !report.failures.is_empty();
         self.shared.pass_done(took, report);
     }
 }

@@ -2,11 +2,12 @@
 //! agent starts and how it recovers.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use weft_core::compile::compile;
 use weft_core::compile::host::{HostPlan, OVERLAY, endpoint_routes, host_plan};
 use weft_core::diff::diff;
-use weft_core::model::{Change, Endpoint, Problem};
+use weft_core::model::{Change, Endpoint, Problem, World};
 
 use super::kernel::{Kernel, KernelError, gateways};
 use super::shared::Shared;
@@ -27,6 +28,30 @@ pub struct PassReport {
     pub gone: Vec<Problem>,
 }
 
+/// What the host's network is compared with.
+pub(super) struct Wanted {
+    /// `None` while the cluster's network or this node's subnet is not known.
+    pub plan: Option<HostPlan>,
+    pub gateways: Vec<IpAddr>,
+    pub endpoints: Vec<Endpoint>,
+}
+
+impl Wanted {
+    pub fn of(world: &World, underlay: &Underlay) -> Self {
+        let plan = match (&world.network, world.own_host()) {
+            (Some(network), Some(host)) => {
+                Some(host_plan(network, host, &world.node, &underlay.interface))
+            }
+            _ => None,
+        };
+        Self {
+            plan,
+            gateways: gateways(world),
+            endpoints: world.endpoints.values().cloned().collect(),
+        }
+    }
+}
+
 impl PassReport {
     fn take(&mut self, result: Result<usize, impl std::fmt::Display>) {
         match result {
@@ -39,18 +64,11 @@ impl PassReport {
 impl Kernel {
     pub(super) fn full_pass(&mut self, shared: &Shared, underlay: &Underlay) -> PassReport {
         let mut report = PassReport::default();
-        let (plan, gateways, endpoints) = {
-            let world = shared.world();
-            let plan = match (&world.network, world.own_host()) {
-                (Some(network), Some(host)) => {
-                    Some(host_plan(network, host, &world.node, &underlay.interface))
-                }
-                _ => None,
-            };
-            let gateways = gateways(&world);
-            let endpoints: Vec<Endpoint> = world.endpoints.values().cloned().collect();
-            (plan, gateways, endpoints)
-        };
+        let Wanted {
+            plan,
+            gateways,
+            endpoints,
+        } = Wanted::of(&shared.world(), underlay);
         let present = self.present(&endpoints, &mut report);
         let routes: Vec<_> = present
             .iter()
@@ -80,7 +98,7 @@ impl Kernel {
     }
 
     /// The endpoints whose interface is there.
-    fn present<'a>(
+    pub(super) fn present<'a>(
         &mut self,
         endpoints: &'a [Endpoint],
         report: &mut PassReport,
@@ -128,7 +146,7 @@ impl Kernel {
                 .map(|(route, error)| format!("{route}: {error}")),
         );
         if self.overlay != done.overlay
-            || links::verify(self.attachment, OVERLAY, &OVERLAY_HOOKS).is_err()
+            || links::verify_overlay(&self.pins, self.attachment).is_err()
         {
             // What is pinned may belong to the device of the previous run, which is this one unless it was made just now:
             // a dead link cannot be updated and is then replaced.

@@ -26,5 +26,6 @@ mod cnitool;
 mod firewall;
 mod matrix;
 mod projects;
+mod repair;
 mod restart;
 mod spoof;
