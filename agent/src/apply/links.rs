@@ -7,14 +7,15 @@
 //! The overlay device carries TCX links where the kernel has them (Linux 6.6): pinned, they outlive the agent and are
 //! replaced in place (`BPF_LINK_UPDATE`), so that no packet passes without a program. Elsewhere it has filters too.
 
+mod tcx;
+
 use std::mem::ManuallyDrop;
 
 use aya::Ebpf;
-use aya::programs::links::{FdLink, LinkError, PinnedLink};
 use aya::programs::tc::{
     NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle, qdisc_add_clsact,
 };
-use aya::programs::{LinkOrder, ProgramError, SchedClassifier, TcAttachType};
+use aya::programs::{ProgramError, SchedClassifier, TcAttachType};
 use weft_core::compile::host::OVERLAY;
 
 use super::object::PROGRAMS;
@@ -116,7 +117,7 @@ pub fn attach(
     for (name, direction) in hooks {
         let program = program(ebpf, name)?;
         match how {
-            Attachment::Tcx => attach_tcx(program, pins, interface, name, *direction, fresh)?,
+            Attachment::Tcx => tcx::attach(program, pins, interface, name, *direction, fresh)?,
             Attachment::Clsact => attach_clsact(program, interface, name, *direction)?,
         }
     }
@@ -135,17 +136,21 @@ pub fn detach(pins: &Pins, interface: &str, hooks: &[Hook]) -> Result<(), Attach
 
 /// Whether every program of `hooks` is attached; the first that is not is the error.
 pub fn verify(how: Attachment, interface: &str, hooks: &[Hook]) -> Result<(), &'static str> {
-    for (name, direction) in hooks {
-        let attached = match how {
-            Attachment::Tcx => SchedClassifier::query_tcx(interface, *direction)
-                .is_ok_and(|(_, programs)| programs.iter().any(|p| p.name_as_str() == Some(name))),
-            Attachment::Clsact => has_filter(interface, *direction, name),
-        };
-        if !attached {
-            return Err(name);
-        }
+    match missing(how, interface, hooks).first() {
+        Some((name, _)) => Err(name),
+        None => Ok(()),
     }
-    Ok(())
+}
+
+/// Those of `hooks` without their program.
+pub fn missing(how: Attachment, interface: &str, hooks: &[Hook]) -> Vec<Hook> {
+    let attached = |(name, direction): &Hook| match how {
+        Attachment::Tcx => SchedClassifier::query_tcx(interface, *direction)
+            .is_ok_and(|(_, programs)| programs.iter().any(|p| p.name_as_str() == Some(name))),
+        Attachment::Clsact => has_filter(interface, *direction, name),
+    };
+    let hooks = hooks.iter().copied();
+    hooks.filter(|hook| !attached(hook)).collect()
 }
 
 /// The same of the overlay device, whose links must be pinned too: one that is not goes in a moment, or with the agent.
@@ -199,58 +204,6 @@ fn program<'a>(
     ebpf.program_mut(name)
         .and_then(|program| program.try_into().ok())
         .ok_or(AttachError::Missing(name))
-}
-
-fn attach_tcx(
-    program: &mut SchedClassifier,
-    pins: &Pins,
-    interface: &str,
-    name: &'static str,
-    direction: TcAttachType,
-    fresh: bool,
-) -> Result<(), AttachError> {
-    let path = pins.link(interface, name);
-    if !fresh && let Ok(link) = PinnedLink::from_pin(&path) {
-        let replaced = SchedClassifierLink::try_from(FdLink::from(link))
-            .map_err(|e: LinkError| e.to_string())
-            .and_then(|link| program.attach_to_link(link).map_err(|e| e.to_string()));
-        if let Ok(id) = replaced {
-            // Dropping our descriptor leaves the pinned link attached.
-            return program
-                .take_link(id)
-                .map(drop)
-                .map_err(|source| AttachError::Attach {
-                    program: name,
-                    interface: interface.to_owned(),
-                    source,
-                });
-        }
-        // The link's interface is gone, or it is no link at all: a new one takes its place.
-    }
-    Pins::remove(&path)?;
-    let failed = |source| AttachError::Attach {
-        program: name,
-        interface: interface.to_owned(),
-        source,
-    };
-    let id = program
-        .attach_with_options(
-            interface,
-            direction,
-            TcAttachOptions::TcxOrder(LinkOrder::default()),
-        )
-        .map_err(failed)?;
-    let link = program.take_link(id).map_err(failed)?;
-    let unpinned = |reason: String| AttachError::Pin {
-        program: name,
-        interface: interface.to_owned(),
-        reason,
-    };
-    FdLink::try_from(link)
-        .map_err(|e: LinkError| unpinned(e.to_string()))?
-        .pin(&path)
-        .map(drop)
-        .map_err(|e| unpinned(e.to_string()))
 }
 
 fn attach_clsact(

@@ -73,6 +73,8 @@ pub struct Kernel {
     pub(super) attachment: Attachment,
     /// What the maps hold: read in each full pass, kept by each write.
     pub(super) mirror: Tables,
+    /// A pass of this process has written every row.
+    pub(super) filled: bool,
     /// Endpoints whose programs this process has attached or replaced.
     pub(super) attached: BTreeSet<EndpointId>,
     /// Index of the overlay device that has this process's programs; 0 for none.
@@ -83,6 +85,21 @@ impl Kernel {
     /// Loads the programs over the pins and reads what the maps hold. `on_look` hears of repairs of the firewall rules.
     pub fn open(bpf_dir: &Path, on_look: OnLook) -> Result<(Self, RingBuf<MapData>), KernelError> {
         let pins = Pins::open(bpf_dir)?;
+        for other in pins.others()? {
+            if other.abi() > weft_ebpf::ABI {
+                tracing::warn!(
+                    abi = other.abi(),
+                    own = weft_ebpf::ABI,
+                    "a newer version ran here: taking over from it"
+                );
+            } else {
+                tracing::info!(
+                    abi = other.abi(),
+                    own = weft_ebpf::ABI,
+                    "taking over from an older version"
+                );
+            }
+        }
         let mut object = object::load(&pins)?;
         for map in &object.replaced {
             tracing::warn!(map, "the pinned map had another shape and was replaced");
@@ -97,6 +114,7 @@ impl Kernel {
             firewall: Keeper::start(Iptables::new(), on_look).map_err(KernelError::Thread)?,
             attachment: Attachment::probe(),
             mirror,
+            filled: false,
             attached: BTreeSet::new(),
             overlay: 0,
             object,

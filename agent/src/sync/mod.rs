@@ -4,6 +4,7 @@
 //! - [`shared`]: what other threads read: the world, problems, the state of the last pass
 //! - [`kernel`]: the data path in the kernel, and what it is known to hold
 //! - [`pass`]: a full pass: observe, compile, diff, apply
+//! - [`programs`]: its part about programs; takes over from another ABI
 //! - [`damage`]: whether something that was there is gone; CHECK, and repair at once
 //! - [`handle`]: how other threads ask; the CNI server's `DataPath`
 //!
@@ -15,6 +16,7 @@ mod damage;
 mod handle;
 mod kernel;
 mod pass;
+mod programs;
 mod shared;
 
 use std::collections::BTreeSet;

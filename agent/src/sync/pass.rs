@@ -1,5 +1,5 @@
 //! A full pass: observe, compile, diff, apply. It depends on nothing but the world and the kernel, so it is also how the
-//! agent starts and how it recovers.
+//! agent starts, how it takes over from another version, and how it recovers.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -11,7 +11,6 @@ use weft_core::model::{Change, Endpoint, Problem, World};
 
 use super::kernel::{Kernel, KernelError, gateways};
 use super::shared::Shared;
-use crate::apply::links::{self, OVERLAY_HOOKS, POD_ATTACHMENT, POD_HOOKS};
 use crate::observe::node::Underlay;
 use crate::{apply, observe};
 
@@ -53,7 +52,7 @@ impl Wanted {
 }
 
 impl PassReport {
-    fn take(&mut self, result: Result<usize, impl std::fmt::Display>) {
+    pub(super) fn take(&mut self, result: Result<usize, impl std::fmt::Display>) {
         match result {
             Ok(writes) => self.writes += writes,
             Err(error) => self.failures.push(error.to_string()),
@@ -74,15 +73,22 @@ impl Kernel {
             .iter()
             .flat_map(|e| endpoint_routes(e, &gateways))
             .collect();
-        if let Some(plan) = &plan {
-            self.host_pass(shared, plan, &routes, &mut report);
-        }
-        for endpoint in present {
-            let result = self.endpoint_pass(endpoint);
+        let overlay = plan
+            .as_ref()
+            .and_then(|plan| self.host_pass(shared, plan, &routes, &mut report));
+        for endpoint in &present {
+            let result = self.mend(endpoint);
             report.take(result);
         }
         let result = self.table_pass(shared);
+        // Rows that do not know the overlay device close the way to other nodes: the programs in force may know it.
+        self.filled |= result.is_ok() && (plan.is_none() || shared.world().overlay_ifindex != 0);
         report.take(result);
+        if self.filled {
+            self.swap(&present, overlay, &mut report);
+            let result = self.remove_others(&present, overlay);
+            report.take(result);
+        }
         let result = self.leftovers(&endpoints, plan.is_some());
         report.take(result);
         if let Some(plan) = &plan {
@@ -126,17 +132,20 @@ impl Kernel {
         present
     }
 
-    /// Overlay device, addresses, routes, settings; then the overlay's programs.
+    /// Overlay device, addresses, routes, settings; then the overlay's programs, where it has none. Returns its index.
     fn host_pass(
         &mut self,
         shared: &Shared,
         plan: &HostPlan,
         routes: &[weft_core::compile::host::Route],
         report: &mut PassReport,
-    ) {
+    ) -> Option<u32> {
         let done = match self.host.sync(plan, routes) {
             Ok(done) => done,
-            Err(error) => return report.failures.push(error.to_string()),
+            Err(error) => {
+                report.failures.push(error.to_string());
+                return None;
+            }
         };
         report.writes += done.writes;
         report.done.extend(done.done);
@@ -145,49 +154,13 @@ impl Kernel {
                 .iter()
                 .map(|(route, error)| format!("{route}: {error}")),
         );
-        if self.overlay != done.overlay
-            || links::verify_overlay(&self.pins, self.attachment).is_err()
-        {
-            // What is pinned may belong to the device of the previous run, which is this one unless it was made just now:
-            // a dead link cannot be updated and is then replaced.
-            let attached = links::attach(
-                &mut self.object.ebpf,
-                &self.pins,
-                self.attachment,
-                OVERLAY,
-                &OVERLAY_HOOKS,
-                false,
-            );
-            match attached {
-                Ok(()) => {
-                    self.overlay = done.overlay;
-                    report.writes += OVERLAY_HOOKS.len();
-                }
-                Err(error) => return report.failures.push(error.to_string()),
-            }
+        let mended = self.mend_overlay(done.overlay);
+        let index = mended.is_ok().then_some(done.overlay);
+        report.take(mended);
+        if let Some(index) = index {
+            shared.change(|world| world.take(Change::Overlay(index)));
         }
-        shared.change(|world| world.take(Change::Overlay(done.overlay)));
-    }
-
-    /// The first pass replaces an adopted endpoint's programs; later ones only repair.
-    fn endpoint_pass(&mut self, endpoint: &Endpoint) -> Result<usize, KernelError> {
-        let interface = &endpoint.host_ifname;
-        if self.attached.contains(&endpoint.id)
-            && links::verify(POD_ATTACHMENT, interface, &POD_HOOKS).is_ok()
-        {
-            return Ok(0);
-        }
-        links::attach(
-            &mut self.object.ebpf,
-            &self.pins,
-            POD_ATTACHMENT,
-            interface,
-            &POD_HOOKS,
-            false,
-        )?;
-        self.maps.count(endpoint.host_ifindex)?;
-        self.attached.insert(endpoint.id.clone());
-        Ok(POD_HOOKS.len())
+        index
     }
 
     fn table_pass(&mut self, shared: &Shared) -> Result<usize, KernelError> {

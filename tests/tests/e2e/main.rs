@@ -29,3 +29,4 @@ mod projects;
 mod repair;
 mod restart;
 mod spoof;
+mod takeover;
