@@ -1,10 +1,10 @@
 //! An agent of another ABI number takes over the node from the one before.
 
 use std::fs;
-use std::path::PathBuf;
-use std::process::Stdio;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use aya::programs::SchedClassifier;
 use weft_agent::apply::links::{Attachment, OVERLAY_HOOKS};
@@ -15,7 +15,7 @@ use weft_tests::probe::Stream;
 use crate::cluster::{Cluster, Pod, eventually, two_nodes};
 
 /// Starts that are killed before one is let alone.
-const KILLS: u64 = 12;
+const KILLS: u32 = 24;
 
 struct Field {
     cluster: Cluster,
@@ -77,6 +77,14 @@ impl Field {
             .collect()
     }
 
+    /// An agent that nobody waits for.
+    fn start(&self, config: &Path) -> Child {
+        let mut command = self.cluster.weft(Some("node1")).unwrap();
+        command.args(["agent", "--config"]).arg(config);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().unwrap()
+    }
+
     /// Numbers of the overlay's programs: one on each hook.
     fn overlay(&self) -> Vec<u32> {
         if Attachment::probe() != Attachment::Tcx {
@@ -130,6 +138,11 @@ impl Field {
     }
 }
 
+fn end(agent: &mut Child) {
+    agent.kill().unwrap();
+    agent.wait().unwrap();
+}
+
 #[test]
 fn another_version_takes_over_and_no_packet_is_lost() {
     let field = Field::new();
@@ -161,25 +174,24 @@ fn a_takeover_that_is_killed_at_any_moment_goes_on_with_the_next_start() {
     let field = Field::new();
     let status = field.cluster.status().unwrap();
     field.cluster.agent("node1", Action::Stop).unwrap();
+    field.becomes(ABI - 1);
     let before = field.overlay();
+    let start = Instant::now();
+    let mut agent = field.start(&status.nodes[0].config);
+    let whole = eventually("the old folder is gone", || {
+        field.folders() == [format!("v{ABI}")]
+    });
+    println!("a takeover alone takes {:?}", start.elapsed());
+    end(&mut agent);
     let mut moments = Vec::new();
     for kill in 0..KILLS {
         if field.folders() == [format!("v{ABI}")] {
             field.becomes(ABI - 1);
         }
-        let mut command = field.cluster.weft(Some("node1")).unwrap();
-        command
-            .args(["agent", "--config"])
-            .arg(&status.nodes[0].config);
-        let mut agent = command
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        // Not a wait for anything: the kills are to fall on every part of a start.
-        thread::sleep(Duration::from_millis(10 + 12 * kill));
-        agent.kill().unwrap();
-        agent.wait().unwrap();
+        let mut agent = field.start(&status.nodes[0].config);
+        // Not a wait for anything: the kills are to fall on every part of a start, most of them on its second half.
+        thread::sleep(whole / 2 + whole * kill / (KILLS * 3 / 2));
+        end(&mut agent);
         let mut folders = field.folders();
         folders.sort();
         moments.push(folders.join("+"));
