@@ -1,6 +1,7 @@
 //! A start over the pins of another ABI number: links move, everything else of it goes.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use aya::programs::{SchedClassifier, TcAttachType};
 use weft_agent::apply::links::{Attachment, OVERLAY_HOOKS, attach, verify_overlay};
@@ -11,6 +12,11 @@ use weft_ebpf::ABI;
 use crate::rig::{BpfFs, in_namespace, sh};
 
 const DEVICE: &str = "weft0";
+
+/// The kernel has files of its own at the top.
+fn weft(folder: &BpfFs) -> PathBuf {
+    folder.path().join("weft")
+}
 
 /// Names and numbers of the programs on a hook.
 fn programs(hook: TcAttachType) -> Vec<(String, u32)> {
@@ -27,13 +33,13 @@ fn attach_overlay(pins: &Pins, fresh: bool) {
 
 /// An installation of this very build, under another number.
 fn installed_as(folder: &BpfFs, abi: u32) {
-    let pins = Pins::open(folder.path()).unwrap();
+    let pins = Pins::open(&weft(folder)).unwrap();
     attach_overlay(&pins, true);
-    let root = folder.path();
+    let root = weft(folder);
     fs::rename(root.join(format!("v{ABI}")), root.join(format!("v{abi}"))).unwrap();
 }
 
-fn names(path: &std::path::Path) -> Vec<String> {
+fn names(path: &Path) -> Vec<String> {
     let entries = fs::read_dir(path).unwrap();
     let names = entries.map(|entry| entry.unwrap().file_name());
     let mut names: Vec<_> = names.map(|n| n.to_string_lossy().into_owned()).collect();
@@ -47,12 +53,12 @@ fn links_of_another_abi_are_updated_in_place_and_moved() {
         in_namespace(|| {
             let folder = BpfFs::new();
             sh(&format!(
-                "ip link add {DEVICE} type dummy && ip link set {DEVICE} up"
+                "ip link add {DEVICE} type veth peer name weft-other && ip link set {DEVICE} up"
             ));
             installed_as(&folder, other);
             let old = OVERLAY_HOOKS.map(|(_, hook)| programs(hook));
 
-            let pins = Pins::open(folder.path()).unwrap();
+            let pins = Pins::open(&weft(&folder)).unwrap();
             let others = pins.others().unwrap();
             let numbers: Vec<u32> = others.iter().map(Pins::abi).collect();
             assert_eq!(numbers, [other]);
@@ -76,7 +82,7 @@ fn links_of_another_abi_are_updated_in_place_and_moved() {
             assert_eq!(pins.links().unwrap().len(), 2, "moved");
 
             others[0].remove_folder().unwrap();
-            assert_eq!(names(folder.path()), [format!("v{ABI}")]);
+            assert_eq!(names(&weft(&folder)), [format!("v{ABI}")]);
             assert_eq!(
                 verify_overlay(&pins, Attachment::Tcx),
                 Ok(()),
@@ -92,11 +98,11 @@ fn links_of_another_abi_are_updated_in_place_and_moved() {
 fn a_dead_link_of_another_abi_is_no_obstacle() {
     in_namespace(|| {
         let folder = BpfFs::new();
-        let add = format!("ip link add {DEVICE} type dummy");
+        let add = format!("ip link add {DEVICE} type veth peer name weft-other");
         sh(&add);
         installed_as(&folder, ABI - 1);
         sh(&format!("ip link del {DEVICE} && {add}"));
-        let pins = Pins::open(folder.path()).unwrap();
+        let pins = Pins::open(&weft(&folder)).unwrap();
         attach_overlay(&pins, false);
         for (name, hook) in OVERLAY_HOOKS {
             assert_eq!(programs(hook).len(), 1, "{name}");
@@ -110,8 +116,10 @@ fn a_dead_link_of_another_abi_is_no_obstacle() {
 fn only_what_weft_pins_is_removed() {
     in_namespace(|| {
         let folder = BpfFs::new();
-        let root = folder.path();
-        sh(&format!("ip link add {DEVICE} type dummy"));
+        let root = weft(&folder);
+        sh(&format!(
+            "ip link add {DEVICE} type veth peer name weft-other"
+        ));
         installed_as(&folder, ABI - 1);
         let theirs = root.join(format!("v{}/links/their-program", ABI - 1));
         let map = aya::maps::Array::<_, u32>::create(1, 0).unwrap();
@@ -119,7 +127,7 @@ fn only_what_weft_pins_is_removed() {
         for other in ["vm", "v", "other"] {
             fs::create_dir(root.join(other)).unwrap();
         }
-        let pins = Pins::open(root).unwrap();
+        let pins = Pins::open(&root).unwrap();
         let [old] = &pins.others().unwrap()[..] else {
             panic!("one folder is another version's");
         };
@@ -139,6 +147,6 @@ fn only_what_weft_pins_is_removed() {
             format!("v{ABI}"),
         ];
         left.sort();
-        assert_eq!(names(root), left);
+        assert_eq!(names(&root), left);
     });
 }
