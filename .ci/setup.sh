@@ -14,7 +14,7 @@ readonly BUILD_PACKAGES=(gcc libc6-dev make ca-certificates)
 readonly RUN_PACKAGES=(iproute2 iptables procps kmod mount)
 # What the tests and benchmarks send traffic with and compare against.
 readonly TEST_PACKAGES=(iperf3 iputils-ping tcpdump ethtool curl dnsmasq-base bind9-dnsutils
-    containernetworking-plugins)
+    nftables containernetworking-plugins)
 # What bpf-linker links, beside llvm-N-dev.
 readonly LLVM_PACKAGES=(libzstd-dev zlib1g-dev libxml2-dev)
 
@@ -101,7 +101,7 @@ want_commands() {
     for command in ip iptables-restore sysctl modprobe; do
         have "$command" || warn "no '$command' found: weft needs it at run time"
     done
-    for command in ping iperf3 tcpdump ethtool curl dig dnsmasq; do
+    for command in ping iperf3 tcpdump ethtool curl dig dnsmasq nft; do
         have "$command" || warn "no '$command' found: some tests need it"
     done
 }

@@ -6,6 +6,7 @@
 //! - [`pass`]: a full pass: observe, compile, diff, apply
 //! - [`programs`]: its part about programs; takes over from another ABI
 //! - [`damage`]: whether something that was there is gone; CHECK, and repair at once
+//! - [`underlay`]: what the node's address means to the loop
 //! - [`handle`]: how other threads ask; the CNI server's `DataPath`
 //!
 //! A change is compiled alone (its scope) and written at once. A full pass runs at the start, after changes that move the
@@ -18,6 +19,7 @@ mod kernel;
 mod pass;
 mod programs;
 mod shared;
+mod underlay;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -35,7 +37,7 @@ use crate::apply::maps::Maps;
 use crate::cni::datapath::AttachError;
 use crate::ingest;
 use crate::netlink::announce::Watch;
-use crate::observe::node::{self, NodeError, Underlay};
+use crate::observe::node::{NodeError, Underlay};
 use crate::observe::removals::{self, Suspect};
 
 pub use handle::{Handle, pod_network};
@@ -186,35 +188,6 @@ impl Sync {
             Request::Read(read) => read(self.kernel.maps()),
             Request::Stop => {}
         }
-    }
-
-    /// A node whose address is lost keeps what it has: its pods talk to each other, and the address may come back.
-    fn node(&mut self, found: Result<Underlay, NodeError>) {
-        match found {
-            Ok(underlay) => {
-                let node = underlay.node.clone();
-                self.underlay = underlay;
-                self.judge_node(None);
-                self.take(vec![Change::Node(node)]);
-            }
-            Err(error) => self.judge_node(Some(error)),
-        }
-    }
-
-    /// What is wrong with the node, as far as the cluster's networks are known.
-    fn judge_node(&self, lost: Option<NodeError>) {
-        let mut errors: Vec<_> = lost.into_iter().collect();
-        let mut problems = Vec::new();
-        if let Some(network) = &self.shared.world().network {
-            errors.extend(node::check(&self.underlay.node, network).err());
-            problems.extend(node::check_mtu(&self.underlay, network));
-        }
-        let object = format!("Node/{}", self.underlay.node.name);
-        problems.extend(errors.iter().map(|e| Problem {
-            object: object.clone(),
-            message: e.to_string(),
-        }));
-        self.shared.node_problems(problems);
     }
 
     /// Takes changes in, each with the writes of its scope. Before the first list is complete they only gather.

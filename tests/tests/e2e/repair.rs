@@ -1,5 +1,7 @@
 //! What somebody takes away from the agent's work is put back at once, not at the next full pass.
 
+mod forger;
+
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -9,10 +11,9 @@ use weft_agent::apply::links::{
 use weft_tests::lab::Action;
 use weft_tests::probe::Stream;
 
+use self::forger::Forger;
 use crate::cluster::{Cluster, Pod, eventually, two_nodes};
-use crate::frame::udp;
 use crate::party::{Party, reaches};
-use crate::wire::{Injector, Sniffer, mac};
 
 /// Far below the three minutes between full passes; a busy machine may need a part of it.
 const SOON: Duration = Duration::from_secs(5);
@@ -120,57 +121,6 @@ impl Field {
         for node in ["node1", "node2"] {
             assert_eq!(self.cluster.agent_status(node).problems, [], "{node}");
         }
-    }
-}
-
-/// A pod that sends to another project's pod in the name of its neighbour there.
-struct Forger {
-    out: Injector,
-    frame: Vec<u8>,
-    target: Sniffer,
-    marker: [u8; 16],
-}
-
-impl Forger {
-    /// `interface` is the host's side of the first pod.
-    fn new(field: &Field, interface: &str) -> Self {
-        let neighbour = field.cluster.pod("b/p2", "node1");
-        let out = Injector::open(&field.pods[0].netns, "eth0");
-        let host = mac(&field.cluster.host_netns("node1").unwrap(), interface);
-        let marker: [u8; 16] = rand::random();
-        let [from, to] = [&neighbour, &field.stranger].map(|pod| (pod.ips[0], 7000).into());
-        Self {
-            frame: udp((out.mac, host), from, to, &marker),
-            out,
-            target: Sniffer::open(&field.stranger.netns),
-            marker,
-        }
-    }
-
-    fn send(&self) {
-        self.out.send(&self.frame);
-    }
-
-    fn arrived(&self) -> usize {
-        self.target.saw(&self.marker)
-    }
-
-    /// What is sent from now on is dropped, for what it is.
-    fn fails(&self, field: &Field) {
-        let dropped = || field.cluster.count("node1", "SpoofedAddress");
-        // What was sent before may be under way.
-        let before = dropped();
-        eventually("a forged packet is judged", || {
-            self.send();
-            dropped() > before
-        });
-        self.arrived();
-        let before = dropped();
-        for _ in 0..20 {
-            self.send();
-        }
-        eventually("forged packets are judged", || dropped() >= before + 20);
-        assert_eq!(self.arrived(), 0, "forged packets arrived");
     }
 }
 
