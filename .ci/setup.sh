@@ -14,7 +14,7 @@ readonly BUILD_PACKAGES=(gcc libc6-dev make ca-certificates)
 readonly RUN_PACKAGES=(iproute2 iptables procps kmod mount)
 # What the tests and benchmarks send traffic with and compare against.
 readonly TEST_PACKAGES=(iperf3 iputils-ping tcpdump ethtool curl dnsmasq-base bind9-dnsutils
-    containernetworking-plugins knot)
+    nftables containernetworking-plugins knot)
 # Of these only the programs are wanted: a name server for the tests is not to serve the machine.
 readonly NO_SERVICES=(knot)
 # What bpf-linker links, beside llvm-N-dev.
@@ -115,7 +115,7 @@ want_commands() {
     for command in ip iptables-restore sysctl modprobe; do
         have "$command" || warn "no '$command' found: weft needs it at run time"
     done
-    for command in ping iperf3 tcpdump ethtool curl dig dnsmasq knotd; do
+    for command in ping iperf3 tcpdump ethtool curl dig dnsmasq knotd nft; do
         have "$command" || warn "no '$command' found: some tests need it"
     done
 }

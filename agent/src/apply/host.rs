@@ -117,6 +117,12 @@ impl Host {
         Ok(report)
     }
 
+    /// Whether a pass would change nothing.
+    pub fn is_in_line(&mut self, plan: &HostPlan, endpoints: &[Route]) -> Result<bool, HostError> {
+        let state = observe::host::observe(&mut self.netlink, plan)?;
+        Ok(diff(plan, endpoints, &state)?.is_empty())
+    }
+
     fn run(
         &mut self,
         plan: &HostPlan,

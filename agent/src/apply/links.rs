@@ -7,17 +7,21 @@
 //! The overlay device carries TCX links where the kernel has them (Linux 6.6): pinned, they outlive the agent and are
 //! replaced in place (`BPF_LINK_UPDATE`), so that no packet passes without a program. Elsewhere it has filters too.
 
+mod tcx;
+
 use std::mem::ManuallyDrop;
 
 use aya::Ebpf;
-use aya::programs::links::{FdLink, LinkError, PinnedLink};
 use aya::programs::tc::{
     NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle, qdisc_add_clsact,
 };
-use aya::programs::{LinkOrder, ProgramError, SchedClassifier, TcAttachType};
+use aya::programs::{ProgramError, SchedClassifier, TcAttachType};
+use weft_core::compile::host::OVERLAY;
 
+use super::object::PROGRAMS;
 use super::pins::{PinError, Pins};
-use crate::netlink::{Netlink, filter::Hook as Side};
+use crate::netlink::Netlink;
+use crate::netlink::filter::{BpfFilter, Hook as Side};
 
 /// A program could not be attached or detached.
 #[derive(Debug, thiserror::Error)]
@@ -113,7 +117,7 @@ pub fn attach(
     for (name, direction) in hooks {
         let program = program(ebpf, name)?;
         match how {
-            Attachment::Tcx => attach_tcx(program, pins, interface, name, *direction, fresh)?,
+            Attachment::Tcx => tcx::attach(program, pins, interface, name, *direction, fresh)?,
             Attachment::Clsact => attach_clsact(program, interface, name, *direction)?,
         }
     }
@@ -132,17 +136,35 @@ pub fn detach(pins: &Pins, interface: &str, hooks: &[Hook]) -> Result<(), Attach
 
 /// Whether every program of `hooks` is attached; the first that is not is the error.
 pub fn verify(how: Attachment, interface: &str, hooks: &[Hook]) -> Result<(), &'static str> {
-    for (name, direction) in hooks {
-        let attached = match how {
-            Attachment::Tcx => SchedClassifier::query_tcx(interface, *direction)
-                .is_ok_and(|(_, programs)| programs.iter().any(|p| p.name_as_str() == Some(name))),
-            Attachment::Clsact => has_filter(interface, *direction, name),
-        };
-        if !attached {
-            return Err(name);
-        }
+    match missing(how, interface, hooks).first() {
+        Some((name, _)) => Err(name),
+        None => Ok(()),
     }
-    Ok(())
+}
+
+/// Those of `hooks` without their program.
+pub fn missing(how: Attachment, interface: &str, hooks: &[Hook]) -> Vec<Hook> {
+    let attached = |(name, direction): &Hook| match how {
+        Attachment::Tcx => SchedClassifier::query_tcx(interface, *direction)
+            .is_ok_and(|(_, programs)| programs.iter().any(|p| p.name_as_str() == Some(name))),
+        Attachment::Clsact => has_filter(interface, *direction, name),
+    };
+    let hooks = hooks.iter().copied();
+    hooks.filter(|hook| !attached(hook)).collect()
+}
+
+/// The same of the overlay device, whose links must be pinned too: one that is not goes in a moment, or with the agent.
+pub fn verify_overlay(pins: &Pins, how: Attachment) -> Result<(), &'static str> {
+    let pinned = |name: &str| how == Attachment::Clsact || pins.link(OVERLAY, name).exists();
+    match OVERLAY_HOOKS.iter().find(|(name, _)| !pinned(name)) {
+        Some((name, _)) => Err(name),
+        None => verify(how, OVERLAY, &OVERLAY_HOOKS),
+    }
+}
+
+/// Whether there is an interface of this name and index.
+pub fn is_there(interface: &str, index: u32) -> bool {
+    nix::net::if_::if_nametoindex(interface) == Ok(index)
 }
 
 /// Whether our filter is on the device's hook and carries this program. An error of the query is no proof that it is.
@@ -162,13 +184,17 @@ fn has_filter(interface: &str, direction: TcAttachType, name: &str) -> bool {
             }
         }
     };
-    filters().is_some_and(|filters| {
-        filters.iter().any(|filter| {
-            filter.priority == CLSACT_PRIORITY
-                && filter.handle == u32::from(CLSACT_HANDLE)
-                && filter.name == name
-        })
-    })
+    filters().is_some_and(|filters| filters.iter().any(|f| is_place(f) && f.name == name))
+}
+
+/// Whether a filter stands where ours stand.
+pub fn is_place(filter: &BpfFilter) -> bool {
+    filter.priority == CLSACT_PRIORITY && filter.handle == u32::from(CLSACT_HANDLE)
+}
+
+/// Whether a filter carries one of our programs.
+pub fn is_ours(filter: &BpfFilter) -> bool {
+    PROGRAMS.contains(&filter.name.as_str())
 }
 
 fn program<'a>(
@@ -178,58 +204,6 @@ fn program<'a>(
     ebpf.program_mut(name)
         .and_then(|program| program.try_into().ok())
         .ok_or(AttachError::Missing(name))
-}
-
-fn attach_tcx(
-    program: &mut SchedClassifier,
-    pins: &Pins,
-    interface: &str,
-    name: &'static str,
-    direction: TcAttachType,
-    fresh: bool,
-) -> Result<(), AttachError> {
-    let path = pins.link(interface, name);
-    if !fresh && let Ok(link) = PinnedLink::from_pin(&path) {
-        let replaced = SchedClassifierLink::try_from(FdLink::from(link))
-            .map_err(|e: LinkError| e.to_string())
-            .and_then(|link| program.attach_to_link(link).map_err(|e| e.to_string()));
-        if let Ok(id) = replaced {
-            // Dropping our descriptor leaves the pinned link attached.
-            return program
-                .take_link(id)
-                .map(drop)
-                .map_err(|source| AttachError::Attach {
-                    program: name,
-                    interface: interface.to_owned(),
-                    source,
-                });
-        }
-        // The link's interface is gone, or it is no link at all: a new one takes its place.
-    }
-    Pins::remove(&path)?;
-    let failed = |source| AttachError::Attach {
-        program: name,
-        interface: interface.to_owned(),
-        source,
-    };
-    let id = program
-        .attach_with_options(
-            interface,
-            direction,
-            TcAttachOptions::TcxOrder(LinkOrder::default()),
-        )
-        .map_err(failed)?;
-    let link = program.take_link(id).map_err(failed)?;
-    let unpinned = |reason: String| AttachError::Pin {
-        program: name,
-        interface: interface.to_owned(),
-        reason,
-    };
-    FdLink::try_from(link)
-        .map_err(|e: LinkError| unpinned(e.to_string()))?
-        .pin(&path)
-        .map(drop)
-        .map_err(|e| unpinned(e.to_string()))
 }
 
 fn attach_clsact(

@@ -4,12 +4,14 @@
 //! BPFDIR/v<ABI>/maps/<MAP>
 //! BPFDIR/v<ABI>/links/<interface>:<program>
 //! ```
-//! Pins outlive the agent: forwarding goes on without it. A new ABI has a folder of its own and never opens an old one.
+//! Pins outlive the agent: forwarding goes on without it. A new ABI has a folder of its own and never opens a map of an old
+//! one. Links it takes over; what is left of the old folder is then removed.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use weft_core::compile::host::DEVICE_PREFIX;
 use weft_ebpf::ABI;
 
 /// A pin folder could not be made, read or cleaned.
@@ -31,6 +33,7 @@ pub struct PinError {
 #[derive(Clone, Debug)]
 pub struct Pins {
     root: PathBuf,
+    abi: u32,
 }
 
 impl Pins {
@@ -45,7 +48,46 @@ impl Pins {
                 source,
             })?;
         }
-        Ok(Self { root })
+        Ok(Self { root, abi: ABI })
+    }
+
+    /// Folders of other ABI numbers below the same folder, the newest first.
+    pub fn others(&self) -> Result<Vec<Self>, PinError> {
+        let path = self.root.parent().unwrap_or(&self.root);
+        let mut numbers: Vec<u32> = entries(path)?
+            .iter()
+            .filter_map(|name| name.strip_prefix('v')?.parse().ok())
+            .filter(|abi| *abi != self.abi && path.join(format!("v{abi}")).is_dir())
+            .collect();
+        numbers.sort_unstable_by(|a, b| b.cmp(a));
+        let of = |abi| Self {
+            root: path.join(format!("v{abi}")),
+            abi,
+        };
+        Ok(numbers.into_iter().map(of).collect())
+    }
+
+    /// Removes the folder with what weft pins in one. Anything else in it stays, and is an error.
+    pub fn remove_folder(&self) -> Result<(), PinError> {
+        let ours = |dir: &str, name: &str| dir == "maps" || name.starts_with(DEVICE_PREFIX);
+        for dir in ["links", "maps"] {
+            let path = self.root.join(dir);
+            if !path.is_dir() {
+                continue;
+            }
+            for name in entries(&path)? {
+                if ours(dir, &name) {
+                    Self::remove(&path.join(name))?;
+                }
+            }
+            remove_dir(path)?;
+        }
+        remove_dir(self.root.clone())
+    }
+
+    /// The ABI number it is for.
+    pub fn abi(&self) -> u32 {
+        self.abi
     }
 
     /// Where a map is pinned.
@@ -53,29 +95,35 @@ impl Pins {
         self.root.join("maps").join(name)
     }
 
+    /// Where the links are pinned.
+    pub fn links_folder(&self) -> PathBuf {
+        self.root.join("links")
+    }
+
     /// Where the link of a program on an interface is pinned. bpffs refuses dots in names, hence the colon.
     pub fn link(&self, interface: &str, program: &str) -> PathBuf {
-        self.root
-            .join("links")
-            .join(format!("{interface}:{program}"))
+        self.links_folder().join(format!("{interface}:{program}"))
     }
 
     /// Interfaces and programs of all pinned links.
     pub fn links(&self) -> Result<Vec<(String, String)>, PinError> {
-        let path = self.root.join("links");
-        let fail = |source| PinError {
-            call: "read folder",
-            path: path.clone(),
-            source,
-        };
         let mut found = Vec::new();
-        for entry in fs::read_dir(&path).map_err(fail)? {
-            let name = entry.map_err(fail)?.file_name();
-            if let Some((interface, program)) = name.to_string_lossy().split_once(':') {
+        for name in entries(&self.links_folder())? {
+            if let Some((interface, program)) = name.split_once(':') {
                 found.push((interface.to_owned(), program.to_owned()));
             }
         }
         Ok(found)
+    }
+
+    /// Moves a link's pin of another folder to its place in this one.
+    pub fn adopt(&self, other: &Self, interface: &str, program: &str) -> Result<(), PinError> {
+        let path = other.link(interface, program);
+        fs::rename(&path, self.link(interface, program)).map_err(|source| PinError {
+            call: "move pin",
+            path,
+            source,
+        })
     }
 
     /// Removes a pin; one that is not there is fine.
@@ -89,4 +137,26 @@ impl Pins {
             _ => Ok(()),
         }
     }
+}
+
+fn entries(path: &Path) -> Result<Vec<String>, PinError> {
+    let fail = |source| PinError {
+        call: "read folder",
+        path: path.to_owned(),
+        source,
+    };
+    let mut names = Vec::new();
+    for entry in fs::read_dir(path).map_err(fail)? {
+        let name = entry.map_err(fail)?.file_name();
+        names.push(name.to_string_lossy().into_owned());
+    }
+    Ok(names)
+}
+
+fn remove_dir(path: PathBuf) -> Result<(), PinError> {
+    fs::remove_dir(&path).map_err(|source| PinError {
+        call: "remove folder",
+        path,
+        source,
+    })
 }

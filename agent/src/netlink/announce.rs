@@ -1,12 +1,16 @@
 //! The kernel's announcements of changes, and waiting for one until the end.
 
 use std::io::{self, PipeReader, PipeWriter};
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use netlink_sys::Socket;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{setsockopt, sockopt::RcvBufForce};
+
+/// Room for announcements that nobody has taken yet: attaching a pod makes about ten, of up to 4 KiB each.
+const BUFFER_BYTES: usize = 4 << 20;
 
 /// A socket that receives the announcements of some multicast groups.
 pub struct Announcements {
@@ -22,6 +26,10 @@ impl Announcements {
             socket.add_membership(*group)?;
         }
         socket.set_non_blocking(true)?;
+        // A limit, not memory in use. Without the privilege the usual one must do: an overrun is noticed.
+        if let Err(error) = setsockopt(&socket, RcvBufForce, &BUFFER_BYTES) {
+            tracing::debug!(%error, "set the receive buffer of announcements");
+        }
         Ok(Self { socket })
     }
 
@@ -40,14 +48,25 @@ impl Announcements {
     }
 }
 
+impl AsFd for Announcements {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
 /// The end of a watching thread, as the thread sees it.
 pub struct End(PipeReader);
 
 impl End {
     /// Waits for an announcement, the end, or the timeout; whether it was the end.
     pub fn wait(&self, announcements: Option<&Announcements>, timeout: Duration) -> bool {
+        self.wait_any(announcements.map(AsFd::as_fd).as_slice(), timeout)
+    }
+
+    /// The same with several descriptors that may have something to read.
+    pub fn wait_any(&self, sources: &[BorrowedFd<'_>], timeout: Duration) -> bool {
         let mut fds = vec![PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
-        fds.extend(announcements.map(|a| PollFd::new(a.socket.as_fd(), PollFlags::POLLIN)));
+        fds.extend(sources.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)));
         let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
         if let Err(error) = poll(&mut fds, timeout) {
             tracing::debug!(%error, "waiting for announcements of the kernel");

@@ -42,14 +42,16 @@ impl Netlink {
         };
         let request = RouteNetlinkMessage::GetTrafficFilter(message);
         let answers = self.dump(&request, "list traffic filters")?;
-        Ok(answers.iter().filter_map(bpf_filter).collect())
+        let filters = answers.iter().filter_map(|answer| match answer {
+            RouteNetlinkMessage::NewTrafficFilter(message) => bpf_filter(message),
+            _ => None,
+        });
+        Ok(filters.collect())
     }
 }
 
-fn bpf_filter(message: &RouteNetlinkMessage) -> Option<BpfFilter> {
-    let RouteNetlinkMessage::NewTrafficFilter(message) = message else {
-        return None;
-    };
+/// The BPF filter of a message; `None` for filters of other kinds.
+pub fn bpf_filter(message: &TcMessage) -> Option<BpfFilter> {
     let (mut name, mut program) = (None, None);
     let options = message.attributes.iter().filter_map(|it| match it {
         TcAttribute::Options(options) => Some(options),

@@ -111,6 +111,11 @@ impl Netlink {
     }
 }
 
+/// Where a route leads to.
+pub fn destination(message: &RouteMessage) -> Option<IpNet> {
+    installed(message).map(|route| route.destination)
+}
+
 fn own_message(destination: IpNet, metric: u32) -> RouteMessage {
     let mut message = RouteMessage::default();
     message.header = RouteHeader {

@@ -7,6 +7,7 @@
 //! - [`iptables`]: our chains and jumps
 //! - [`node`]: which addresses the node has, and which it uses
 //! - [`live`]: the maps as the packet decisions see them
+//! - [`removals`]: whether something of ours was taken away
 //! - [`preflight`]: what must be there before anything is tried
 
 pub mod egress;
@@ -16,3 +17,4 @@ pub mod live;
 pub mod maps;
 pub mod node;
 pub mod preflight;
+pub mod removals;

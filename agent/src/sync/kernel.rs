@@ -1,7 +1,7 @@
 //! The data path in the kernel, and what it is known to hold.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use aya::maps::{MapData, RingBuf};
 use serde::Serialize;
@@ -10,7 +10,6 @@ use weft_core::compile::host::endpoint_routes;
 use weft_core::compile::{Scope, Tables, compile_scope};
 use weft_core::diff::{PolicyWrite, Write, diff};
 use weft_core::model::{Change, Endpoint, EndpointId, HostSubnet, World};
-use weft_ebpf::addr::Addr;
 use weft_ebpf::rows::dns as dns_rows;
 use weft_ebpf::rows::{TABLE_CAPACITY, egress};
 
@@ -21,7 +20,6 @@ use crate::apply::links::{self, Attachment, POD_ATTACHMENT, POD_HOOKS};
 use crate::apply::maps::{Maps, TableError};
 use crate::apply::object::{self, LoadError};
 use crate::apply::pins::{PinError, Pins};
-use crate::cni::datapath::AttachError;
 use crate::{apply, dns, observe};
 
 /// The data path could not be opened or changed.
@@ -90,6 +88,8 @@ pub struct Kernel {
     pub(super) mirror: Tables,
     /// Policies that were compiled before.
     pub(super) memo: Memo,
+    /// A pass of this process has written every row.
+    pub(super) filled: bool,
     /// Endpoints whose programs this process has attached or replaced.
     pub(super) attached: BTreeSet<EndpointId>,
     /// Index of the overlay device that has this process's programs; 0 for none.
@@ -100,6 +100,21 @@ impl Kernel {
     /// Loads the programs over the pins and reads what the maps hold. `on_look` hears of repairs of the firewall rules.
     pub fn open(bpf_dir: &Path, on_look: OnLook) -> Result<(Self, RingBuf<MapData>), KernelError> {
         let pins = Pins::open(bpf_dir)?;
+        for other in pins.others()? {
+            if other.abi() > weft_ebpf::ABI {
+                tracing::warn!(
+                    abi = other.abi(),
+                    own = weft_ebpf::ABI,
+                    "a newer version ran here: taking over from it"
+                );
+            } else {
+                tracing::info!(
+                    abi = other.abi(),
+                    own = weft_ebpf::ABI,
+                    "taking over from an older version"
+                );
+            }
+        }
         let mut object = object::load(&pins)?;
         for map in &object.replaced {
             tracing::warn!(map, "the pinned map had another shape and was replaced");
@@ -115,6 +130,7 @@ impl Kernel {
             attachment: Attachment::probe(),
             mirror,
             memo: Memo::default(),
+            filled: false,
             attached: BTreeSet::new(),
             overlay: 0,
             object,
@@ -131,6 +147,11 @@ impl Kernel {
             load_micros: u64::try_from(self.object.took.as_micros()).unwrap_or(u64::MAX),
             abi: weft_ebpf::ABI,
         }
+    }
+
+    /// Folder of the pinned links.
+    pub(super) fn links_folder(&self) -> PathBuf {
+        self.pins.links_folder()
     }
 
     pub(super) fn maps(&self) -> &Maps {
@@ -246,35 +267,6 @@ impl Kernel {
         }
         links::detach(&self.pins, &endpoint.host_ifname, &POD_HOOKS)?;
         self.maps.forget(endpoint.host_ifindex)?;
-        Ok(())
-    }
-
-    /// Whether programs, rows and routes of an endpoint are in the kernel.
-    pub(super) fn verify(
-        &mut self,
-        shared: &Shared,
-        endpoint: &Endpoint,
-    ) -> Result<(), AttachError> {
-        let interface = &endpoint.host_ifname;
-        links::verify(POD_ATTACHMENT, interface, &POD_HOOKS)
-            .map_err(|program| AttachError::Missing(format!("program {program} on {interface}")))?;
-        for address in &endpoint.addresses {
-            let row = Addr::from(*address);
-            let found = observe::maps::has_endpoint(&self.maps, row, endpoint.host_ifindex);
-            if !found.map_err(|e| AttachError::Failed(e.to_string()))? {
-                return Err(AttachError::Missing(format!(
-                    "row of {address} for {interface}"
-                )));
-            }
-        }
-        let gateways = gateways(&shared.world());
-        for route in endpoint_routes(endpoint, &gateways) {
-            match self.host.has_endpoint_route(&route) {
-                Ok(true) => {}
-                Ok(false) => return Err(AttachError::Missing(format!("route {route}"))),
-                Err(error) => return Err(AttachError::Failed(error.to_string())),
-            }
-        }
         Ok(())
     }
 }

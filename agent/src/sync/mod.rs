@@ -6,18 +6,24 @@
 //! - `names`: which addresses are in force for the names of policies
 //! - [`pass`]: a full pass: observe, compile, diff, apply
 //! - [`egress`]: tells the log whose egress policies do not count
+//! - [`programs`]: its part about programs; takes over from another ABI
+//! - [`damage`]: whether something that was there is gone; CHECK, and repair at once
+//! - [`underlay`]: what the node's address means to the loop
 //! - [`handle`]: how other threads ask; the CNI server's `DataPath`
 //!
 //! A change is compiled alone (its scope) and written at once. A full pass runs at the start, after changes that move the
 //! host's own network, every few minutes, and with back-off after a failure; when nothing differs it writes nothing.
 //! Before every kind of object was listed once, nothing is written: the pinned rows of the previous run stay in force.
 
+mod damage;
 mod egress;
 mod handle;
 mod kernel;
 mod names;
 mod pass;
+mod programs;
 mod shared;
+mod underlay;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -36,7 +42,9 @@ use crate::apply::maps::Maps;
 use crate::cni::datapath::AttachError;
 use crate::dns::{self, Resolver};
 use crate::ingest;
-use crate::observe::node::{self, NodeError, Underlay};
+use crate::netlink::announce::Watch;
+use crate::observe::node::{NodeError, Underlay};
+use crate::observe::removals::{self, Suspect};
 
 pub use handle::{Handle, pod_network};
 pub use kernel::{Kernel, KernelError};
@@ -62,6 +70,8 @@ pub enum Request {
     Dns(dns::Event),
     /// A pod asked for a name whose answer the data path could not read.
     Ask(DnsName),
+    /// Something of ours may have been taken away.
+    Suspects(BTreeSet<Suspect>),
     /// Attach an endpoint.
     Attach(Endpoint, SyncSender<Result<(), AttachError>>),
     /// Detach an endpoint.
@@ -84,6 +94,9 @@ struct Sync {
     /// Name servers whose answers count beside those of the resolver.
     trusted: BTreeSet<IpAddr>,
     synced: bool,
+    /// The last full pass had failures: the next one has its time.
+    failing: bool,
+    _removals: Watch,
     next_pass: Instant,
     retry: Duration,
     told: egress::Told,
@@ -125,6 +138,13 @@ pub fn spawn(
     };
     let resolver = dns::spawn(dns, on_dns).map_err(KernelError::Resolver)?;
     let trusted = world.egress.trusted.clone();
+    let to_loop = sender.clone();
+    let removals = removals::watch(&kernel.links_folder(), move |suspects| {
+        if to_loop.send(Request::Suspects(suspects)).is_err() {
+            tracing::debug!("the sync loop has ended");
+        }
+    })
+    .map_err(KernelError::Thread)?;
     let shared = Arc::new(Shared::new(world, kernel.description(), found));
     let handle = Handle::new(sender, Arc::clone(&shared));
     let sync = Sync {
@@ -135,6 +155,8 @@ pub fn spawn(
         names: Names::new(grace),
         trusted,
         synced: false,
+        failing: false,
+        _removals: removals,
         next_pass: Instant::now() + FULL_PASS_INTERVAL,
         retry: RETRY_FIRST,
         told: egress::Told::default(),
@@ -193,13 +215,14 @@ impl Sync {
                 self.full_pass();
             }
             Request::Dns(event) => self.dns(event),
-            Request::Ask(name) => self.ask(&name),
+            Request::Ask(name) => self.ask(name),
             Request::Node(found) => self.node(found),
             Request::Firewall(Ok(report)) => {
                 tracing::warn!(repaired = ?report.repaired, "somebody changed our firewall rules");
                 self.shared.firewall_problem(None);
             }
             Request::Firewall(Err(error)) => self.shared.firewall_problem(Some(error.to_string())),
+            Request::Suspects(suspects) => self.look(&suspects),
             Request::Attach(endpoint, reply) => answer(&reply, self.attach(&endpoint)),
             Request::Detach(id, reply) => answer(&reply, self.detach(&id)),
             Request::Verify(endpoint, reply) => {
@@ -208,35 +231,6 @@ impl Sync {
             Request::Read(read) => read(self.kernel.maps()),
             Request::Stop => {}
         }
-    }
-
-    /// A node whose address is lost keeps what it has: its pods talk to each other, and the address may come back.
-    fn node(&mut self, found: Result<Underlay, NodeError>) {
-        match found {
-            Ok(underlay) => {
-                let node = underlay.node.clone();
-                self.underlay = underlay;
-                self.judge_node(None);
-                self.take(vec![Change::Node(node)]);
-            }
-            Err(error) => self.judge_node(Some(error)),
-        }
-    }
-
-    /// What is wrong with the node, as far as the cluster's networks are known.
-    fn judge_node(&self, lost: Option<NodeError>) {
-        let mut errors: Vec<_> = lost.into_iter().collect();
-        let mut problems = Vec::new();
-        if let Some(network) = &self.shared.world().network {
-            errors.extend(node::check(&self.underlay.node, network).err());
-            problems.extend(node::check_mtu(&self.underlay, network));
-        }
-        let object = format!("Node/{}", self.underlay.node.name);
-        problems.extend(errors.iter().map(|e| Problem {
-            object: object.clone(),
-            message: e.to_string(),
-        }));
-        self.shared.node_problems(problems);
     }
 
     /// Takes changes in, each with the writes of its scope. Before the first list is complete they only gather.
@@ -298,10 +292,10 @@ impl Sync {
     }
 
     /// Only names that some policy stands for: pods cannot make the agent ask for whatever they like.
-    fn ask(&self, name: &DnsName) {
+    fn ask(&self, name: DnsName) {
         let covered = {
             let world = self.shared.world();
-            world.names().any(|pattern| pattern.covers(name))
+            world.names().any(|pattern| pattern.covers(&name))
         };
         if covered {
             self.resolver.resolve_now(name);
@@ -312,7 +306,7 @@ impl Sync {
     fn follow_names(&mut self) {
         let (watch, gone) = self.names.follow(&self.shared.world());
         if let Some(names) = watch {
-            self.resolver.watch(&names);
+            self.resolver.watch(names);
         }
         self.take(gone);
     }
@@ -410,6 +404,7 @@ impl Sync {
             self.next_pass = Instant::now() + self.retry;
             self.retry = (self.retry * 2).min(FULL_PASS_INTERVAL);
         }
+        self.failing = !report.failures.is_empty();
         self.shared.pass_done(took, report);
     }
 }

@@ -1,16 +1,16 @@
 //! A full pass: observe, compile, diff, apply. It depends on nothing but the world and the kernel, so it is also how the
-//! agent starts and how it recovers.
+//! agent starts, how it takes over from another version, and how it recovers.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use weft_core::compile::host::{HostPlan, OVERLAY, endpoint_routes, host_plan};
 use weft_core::compile::{Scope, compile_scope};
 use weft_core::diff::diff;
-use weft_core::model::{Change, Endpoint, Problem};
+use weft_core::model::{Change, Endpoint, Problem, World};
 
 use super::kernel::{Kernel, KernelError, gateways};
 use super::shared::Shared;
-use crate::apply::links::{self, OVERLAY_HOOKS, POD_ATTACHMENT, POD_HOOKS};
 use crate::observe::node::Underlay;
 use crate::{apply, observe};
 
@@ -27,8 +27,32 @@ pub struct PassReport {
     pub gone: Vec<Problem>,
 }
 
+/// What the host's network is compared with.
+pub(super) struct Wanted {
+    /// `None` while the cluster's network or this node's subnet is not known.
+    pub plan: Option<HostPlan>,
+    pub gateways: Vec<IpAddr>,
+    pub endpoints: Vec<Endpoint>,
+}
+
+impl Wanted {
+    pub fn of(world: &World, underlay: &Underlay) -> Self {
+        let plan = match (&world.network, world.own_host()) {
+            (Some(network), Some(host)) => {
+                Some(host_plan(network, host, &world.node, &underlay.interface))
+            }
+            _ => None,
+        };
+        Self {
+            plan,
+            gateways: gateways(world),
+            endpoints: world.endpoints.values().cloned().collect(),
+        }
+    }
+}
+
 impl PassReport {
-    fn take(&mut self, result: Result<usize, impl std::fmt::Display>) {
+    pub(super) fn take(&mut self, result: Result<usize, impl std::fmt::Display>) {
         match result {
             Ok(writes) => self.writes += writes,
             Err(error) => self.failures.push(error.to_string()),
@@ -39,32 +63,32 @@ impl PassReport {
 impl Kernel {
     pub(super) fn full_pass(&mut self, shared: &Shared, underlay: &Underlay) -> PassReport {
         let mut report = PassReport::default();
-        let (plan, gateways, endpoints) = {
-            let world = shared.world();
-            let plan = match (&world.network, world.own_host()) {
-                (Some(network), Some(host)) => {
-                    Some(host_plan(network, host, &world.node, &underlay.interface))
-                }
-                _ => None,
-            };
-            let gateways = gateways(&world);
-            let endpoints: Vec<Endpoint> = world.endpoints.values().cloned().collect();
-            (plan, gateways, endpoints)
-        };
+        let Wanted {
+            plan,
+            gateways,
+            endpoints,
+        } = Wanted::of(&shared.world(), underlay);
         let present = self.present(&endpoints, &mut report);
         let routes: Vec<_> = present
             .iter()
             .flat_map(|e| endpoint_routes(e, &gateways))
             .collect();
-        if let Some(plan) = &plan {
-            self.host_pass(shared, plan, &routes, &mut report);
-        }
-        for endpoint in present {
-            let result = self.endpoint_pass(endpoint);
+        let overlay = plan
+            .as_ref()
+            .and_then(|plan| self.host_pass(shared, plan, &routes, &mut report));
+        for endpoint in &present {
+            let result = self.mend(endpoint);
             report.take(result);
         }
         let result = self.table_pass(shared);
+        // Rows that do not know the overlay device close the way to other nodes: the programs in force may know it.
+        self.filled |= result.is_ok() && (plan.is_none() || shared.world().overlay_ifindex != 0);
         report.take(result);
+        if self.filled {
+            self.swap(&present, overlay, &mut report);
+            let result = self.remove_others(&present, overlay);
+            report.take(result);
+        }
         let result = self.leftovers(&endpoints, plan.is_some());
         report.take(result);
         if let Some(plan) = &plan {
@@ -80,7 +104,7 @@ impl Kernel {
     }
 
     /// The endpoints whose interface is there.
-    fn present<'a>(
+    pub(super) fn present<'a>(
         &mut self,
         endpoints: &'a [Endpoint],
         report: &mut PassReport,
@@ -108,17 +132,20 @@ impl Kernel {
         present
     }
 
-    /// Overlay device, addresses, routes, settings; then the overlay's programs.
+    /// Overlay device, addresses, routes, settings; then the overlay's programs, where it has none. Returns its index.
     fn host_pass(
         &mut self,
         shared: &Shared,
         plan: &HostPlan,
         routes: &[weft_core::compile::host::Route],
         report: &mut PassReport,
-    ) {
+    ) -> Option<u32> {
         let done = match self.host.sync(plan, routes) {
             Ok(done) => done,
-            Err(error) => return report.failures.push(error.to_string()),
+            Err(error) => {
+                report.failures.push(error.to_string());
+                return None;
+            }
         };
         report.writes += done.writes;
         report.done.extend(done.done);
@@ -127,49 +154,13 @@ impl Kernel {
                 .iter()
                 .map(|(route, error)| format!("{route}: {error}")),
         );
-        if self.overlay != done.overlay
-            || links::verify(self.attachment, OVERLAY, &OVERLAY_HOOKS).is_err()
-        {
-            // What is pinned may belong to the device of the previous run, which is this one unless it was made just now:
-            // a dead link cannot be updated and is then replaced.
-            let attached = links::attach(
-                &mut self.object.ebpf,
-                &self.pins,
-                self.attachment,
-                OVERLAY,
-                &OVERLAY_HOOKS,
-                false,
-            );
-            match attached {
-                Ok(()) => {
-                    self.overlay = done.overlay;
-                    report.writes += OVERLAY_HOOKS.len();
-                }
-                Err(error) => return report.failures.push(error.to_string()),
-            }
+        let mended = self.mend_overlay(done.overlay);
+        let index = mended.is_ok().then_some(done.overlay);
+        report.take(mended);
+        if let Some(index) = index {
+            shared.change(|world| world.take(Change::Overlay(index)));
         }
-        shared.change(|world| world.take(Change::Overlay(done.overlay)));
-    }
-
-    /// The first pass replaces an adopted endpoint's programs; later ones only repair.
-    fn endpoint_pass(&mut self, endpoint: &Endpoint) -> Result<usize, KernelError> {
-        let interface = &endpoint.host_ifname;
-        if self.attached.contains(&endpoint.id)
-            && links::verify(POD_ATTACHMENT, interface, &POD_HOOKS).is_ok()
-        {
-            return Ok(0);
-        }
-        links::attach(
-            &mut self.object.ebpf,
-            &self.pins,
-            POD_ATTACHMENT,
-            interface,
-            &POD_HOOKS,
-            false,
-        )?;
-        self.maps.count(endpoint.host_ifindex)?;
-        self.attached.insert(endpoint.id.clone());
-        Ok(POD_HOOKS.len())
+        index
     }
 
     fn table_pass(&mut self, shared: &Shared) -> Result<usize, KernelError> {

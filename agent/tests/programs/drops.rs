@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+mod case;
 mod cases;
 
 use weft_agent::observe;
@@ -10,7 +11,8 @@ use weft_ebpf::event::{DropEvent, hook};
 use weft_ebpf::reason::DropReason::{self, *};
 use weft_ebpf::rows::ProjectKey;
 
-use self::cases::{A, Case, cases};
+use self::case::Case;
+use self::cases::{A, cases};
 use crate::frames::{Frame, TCP, UDP, frame};
 use crate::rig::{Rig, interface, with_rig};
 

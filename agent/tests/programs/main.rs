@@ -9,4 +9,5 @@ mod frames;
 mod overlay;
 mod pins;
 mod rig;
+mod takeover;
 mod verdicts;

@@ -27,5 +27,7 @@ mod egress_admin;
 mod firewall;
 mod matrix;
 mod projects;
+mod repair;
 mod restart;
 mod spoof;
+mod takeover;

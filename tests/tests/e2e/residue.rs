@@ -42,7 +42,8 @@ pub fn traces(cluster: &Cluster, node: &str) -> BTreeSet<String> {
     for folder in [&status.bpf_dir, &status.state_dir, &status.run_dir] {
         files(folder, &mut found);
     }
-    rows(&status.bpf_dir.join("v1/maps"), &mut found);
+    let maps = format!("v{}/maps", weft_ebpf::ABI);
+    rows(&status.bpf_dir.join(maps), &mut found);
     let pods = cluster.pods(node);
     found.extend(
         pods.iter()

@@ -78,7 +78,12 @@ fn taught(world: &World, told: &[Told]) -> (Live, Lessons) {
         let patterns: Vec<_> = patterns.filter(|p| p.covers(&it.name)).collect();
         let now = live.now.get();
         let key = (project.to_owned(), it.address);
-        live.tell(project, it.address, &patterns, if it.over { now } else { now + 1 });
+        live.tell(
+            project,
+            it.address,
+            &patterns,
+            if it.over { now } else { now + 1 },
+        );
         if it.over {
             lessons.remove(&key);
         } else {
@@ -173,9 +178,9 @@ fn random_packets_meet_every_outcome() {
                     Fate::Deliver { .. } => "deliver",
                     Fate::Tunnel { .. } => "tunnel",
                     Fate::Host => "host",
-                    Fate::Drop(reason)
-                    | Fate::Bar { reason, .. }
-                    | Fate::Refuse { reason, .. } => reason.name(),
+                    Fate::Drop(reason) | Fate::Bar { reason, .. } | Fate::Refuse { reason, .. } => {
+                        reason.name()
+                    }
                 };
                 *seen.entry((program, name.to_owned())).or_default() += 1;
             }

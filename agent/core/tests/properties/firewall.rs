@@ -36,7 +36,10 @@ pub fn ruling(world: &World, project: &str, packet: &Packet, lessons: &Lessons) 
             return Ruling::Free;
         }
         // Restriction two: no policy in a joined project.
-        let joined = world.projects.keys().filter(|it| number(it) == number(project));
+        let joined = world
+            .projects
+            .keys()
+            .filter(|it| number(it) == number(project));
         let joined: Vec<&String> = joined.collect();
         if joined.len() > 1 && joined.iter().any(|it| world.policies.contains_key(*it)) {
             return Ruling::Closed;
@@ -45,7 +48,11 @@ pub fn ruling(world: &World, project: &str, packet: &Packet, lessons: &Lessons) 
     // Restriction three: one policy in a project.
     let rules = match policies[..] {
         [] => return Ruling::Free,
-        [EgressPolicy { rules: Ok(rules), .. }] => rules,
+        [
+            EgressPolicy {
+                rules: Ok(rules), ..
+            },
+        ] => rules,
         _ => return Ruling::Closed,
     };
     let told = lessons.get(&(project.to_owned(), packet.dst));

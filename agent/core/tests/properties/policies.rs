@@ -173,10 +173,7 @@ pub fn settings() -> impl Strategy<Value = EgressSettings> {
 /// What the node has resolved of one pattern.
 pub fn resolved() -> impl Strategy<Value = (NamePattern, BTreeSet<IpAddr>)> {
     let addresses = prop::collection::btree_set(address(), 0..4);
-    (
-        select(PATTERNS.to_vec()).prop_map(name_pattern),
-        addresses,
-    )
+    (select(PATTERNS.to_vec()).prop_map(name_pattern), addresses)
 }
 
 /// An address that the pods of a project were told for a name.
@@ -190,12 +187,16 @@ pub struct Told {
 
 pub fn told() -> impl Strategy<Value = Told> {
     let name = select(NAMES.to_vec()).prop_map(|text| text.parse().unwrap());
-    (any::<Index>(), address(), name, proptest::bool::weighted(0.2)).prop_map(
-        |(project, address, name, over)| Told {
+    (
+        any::<Index>(),
+        address(),
+        name,
+        proptest::bool::weighted(0.2),
+    )
+        .prop_map(|(project, address, name, over)| Told {
             project,
             address,
             name,
             over,
-        },
-    )
+        })
 }

@@ -126,12 +126,7 @@ pub fn draw() -> impl Strategy<Value = Draw> {
     let likely = || proptest::bool::weighted(0.9);
     (
         (any::<Index>(), any::<Index>(), any::<Index>()),
-        (
-            any::<bool>(),
-            towards,
-            likely(),
-            likely(),
-        ),
+        (any::<bool>(), towards, likely(), likely()),
         (protos, ports, vnid()),
     )
         .prop_map(
