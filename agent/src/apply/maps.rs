@@ -8,7 +8,7 @@ use aya::maps::{
 };
 use weft_core::diff::Write;
 use weft_ebpf::addr::Addr;
-use weft_ebpf::rows::dns::{self, NameKey, NameRow};
+use weft_ebpf::rows::dns::{self, LearningRow, NameKey, NameRow};
 use weft_ebpf::rows::egress::{
     self, FlowKey, FlowRow, HitKey, HitRow, LearnedKey, LearnedRow, PortKey, RuleKey, RuleRow,
     SearchKey, SearchRow,
@@ -59,6 +59,7 @@ pub struct Maps {
     pub(crate) learned: HashMap<MapData, Row<LearnedKey>, Row<LearnedRow>>,
     pub(crate) names: HashMap<MapData, Row<NameKey>, Row<NameRow>>,
     pub(crate) trusted: HashMap<MapData, Row<Addr>, u32>,
+    pub(crate) learning: HashMap<MapData, Row<ProjectKey>, Row<LearningRow>>,
     pub(crate) traffic: PerCpuHashMap<MapData, u32, Row<TrafficRow>>,
     pub(crate) drops: PerCpuHashMap<MapData, Row<DropKey>, Row<DropRow>>,
     pub(crate) reasons: PerCpuArray<MapData, Row<DropRow>>,
@@ -67,7 +68,7 @@ pub struct Maps {
 }
 
 impl Maps {
-    /// Takes the maps out of the loaded object, all but the event ring.
+    /// Takes the maps out of the loaded object, all but the event rings.
     pub fn take(ebpf: &mut Ebpf) -> Result<Self, TableError> {
         Ok(Self {
             node: take(ebpf, map::NODE)?,
@@ -85,6 +86,7 @@ impl Maps {
             learned: take(ebpf, dns::map::LEARNED)?,
             names: take(ebpf, dns::map::NAMES)?,
             trusted: take(ebpf, dns::map::TRUSTED)?,
+            learning: take(ebpf, dns::map::LEARNING)?,
             traffic: take(ebpf, map::TRAFFIC)?,
             drops: take(ebpf, map::DROPS)?,
             reasons: take(ebpf, map::REASONS)?,
@@ -164,6 +166,11 @@ impl Maps {
         }
         Ok(())
     }
+}
+
+/// Takes the ring of names to resolve out of the loaded object.
+pub fn take_name_events(ebpf: &mut Ebpf) -> Result<RingBuf<MapData>, TableError> {
+    take(ebpf, dns::map::NAME_EVENTS)
 }
 
 /// Takes the event ring out of the loaded object.

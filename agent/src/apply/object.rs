@@ -6,7 +6,7 @@ use aya::maps::{MapInfo, MapType};
 use aya::programs::{ProgramError, SchedClassifier};
 use aya::{Ebpf, EbpfLoader};
 use weft_ebpf::addr::Addr;
-use weft_ebpf::rows::dns::{self, NameKey, NameRow};
+use weft_ebpf::rows::dns::{self, LearningRow, NameKey, NameRow, QueryKey, QueryRow, RingKey};
 use weft_ebpf::rows::egress::{
     self, FlowKey, FlowRow, HitKey, HitRow, LearnedKey, LearnedRow, PortKey, RuleKey, RuleRow,
     SearchKey, SearchRow,
@@ -93,6 +93,10 @@ fn shapes() -> Vec<Shape> {
         shape::<LearnedKey, LearnedRow>(dns::map::LEARNED, Hash, dns::LEARNED_CAPACITY),
         shape::<NameKey, NameRow>(dns::map::NAMES, Hash, dns::NAMES_CAPACITY),
         shape::<Addr, u32>(dns::map::TRUSTED, Hash, dns::NAMES_CAPACITY),
+        shape::<QueryKey, QueryRow>(dns::map::QUERIES, LruHash, dns::QUERIES_CAPACITY),
+        shape::<RingKey, Addr>(dns::map::RING, Hash, dns::LEARNED_CAPACITY),
+        shape::<ProjectKey, LearningRow>(dns::map::LEARNING, Hash, table),
+        shape::<(), ()>(dns::map::NAME_EVENTS, RingBuf, dns::NAME_EVENTS_BYTES),
     ]
 }
 

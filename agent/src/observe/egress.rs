@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use weft_core::compile::egress::PolicyTable;
-use weft_ebpf::rows::dns;
+use weft_ebpf::rows::ProjectKey;
+use weft_ebpf::rows::dns::{self, LearningRow};
 use weft_ebpf::rows::egress::{HitRow, LearnedKey, LearnedRow, map};
 
 use super::maps::reading;
@@ -59,6 +60,17 @@ pub fn learned(maps: &Maps) -> Result<BTreeMap<LearnedKey, LearnedRow>, TableErr
         .map(|row| {
             row.map(|(Row(key), Row(row))| (key, row))
                 .map_err(reading(dns::map::LEARNED))
+        })
+        .collect()
+}
+
+/// How learning goes, by project.
+pub fn learning(maps: &Maps) -> Result<BTreeMap<ProjectKey, LearningRow>, TableError> {
+    maps.learning
+        .iter()
+        .map(|row| {
+            row.map(|(Row(key), Row(row))| (key, row))
+                .map_err(reading(dns::map::LEARNING))
         })
         .collect()
 }
