@@ -1,4 +1,5 @@
 mod contradictions;
+mod egress;
 mod network;
 mod objects;
 mod whole;

@@ -66,6 +66,7 @@ fn check(rig: &mut Rig, case: Case) {
         vnids,
         charged,
         rows,
+        rule,
     } = case;
     let why = format!("{program}: {reason:?}: {why}");
     rig.write(&rows);
@@ -113,7 +114,7 @@ fn check(rig: &mut Rig, case: Case) {
             dst_port: seen.ports.1,
             proto: seen.proto,
             reserved: [0; 7],
-            rule: 0,
+            rule,
         };
         assert_eq!(event, expected, "{why}");
     }

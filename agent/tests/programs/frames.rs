@@ -15,10 +15,14 @@ pub struct Frame {
     pub dst_port: u16,
     /// IPv6 destination options before the payload.
     pub extensions: usize,
+    /// Of TCP, RFC 9293 section 3.1.
+    pub flags: u8,
 }
 
 pub const TCP: u8 = 6;
 pub const UDP: u8 = 17;
+pub const SYN: u8 = 0x02;
+pub const ACK: u8 = 0x10;
 
 /// A TCP packet to port 80, from a MAC address that is made of its IPv4 source as a pod's is.
 pub fn frame(src: &str, dst: &str) -> Frame {
@@ -31,6 +35,7 @@ pub fn frame(src: &str, dst: &str) -> Frame {
         src_port: 33_000,
         dst_port: 80,
         extensions: 0,
+        flags: SYN,
     }
 }
 
@@ -52,6 +57,10 @@ impl Frame {
             dst_port: port,
             ..self
         }
+    }
+
+    pub fn flags(self, flags: u8) -> Self {
+        Self { flags, ..self }
     }
 
     pub fn mac(self, src_mac: [u8; 6]) -> Self {
@@ -99,7 +108,9 @@ impl Frame {
         match self.proto {
             // No checksum: IPv4 allows it (RFC 768).
             UDP => bytes.extend([0, 8 + 4, 0, 0, b'w', b'e', b'f', b't']),
-            _ => bytes.extend([0, 0, 0, 1, 0, 0, 0, 0, 0x50, 2, 0xff, 0xff, 0, 0, 0, 0]),
+            _ => bytes.extend([
+                0, 0, 0, 1, 0, 0, 0, 0, 0x50, self.flags, 0xff, 0xff, 0, 0, 0, 0,
+            ]),
         }
         bytes
     }

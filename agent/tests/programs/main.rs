@@ -4,10 +4,14 @@
 
 mod attach;
 mod drops;
+mod egress;
 mod events;
 mod frames;
 mod overlay;
 mod pins;
+#[path = "../../core/tests/properties/policies.rs"]
+#[expect(dead_code, reason = "what random worlds need of it")]
+mod policies;
 mod rig;
 mod takeover;
 mod verdicts;

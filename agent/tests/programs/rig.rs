@@ -124,6 +124,14 @@ impl Rig {
         self.write(&diff(&compile(&self.world), &actual));
     }
 
+    /// Takes changes into the world, and into the maps.
+    pub fn take(&mut self, changes: impl IntoIterator<Item = Change>) {
+        changes
+            .into_iter()
+            .for_each(|change| self.world.take(change));
+        self.restore();
+    }
+
     pub fn program(&self, name: &str) -> &SchedClassifier {
         self.object.ebpf.program(name).unwrap().try_into().unwrap()
     }

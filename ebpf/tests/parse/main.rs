@@ -6,3 +6,4 @@ mod build;
 mod ipv4;
 mod ipv6;
 mod link;
+mod opens;

@@ -34,6 +34,8 @@ pub struct Case {
     pub from: Option<&'static str>,
     pub to: Option<&'static str>,
     pub vnids: (u32, u32),
+    /// Place of the egress rule that denied it, counted from 1.
+    pub rule: u32,
     /// Pod that the drop is charged to.
     pub charged: Option<&'static str>,
     /// Rows that must be other than the world's for it.
@@ -59,6 +61,7 @@ impl Case {
             to: None,
             vnids: (VNID_CLOSED, VNID_CLOSED),
             charged: Some(on),
+            rule: 0,
             rows: vec![],
         }
     }

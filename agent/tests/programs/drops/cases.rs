@@ -2,6 +2,7 @@
 
 mod admission;
 mod destinations;
+mod firewall;
 
 use weft_ebpf::reason::DropReason::*;
 
@@ -89,6 +90,7 @@ pub fn cases() -> Vec<Case> {
         frames_and_spoofing(),
         admission::admission(),
         destinations::destinations(),
+        firewall::firewall(),
     ]
     .into_iter()
     .flatten()

@@ -55,7 +55,8 @@ pub fn admission() -> Vec<Case> {
             "x",
             &frame("10.128.2.9", "198.51.100.9"),
         )
-        .from("x"),
+        .from("x")
+        .outside_receiver(),
         Case::new(
             "translated, to a remote pod",
             SourceProjectClosed,
