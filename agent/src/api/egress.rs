@@ -1,21 +1,14 @@
-//! What becomes of egress policies on this node, and what their rules met.
+//! What becomes of egress policies on this node.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use weft_core::compile::egress::{Memo, name_number};
-use weft_core::compile::project_key;
-use weft_core::model::{Destination, EgressPolicy as Policy, EgressState, NamePattern};
-use weft_core::model::{Problem, World};
-use weft_ebpf::rows::ProjectKey;
-use weft_ebpf::rows::egress::{HitRow, LearnedKey, LearnedName, LearnedRow, POLICY_CLOSED};
+use weft_core::compile::egress::Memo;
+use weft_core::model::{EgressPolicy as Policy, EgressState, Problem, World};
+use weft_ebpf::rows::egress::POLICY_CLOSED;
 
-use super::events::since_1970;
-use super::read::{NoAnswer, read};
-use super::view::{EgressPolicy, EgressRule, KnownAddress, PolicyCounts, PolicyState, Source};
+use super::view::{PolicyCounts, PolicyState};
 use crate::apply::maps::TableError;
-use crate::observe::{egress, live};
-use crate::sync::Handle;
 
 /// Kind of the objects, as problems name them.
 const KIND: &str = "EgressNetworkPolicy";
@@ -166,119 +159,6 @@ pub fn problems(world: &World, found: &[Found]) -> Vec<Problem> {
         _ => None,
     });
     policies.chain(closed).collect()
-}
-
-/// Addresses that pods were told, by project and name.
-pub struct Learned(HashMap<(ProjectKey, u64), Vec<(LearnedKey, LearnedName)>>);
-
-impl Learned {
-    /// Those that are not over at `now`.
-    pub fn new(rows: &BTreeMap<LearnedKey, LearnedRow>, now: u64) -> Self {
-        let mut by_name = HashMap::<_, Vec<_>>::new();
-        for (key, row) in rows {
-            for slot in row.names.iter().filter(|slot| slot.expires > now) {
-                let names = by_name.entry((key.project, slot.name)).or_default();
-                names.push((*key, *slot));
-            }
-        }
-        Self(by_name)
-    }
-
-    /// The addresses for which a rule by this name counts in a project.
-    pub fn known(
-        &self,
-        world: &World,
-        project: &str,
-        pattern: &NamePattern,
-        now: u64,
-    ) -> Vec<KnownAddress> {
-        let resolved = world.resolved.get(pattern).into_iter().flatten();
-        let resolved = resolved.map(|ip| KnownAddress {
-            ip: *ip,
-            name: pattern.to_string(),
-            source: Source::Resolver,
-            pod: None,
-            seconds_left: None,
-        });
-        let key = (project_key(project), name_number(pattern));
-        let told = self.0.get(&key).into_iter().flatten();
-        let told = told.map(|(key, slot)| KnownAddress {
-            ip: key.addr.to_ip(),
-            name: pattern.to_string(),
-            source: Source::Answer,
-            pod: pod(world, slot.ifindex),
-            seconds_left: Some(slot.expires.saturating_sub(now) / 1_000_000_000),
-        });
-        resolved.chain(told).collect()
-    }
-}
-
-/// The pod behind an interface.
-pub fn pod(world: &World, ifindex: u32) -> Option<String> {
-    let mut endpoints = world.endpoints.values();
-    let found = endpoints.find(|it| it.host_ifindex == ifindex)?;
-    Some(format!("{}/{}", found.project, found.pod))
-}
-
-/// The answer to `weft get egress-policies`.
-pub fn policies(handle: &Handle, namespace: Option<String>) -> Result<Vec<EgressPolicy>, NoAnswer> {
-    let shared = Arc::clone(handle.shared());
-    read(handle, move |m| {
-        let hits = egress::hits(m)?;
-        let named = shared.world().names().next().is_some();
-        let learned = if named {
-            egress::learned(m)?
-        } else {
-            BTreeMap::new()
-        };
-        let now = live::monotonic();
-        let learned = Learned::new(&learned, now);
-        let found = super::read::policies(m, &shared)?;
-        let world = shared.world();
-        let wanted = found
-            .into_iter()
-            .filter(|one| namespace.as_ref().is_none_or(|it| *it == one.namespace));
-        Ok(wanted
-            .map(|one| view(&world, &hits, &learned, now, one))
-            .collect())
-    })
-}
-
-fn view(
-    world: &World,
-    hits: &BTreeMap<(u64, u32), HitRow>,
-    learned: &Learned,
-    now: u64,
-    found: Found,
-) -> EgressPolicy {
-    let policy = found.policy.as_ref();
-    let rules = policy.map_or(&[][..], |policy| {
-        policy.rules.as_deref().unwrap_or_default()
-    });
-    let number = policy.map_or(0, |policy| policy.number());
-    let rules = rules.iter().zip(0..).map(|(rule, rank)| {
-        let hit = hits.get(&(number, rank)).copied().unwrap_or_default();
-        EgressRule {
-            number: rank as usize + 1,
-            text: rule.to_string(),
-            packets: hit.packets,
-            bytes: hit.bytes,
-            last_hit: (hit.packets > 0).then(|| since_1970(hit.last)),
-            addresses: match &rule.to {
-                Destination::Cidr(_) => None,
-                Destination::Name(pattern) => {
-                    Some(learned.known(world, &found.namespace, pattern, now))
-                }
-            },
-        }
-    });
-    EgressPolicy {
-        rules: rules.collect(),
-        namespace: found.namespace,
-        name: found.name,
-        state: found.state,
-        reason: found.reason,
-    }
 }
 
 #[cfg(test)]

@@ -15,7 +15,8 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
-use weft_core::model::{Action, World};
+use weft_core::model::{Action, DnsName, World};
+use weft_core::names::{NameState, Resolution};
 use weft_ebpf::reason::DropReason;
 use weft_ebpf::rows::egress::HitRow;
 
@@ -30,6 +31,7 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 
 /// The answer to `GET /metrics`.
 pub fn text(handle: &Handle) -> Result<String, NoAnswer> {
+    let known = handle.names().ok_or(NoAnswer::Loop)?;
     let shared = Arc::clone(handle.shared());
     let families = read(handle, move |m| {
         let drops = maps::drops_by_reason(m)?;
@@ -42,7 +44,7 @@ pub fn text(handle: &Handle) -> Result<String, NoAnswer> {
         let mut families = node(&world, passes, suppressed);
         families.push(drops_of(packets));
         families.extend(policies(&found, &hits));
-        families.push(names(&world));
+        families.push(names(&known));
         Ok(families)
     })?;
     Ok(written(families))
@@ -161,17 +163,21 @@ fn policies(found: &[Found], hits: &BTreeMap<(u64, u32), HitRow>) -> [Family; 2]
     [by_state, packets]
 }
 
-fn names(world: &World) -> Family {
-    let (mut resolved, mut unresolved) = (0, 0);
-    for pattern in world.names() {
-        if world.resolved.contains_key(pattern) {
-            resolved += 1;
-        } else {
-            unresolved += 1;
+fn names(known: &BTreeMap<DnsName, Resolution>) -> Family {
+    let [mut resolved, mut stale, mut unresolved] = [0; 3];
+    for resolution in known.values() {
+        match resolution.state {
+            NameState::Resolved { .. } => resolved += 1,
+            NameState::Stale { .. } => stale += 1,
+            NameState::Unresolved { .. } => unresolved += 1,
         }
     }
-    let help = "DNS names in egress policies, by whether the agent has addresses for them";
-    let states = [("resolved", resolved), ("unresolved", unresolved)];
+    let help = "DNS names that the agent resolves for egress policies, by how they stand";
+    let states = [
+        ("resolved", resolved),
+        ("stale", stale),
+        ("unresolved", unresolved),
+    ];
     Family::new("weft_dns_names", help, MetricType::Gauge).labelled("state", states)
 }
 

@@ -3,7 +3,8 @@
 //! # Layout
 //! - [`view`]: what the answers look like, shared with the command line
 //! - [`read`]: makes them from the world and the maps
-//! - [`egress`]: what becomes of egress policies, and what their rules met
+//! - [`egress`], [`policies`]: what becomes of egress policies, and what their rules met
+//! - [`names`]: addresses of the names in policies
 //! - [`explain`], [`target`]: what the data path would do with a packet
 //! - [`metrics`]: figures for Prometheus
 //! - [`events`]: drop events out of the ring buffer, with names in the place of numbers
@@ -11,7 +12,11 @@
 mod egress;
 pub mod events;
 pub mod explain;
+#[cfg(test)]
+mod fixture;
 mod metrics;
+mod names;
+mod policies;
 mod read;
 pub mod target;
 pub mod view;
@@ -142,7 +147,7 @@ struct Policies {
 }
 
 async fn egress_policies(State(c): State<Context>, Query(query): Query<Policies>) -> Response {
-    answer(move || egress::policies(&c.handle, query.namespace)).await
+    answer(move || policies::policies(&c.handle, query.namespace)).await
 }
 
 async fn explained(State(c): State<Context>, Query(question): Query<Question>) -> Response {

@@ -3,7 +3,9 @@
 mod egress;
 mod explain;
 
-pub use egress::{EgressPolicy, EgressRule, KnownAddress, PolicyCounts, PolicyState, Source};
+pub use egress::{
+    EgressPolicy, EgressRule, KnownAddress, NameView, NameWord, PolicyCounts, PolicyState, Source,
+};
 pub use explain::{Answer, Explanation, Outcome, Way};
 
 use std::net::IpAddr;

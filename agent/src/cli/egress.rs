@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::{Output, Query, client, print};
-use crate::api::view::{EgressPolicy, KnownAddress, Source};
+use crate::api::view::{EgressPolicy, EgressRule, KnownAddress, Source};
 
 /// Which policies, and how much of them.
 #[derive(Args)]
@@ -73,7 +73,7 @@ fn rules(policy: &EgressPolicy, now: u64) {
             last,
             match rule.addresses.as_deref() {
                 None => String::new(),
-                Some([]) => "unresolved".into(),
+                Some([]) => unresolved(rule),
                 Some([first, ..]) => address(first),
             },
         ];
@@ -89,6 +89,16 @@ fn rules(policy: &EgressPolicy, now: u64) {
         ["RULE", "TEXT", "PACKETS", "BYTES", "LAST HIT", "ADDRESSES"],
         rows,
     );
+}
+
+/// Why a rule by name has no address.
+fn unresolved(rule: &EgressRule) -> String {
+    match &rule.name {
+        Some(name) if !name.error.is_empty() => {
+            format!("unresolved: {}; asked again in {} s", name.error, name.next)
+        }
+        _ => "unresolved".into(),
+    }
 }
 
 fn address(it: &KnownAddress) -> String {

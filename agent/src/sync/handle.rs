@@ -1,10 +1,12 @@
 //! How other threads ask.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-use weft_core::model::{Endpoint, EndpointId, Mode, World};
+use weft_core::model::{DnsName, Endpoint, EndpointId, Mode, World};
+use weft_core::names::Resolution;
 
 use super::Request;
 use super::shared::{PassState, Shared};
@@ -45,6 +47,13 @@ impl Handle {
             }
         }));
         self.requests.send(request).ok()?;
+        answer.recv_timeout(Duration::from_secs(10)).ok()
+    }
+
+    /// What the resolver has of the names that it watches. `None` as for [`Handle::read`].
+    pub fn names(&self) -> Option<BTreeMap<DnsName, Resolution>> {
+        let (reply, answer) = sync_channel(1);
+        self.requests.send(Request::Names(reply)).ok()?;
         answer.recv_timeout(Duration::from_secs(10)).ok()
     }
 

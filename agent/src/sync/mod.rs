@@ -25,7 +25,7 @@ mod programs;
 mod shared;
 mod underlay;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
@@ -36,6 +36,7 @@ use std::time::{Duration, Instant};
 use aya::maps::{MapData, RingBuf};
 use weft_core::compile::Scope;
 use weft_core::model::{Change, DnsName, Endpoint, EndpointId, Problem, World};
+use weft_core::names::Resolution;
 
 use crate::apply::iptables::{IptablesError, IptablesReport};
 use crate::apply::maps::Maps;
@@ -80,6 +81,8 @@ pub enum Request {
     Verify(Endpoint, SyncSender<Result<(), AttachError>>),
     /// Read the maps.
     Read(Box<dyn FnOnce(&Maps) + Send>),
+    /// What the resolver has of the names that it watches.
+    Names(SyncSender<BTreeMap<DnsName, Resolution>>),
     /// End the loop. Everything in the kernel stays.
     Stop,
 }
@@ -229,6 +232,7 @@ impl Sync {
                 answer(&reply, self.kernel.verify(&self.shared, &endpoint));
             }
             Request::Read(read) => read(self.kernel.maps()),
+            Request::Names(reply) => answer(&reply, self.resolver.snapshot()),
             Request::Stop => {}
         }
     }

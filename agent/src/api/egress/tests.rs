@@ -1,58 +1,10 @@
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
-use weft_core::model::{
-    Action, Change, ClusterNetwork, EgressRule, Endpoint, EndpointId, LocalNode, Mode, Project,
-    Vnid,
-};
-use weft_ebpf::addr::Addr;
-use weft_ebpf::rows::egress::{LEARNED_NAMES, NO_POLICY};
+use weft_core::model::{Action, Change, Destination, EgressRule};
+use weft_ebpf::rows::egress::NO_POLICY;
 
+use super::super::fixture::{project, world};
 use super::*;
-
-fn world() -> World {
-    let ip = IpAddr::from([192, 0, 2, 1]);
-    let mut world = World::new(LocalNode {
-        name: "node1".into(),
-        ip,
-        addresses: vec![ip],
-    });
-    world.take(Change::Network(Some(ClusterNetwork {
-        mode: Mode::Multitenant,
-        networks: Vec::new(),
-        services: Vec::new(),
-        vxlan_port: 4789,
-        mtu: 1450,
-    })));
-    for (name, vnid) in [("shop", 10), ("bank", 11), ("away", 12)] {
-        project(&mut world, name, vnid);
-    }
-    for (index, name) in [(7, "shop"), (8, "bank")] {
-        let id = EndpointId {
-            container: name.into(),
-            ifname: "eth0".into(),
-        };
-        let endpoint = Endpoint {
-            id: id.clone(),
-            project: name.into(),
-            pod: "a".into(),
-            addresses: Vec::new(),
-            mac: [0; 6],
-            host_ifname: name.into(),
-            host_ifindex: index,
-        };
-        world.take(Change::Endpoint(id, Some(endpoint)));
-    }
-    world
-}
-
-fn project(world: &mut World, name: &str, vnid: u64) {
-    let project = Project {
-        name: name.into(),
-        vnid: Vnid::new(vnid).unwrap(),
-    };
-    world.take(Change::Project(name.into(), Some(project)));
-}
 
 fn policy(world: &mut World, project: &str, policy: Arc<Policy>) -> u64 {
     let number = policy.number();
@@ -183,46 +135,4 @@ fn an_invalid_policy_is_told_by_ingest_alone() {
         found[0].reason
     );
     assert_eq!(problems(&world, &found), []);
-}
-
-#[test]
-fn addresses_of_a_name_are_those_of_the_project_that_are_not_over() {
-    let world = world();
-    let pattern = NamePattern::Exact("www.example.com".parse().unwrap());
-    let name = |expires, ifindex| LearnedName {
-        name: name_number(&pattern),
-        expires,
-        ifindex,
-        ttl: 60,
-    };
-    let row = |first| {
-        let mut names = [LearnedName::default(); LEARNED_NAMES];
-        names[1] = first;
-        LearnedRow {
-            names,
-            ..LearnedRow::default()
-        }
-    };
-    let key = |project, last| LearnedKey {
-        project: project_key(project),
-        addr: Addr::v4([203, 0, 113, last]),
-    };
-    let now = 5_000_000_000;
-    let rows = BTreeMap::from([
-        (key("shop", 1), row(name(now + 7_900_000_000, 7))),
-        (key("shop", 2), row(name(now, 7))),
-        (key("shop", 3), row(name(now + 1, 99))),
-        (key("bank", 4), row(name(now + 1, 8))),
-    ]);
-    let known = Learned::new(&rows, now).known(&world, "shop", &pattern, now);
-    let shown = known
-        .iter()
-        .map(|it| (it.ip.to_string(), it.pod.as_deref(), it.seconds_left));
-    let mut shown: Vec<_> = shown.collect();
-    shown.sort();
-    let wanted = [
-        ("203.0.113.1".to_owned(), Some("shop/a"), Some(7)),
-        ("203.0.113.3".to_owned(), None, Some(0)),
-    ];
-    assert_eq!(shown, wanted);
 }

@@ -119,6 +119,36 @@ pub struct EgressRule {
     /// Of a rule by name, the addresses for which it counts now; empty while the name is not resolved.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub addresses: Option<Vec<KnownAddress>>,
+    /// Of a rule by one name, how the agent's resolver fares with it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub name: Option<NameView>,
+}
+
+/// A name that the agent's resolver watches.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NameView {
+    /// How it stands.
+    pub state: NameWord,
+    /// TTL of the latest answer that counts, seconds.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub ttl: Option<u64>,
+    /// When it is asked again, seconds from now.
+    pub next: u64,
+    /// What went wrong last; empty if nothing.
+    pub error: String,
+}
+
+/// How a name stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NameWord {
+    /// The last lookup brought addresses.
+    Resolved,
+    /// The last lookup failed: the addresses of the one before are kept.
+    Stale,
+    /// No lookup has brought an address yet.
+    Unresolved,
 }
 
 /// An address of a name, and how the node knows.
