@@ -1,7 +1,12 @@
 //! The example of the egress firewall: a prefix, a name, and nothing else; and that the first rule that matches wins.
 
+use std::io::{BufRead as _, BufReader};
 use std::net::{IpAddr, SocketAddr};
+use std::process::Stdio;
+use std::sync::mpsc;
+use std::thread;
 
+use weft_agent::api::view;
 use weft_tests::dns::{self, Relay};
 use weft_tests::probe::Lookup;
 
@@ -61,9 +66,10 @@ fn a_prefix_and_a_name_get_out_and_nothing_else_and_order_decides() {
 
 /// The event names project, policy and rule; each rule counts its packets.
 fn told(field: &Field, pod: &Pod) {
-    let event = field.denied(pod, ip(NEITHER[0]));
-    assert_eq!(event.source.projects, ["a"], "{event:?}");
-    let event = serde_json::to_string(&event).unwrap();
+    let event = monitored(field, pod, ip(NEITHER[0]));
+    let drop: view::Drop = serde_json::from_str(&event).unwrap();
+    assert_eq!(drop.reason, "EgressDenied");
+    assert_eq!(drop.source.projects, ["a"], "{event}");
     for word in [POLICY, "Deny 0.0.0.0/0"] {
         assert!(event.contains(word), "{word}: {event}");
     }
@@ -75,6 +81,34 @@ fn told(field: &Field, pod: &Pod) {
     let after = field.policy("node1", "a", POLICY).unwrap().hits();
     assert!(after[3] > hits[3], "{hits:?} {after:?}");
     assert_eq!(after[..3], hits[..3], "other rules");
+}
+
+/// What `weft monitor` prints of a denied packet of the pod.
+fn monitored(field: &Field, pod: &Pod, to: IpAddr) -> String {
+    let mut monitor = field.cluster.weft(Some("node1")).unwrap();
+    let mut monitor = monitor
+        .args(["monitor", "-o", "json"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(monitor.stdout.take().unwrap()).lines();
+    let (tell, told) = mpsc::channel();
+    // Ends with the monitor, or with the test.
+    thread::spawn(move || {
+        lines
+            .map_while(Result::ok)
+            .try_for_each(|line| tell.send(line))
+    });
+    let mut seen = None;
+    // It tells what happens from its start on; when that is, only a line of it shows.
+    eventually("the monitor tells", || {
+        field.denied(pod, to);
+        seen = told.try_iter().find(|line| line.contains(&to.to_string()));
+        seen.is_some()
+    });
+    monitor.kill().unwrap();
+    monitor.wait().unwrap();
+    seen.unwrap()
 }
 
 #[test]

@@ -103,14 +103,20 @@ fn answers_to_what_came_from_outside_are_not_judged() {
     let web = cluster.host_netns("web").unwrap();
     field.apply("a", "none", &[&DENY_ALL]);
     field.closes(&pod, outside(1));
-    for (ipv6, web_ip) in WEB.map(ip).into_iter().enumerate() {
+    let state = cluster.state().unwrap();
+    let external = state.externals.iter().find(|it| it.name == "web").unwrap();
+    for (ipv6, web_ip) in external.underlay.into_iter().enumerate() {
         let address = pod.ips[ipv6];
         let via = cluster.node_ip("node1", ipv6 == 1).to_string();
         let family = if ipv6 == 1 { "-6" } else { "-4" };
-        let source = web_ip.to_string();
-        let target = address.to_string();
         let route = [
-            "ip", family, "route", "add", &target, "via", &via, "src", &source,
+            "ip",
+            family,
+            "route",
+            "add",
+            &address.to_string(),
+            "via",
+            &via,
         ];
         cluster.run("web", &route).ok();
         field.denied(&pod, web_ip);
