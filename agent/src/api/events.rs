@@ -1,12 +1,10 @@
 //! Drop events out of the ring buffer, with names in the place of numbers.
 
 use std::collections::{HashMap, VecDeque};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use aya::maps::{MapData, RingBuf};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::sync::broadcast;
 use weft_core::compile::project_key;
 use weft_core::model::{Action, EgressState, World};
@@ -17,7 +15,7 @@ use weft_ebpf::rows::{ProjectKey, VNID_MAX};
 use zerocopy::FromBytes;
 
 use super::view::{Drop, Party};
-use crate::observe::live;
+use crate::observe::{live, ring};
 use crate::sync::Shared;
 
 /// Events kept for `weft get drops`.
@@ -70,27 +68,15 @@ impl Feed {
 }
 
 /// Reads the ring until the process ends.
-pub fn run(mut ring: RingBuf<MapData>, shared: &Shared, feed: &Feed) {
+pub fn run(mut events: RingBuf<MapData>, shared: &Shared, feed: &Feed) {
     let mut names = Names::default();
     loop {
-        while let Some(item) = ring.next() {
+        while let Some(item) = events.next() {
             if let Ok(event) = DropEvent::read_from_bytes(&item) {
                 feed.publish(names.describe(&event, &shared.world()));
             }
         }
-        wait(&ring);
-    }
-}
-
-/// Sleeps until the ring has something. An interrupted or failed wait only costs another look.
-fn wait(ring: &RingBuf<MapData>) {
-    let fd = ring.as_raw_fd();
-    #[expect(unsafe_code, reason = "aya's ring offers a raw descriptor only")]
-    // SAFETY: the ring owns the descriptor and outlives the borrow.
-    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
-    let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
-    if let Err(error) = poll(&mut fds, PollTimeout::NONE) {
-        tracing::debug!(%error, "waiting for drop events");
+        ring::wait(&events);
     }
 }
 

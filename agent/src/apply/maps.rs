@@ -8,7 +8,7 @@ use aya::maps::{
 };
 use weft_core::diff::Write;
 use weft_ebpf::addr::Addr;
-use weft_ebpf::rows::dns::{self, LearningRow, NameKey, NameRow};
+use weft_ebpf::rows::dns::{self, LearningRow, NameKey, NameRow, RingKey};
 use weft_ebpf::rows::egress::{
     self, FlowKey, FlowRow, HitKey, HitRow, LearnedKey, LearnedRow, PortKey, RuleKey, RuleRow,
     SearchKey, SearchRow,
@@ -60,6 +60,7 @@ pub struct Maps {
     pub(crate) names: HashMap<MapData, Row<NameKey>, Row<NameRow>>,
     pub(crate) trusted: HashMap<MapData, Row<Addr>, u32>,
     pub(crate) learning: HashMap<MapData, Row<ProjectKey>, Row<LearningRow>>,
+    pub(crate) ring: HashMap<MapData, Row<RingKey>, Row<Addr>>,
     pub(crate) traffic: PerCpuHashMap<MapData, u32, Row<TrafficRow>>,
     pub(crate) drops: PerCpuHashMap<MapData, Row<DropKey>, Row<DropRow>>,
     pub(crate) reasons: PerCpuArray<MapData, Row<DropRow>>,
@@ -87,6 +88,7 @@ impl Maps {
             names: take(ebpf, dns::map::NAMES)?,
             trusted: take(ebpf, dns::map::TRUSTED)?,
             learning: take(ebpf, dns::map::LEARNING)?,
+            ring: take(ebpf, dns::map::RING)?,
             traffic: take(ebpf, map::TRAFFIC)?,
             drops: take(ebpf, map::DROPS)?,
             reasons: take(ebpf, map::REASONS)?,
@@ -205,7 +207,7 @@ where
     }
 }
 
-pub(super) fn ignore_missing(result: Result<(), MapError>) -> Result<(), MapError> {
+pub(crate) fn ignore_missing(result: Result<(), MapError>) -> Result<(), MapError> {
     match result {
         Err(MapError::KeyNotFound) => Ok(()),
         Err(MapError::SyscallError(e)) if e.io_error.raw_os_error() == Some(nix::libc::ENOENT) => {

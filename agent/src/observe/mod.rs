@@ -7,6 +7,7 @@
 //! - [`iptables`]: our chains and jumps
 //! - [`node`]: which addresses the node has, and which it uses
 //! - [`live`]: the maps as the packet decisions see them
+//! - [`ring`]: waiting for a ring buffer
 //! - [`removals`]: whether something of ours was taken away
 //! - [`preflight`]: what must be there before anything is tried
 
@@ -18,3 +19,4 @@ pub mod maps;
 pub mod node;
 pub mod preflight;
 pub mod removals;
+pub mod ring;

@@ -76,6 +76,14 @@ pub struct Loaded {
     pub abi: u32,
 }
 
+/// What the data path tells.
+pub struct Rings {
+    /// Drop events.
+    pub drops: RingBuf<MapData>,
+    /// Names to resolve.
+    pub(super) names: RingBuf<MapData>,
+}
+
 /// Maps, programs and links of this node.
 pub struct Kernel {
     pub(super) object: object::Object,
@@ -98,7 +106,7 @@ pub struct Kernel {
 
 impl Kernel {
     /// Loads the programs over the pins and reads what the maps hold. `on_look` hears of repairs of the firewall rules.
-    pub fn open(bpf_dir: &Path, on_look: OnLook) -> Result<(Self, RingBuf<MapData>), KernelError> {
+    pub fn open(bpf_dir: &Path, on_look: OnLook) -> Result<(Self, Rings), KernelError> {
         let pins = Pins::open(bpf_dir)?;
         for other in pins.others()? {
             if other.abi() > weft_ebpf::ABI {
@@ -120,7 +128,10 @@ impl Kernel {
             tracing::warn!(map, "the pinned map had another shape and was replaced");
         }
         let maps = Maps::take(&mut object.ebpf)?;
-        let events = apply::maps::take_events(&mut object.ebpf)?;
+        let rings = Rings {
+            drops: apply::maps::take_events(&mut object.ebpf)?,
+            names: apply::maps::take_name_events(&mut object.ebpf)?,
+        };
         let mirror = observe::maps::tables(&maps)?;
         let kernel = Self {
             maps,
@@ -135,7 +146,7 @@ impl Kernel {
             overlay: 0,
             object,
         };
-        Ok((kernel, events))
+        Ok((kernel, rings))
     }
 
     pub(super) fn description(&self) -> Loaded {

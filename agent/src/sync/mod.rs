@@ -3,6 +3,8 @@
 //! # Layout
 //! - [`shared`]: what other threads read: the world, problems, the state of the last pass
 //! - [`kernel`]: the data path in the kernel, and what it is known to hold
+//! - `asked`: names that the data path asks the agent to resolve
+//! - `sweep`: what the egress firewall leaves behind
 //! - `names`: which addresses are in force for the names of policies
 //! - [`pass`]: a full pass: observe, compile, diff, apply
 //! - [`egress`]: tells the log whose egress policies do not count
@@ -15,6 +17,7 @@
 //! host's own network, every few minutes, and with back-off after a failure; when nothing differs it writes nothing.
 //! Before every kind of object was listed once, nothing is written: the pinned rows of the previous run stay in force.
 
+mod asked;
 mod damage;
 mod egress;
 mod handle;
@@ -23,6 +26,7 @@ mod names;
 mod pass;
 mod programs;
 mod shared;
+mod sweep;
 mod underlay;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -131,7 +135,7 @@ pub fn spawn(
             tracing::debug!("the sync loop has ended");
         }
     });
-    let (kernel, events) = Kernel::open(bpf_dir, on_look)?;
+    let (kernel, rings) = Kernel::open(bpf_dir, on_look)?;
     let grace = dns.grace;
     let to_loop = sender.clone();
     let on_dns = move |event| {
@@ -164,6 +168,12 @@ pub fn spawn(
         retry: RETRY_FIRST,
         told: egress::Told::default(),
     };
+    let kernel::Rings { drops, names } = rings;
+    let asks = handle.requests();
+    std::thread::Builder::new()
+        .name("asked".into())
+        .spawn(move || asked::run(names, &asks))
+        .map_err(KernelError::Thread)?;
     let thread = std::thread::Builder::new()
         .name("sync".into())
         .spawn(move || sync.run(&receiver))
@@ -171,7 +181,7 @@ pub fn spawn(
     Ok(Running {
         handle,
         thread,
-        events,
+        events: drops,
     })
 }
 

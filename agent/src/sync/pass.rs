@@ -91,6 +91,8 @@ impl Kernel {
         }
         let result = self.leftovers(&endpoints, plan.is_some());
         report.take(result);
+        let result = self.sweep(&shared.world(), observe::live::monotonic());
+        report.take(result);
         if let Some(plan) = &plan {
             match self.firewall.sync(&plan.firewall) {
                 Ok(done) => {

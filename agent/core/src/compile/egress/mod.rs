@@ -13,7 +13,7 @@ mod prefixes;
 mod project;
 mod table;
 
-pub use names::{name_key, name_number};
+pub use names::{name_key, name_number, name_of_key};
 pub(super) use project::{name_rows, project_rows};
 pub use table::{PolicyTable, Unfit};
 

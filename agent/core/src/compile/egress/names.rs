@@ -29,3 +29,40 @@ pub fn name_key(name: &DnsName) -> NameKey {
     }
     NameKey(key)
 }
+
+/// The name that DNS carries so; `None` if it is none that a rule could name.
+pub fn name_of_key(key: &NameKey) -> Option<DnsName> {
+    let mut text = String::new();
+    let mut rest = &key.0[..];
+    loop {
+        let (len, after) = rest.split_first()?;
+        if *len == 0 {
+            return text.parse().ok();
+        }
+        let label = after.get(..usize::from(*len))?;
+        if !text.is_empty() {
+            text.push('.');
+        }
+        text.push_str(std::str::from_utf8(label).ok()?);
+        rest = &after[label.len()..];
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_and_its_name_are_one() {
+        for text in ["a", "www.example.com", &["abc"; 63].join(".")] {
+            let name: DnsName = text.parse().unwrap();
+            assert_eq!(name_of_key(&name_key(&name)), Some(name));
+        }
+        assert_eq!(name_of_key(&NameKey([0; NAME_BYTES])), None, "the root");
+        assert_eq!(
+            name_of_key(&NameKey([63; NAME_BYTES])),
+            None,
+            "without an end"
+        );
+    }
+}

@@ -1,0 +1,81 @@
+//! What the egress firewall leaves behind: counters of policies that are no more, addresses that are over.
+
+use std::collections::BTreeSet;
+
+use aya::maps::{HashMap, MapData, MapError};
+use weft_core::compile::project_key;
+use weft_core::model::World;
+use weft_ebpf::rows::egress::map as egress_map;
+use weft_ebpf::rows::{ProjectKey, dns};
+
+use super::kernel::{Kernel, KernelError};
+use crate::apply::Row;
+use crate::apply::maps::{TableError, ignore_missing};
+
+impl Kernel {
+    /// Removes rows that the data path writes and nothing reads any more. The programs may write some of them at the same time:
+    /// what they write anew is found by the next pass.
+    pub(super) fn sweep(&mut self, world: &World, now: u64) -> Result<usize, KernelError> {
+        let local: BTreeSet<ProjectKey> = world
+            .endpoints
+            .values()
+            .map(|endpoint| project_key(&endpoint.project))
+            .collect();
+        let policies = &self.mirror.policies;
+        let mut removed = 0;
+        let hits = self.maps.hits.keys();
+        let hits = hits.filter(|key| {
+            key.as_ref()
+                .map_or(true, |Row(it)| !policies.contains_key(&it.policy))
+        });
+        let hits: Vec<_> = hits
+            .collect::<Result<_, _>>()
+            .map_err(failed("read", egress_map::HITS))?;
+        for key in hits {
+            let result = ignore_missing(self.maps.hits.remove(&key));
+            result.map_err(failed("write", egress_map::HITS))?;
+            removed += 1;
+        }
+        let mut over = Vec::new();
+        for row in &self.maps.learned {
+            let (Row(key), Row(row)) = row.map_err(failed("read", dns::map::LEARNED))?;
+            if !local.contains(&key.project) || row.names.iter().all(|it| it.expires <= now) {
+                over.push(Row(key));
+            }
+        }
+        removed += remove(&mut self.maps.learned, &over, dns::map::LEARNED)?;
+        let strange = |key: &ProjectKey| !local.contains(key);
+        let learning = self.maps.learning.keys();
+        let learning = learning.filter(|key| key.as_ref().map_or(true, |Row(it)| strange(it)));
+        let learning: Vec<_> = learning
+            .collect::<Result<_, _>>()
+            .map_err(failed("read", dns::map::LEARNING))?;
+        removed += remove(&mut self.maps.learning, &learning, dns::map::LEARNING)?;
+        let ring = self.maps.ring.keys();
+        let ring = ring.filter(|key| key.as_ref().map_or(true, |Row(it)| strange(&it.project)));
+        let ring: Vec<_> = ring
+            .collect::<Result<_, _>>()
+            .map_err(failed("read", dns::map::RING))?;
+        removed += remove(&mut self.maps.ring, &ring, dns::map::RING)?;
+        Ok(removed)
+    }
+}
+
+fn remove<K, V>(
+    map: &mut HashMap<MapData, Row<K>, Row<V>>,
+    keys: &[Row<K>],
+    name: &'static str,
+) -> Result<usize, KernelError>
+where
+    Row<K>: aya::Pod,
+    Row<V>: aya::Pod,
+{
+    for key in keys {
+        ignore_missing(map.remove(key)).map_err(failed("write", name))?;
+    }
+    Ok(keys.len())
+}
+
+fn failed(call: &'static str, map: &'static str) -> impl Fn(MapError) -> KernelError {
+    move |source| TableError::Call { call, map, source }.into()
+}
