@@ -213,6 +213,25 @@ fn a_connection_by_name_ends_with_the_rule() {
             denied(3),
         ),
         (
+            "a wildcard around it is denied",
+            vec![deny("*.example.com"), allow("a.example.com"), all()],
+            denied(3),
+        ),
+        (
+            "a wildcard around it is denied later",
+            vec![allow("a.example.com"), deny("*.example.com"), all()],
+            Ok(()),
+        ),
+        (
+            "a wildcard around it is denied on this port",
+            vec![
+                on(Protocol::Tcp, 443, deny("*.com")),
+                allow("a.example.com"),
+                all(),
+            ],
+            denied(3),
+        ),
+        (
             "another name",
             vec![allow("b.example.com"), all()],
             denied(2),

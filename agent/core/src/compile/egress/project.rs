@@ -44,8 +44,12 @@ fn resolved(world: &World, policy: &EgressPolicy, table: &PolicyTable, tables: &
         let Some(addresses) = world.resolved.get(pattern) else {
             continue;
         };
+        let name = name_number(pattern);
         for class in table.classes() {
-            let rule = rule_of(policy, table, pattern, class);
+            let key = RuleKey::name(policy.number(), class, name);
+            let Some(rule) = table.rules.get(&key).copied() else {
+                continue;
+            };
             if rule == RuleRow::NONE {
                 continue;
             }
@@ -58,35 +62,6 @@ fn resolved(world: &World, policy: &EgressPolicy, table: &PolicyTable, tables: &
             }
         }
     }
-}
-
-/// The first rule of a class for what a pattern stands for: its own, or that of a wildcard over it.
-fn rule_of(
-    policy: &EgressPolicy,
-    table: &PolicyTable,
-    pattern: &NamePattern,
-    class: u32,
-) -> RuleRow {
-    let row = |pattern: &NamePattern| {
-        let key = RuleKey::name(policy.number(), class, name_number(pattern));
-        table.rules.get(&key).copied()
-    };
-    let mut found = row(pattern).unwrap_or(RuleRow::NONE);
-    for parent in parents(pattern.name()) {
-        if let Some(other) = row(&NamePattern::Below(parent))
-            && other.rank < found.rank
-        {
-            found = other;
-        }
-    }
-    found
-}
-
-/// The names that a name is below, the nearest first.
-fn parents(name: &DnsName) -> impl Iterator<Item = DnsName> {
-    let text = name.as_str();
-    let dots = text.match_indices('.').map(|(at, _)| at + 1);
-    dots.filter_map(|at| text[at..].parse().ok())
 }
 
 fn address_key(policy: u64, class: u32, address: IpAddr) -> RuleKey {

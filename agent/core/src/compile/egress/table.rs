@@ -8,7 +8,7 @@ use weft_ebpf::rows::egress::{
     project_flag,
 };
 
-use super::names::name_number;
+use super::names::{name_number, wildcards};
 use super::ports::{Classes, classes};
 use super::prefixes::{Family, Prefixes};
 use crate::model::{Action, Destination, EgressPolicy, EgressRule, NamePattern};
@@ -64,11 +64,34 @@ impl PolicyTable {
             table.class(number, class, rules, ranks)?;
         }
         for pattern in policy.names().collect::<BTreeSet<_>>() {
-            // Whoever learns an address asks by this key whether the policy names it.
-            let key = RuleKey::name(number, ANY_PORT, name_number(pattern));
-            table.rules.entry(key).or_insert(RuleRow::NONE);
+            table.name(number, pattern);
         }
+        table.fits()?;
         Ok(table)
+    }
+
+    /// Gives a name the first rule of each class for what it stands for: its own, or that of a wildcard around it. So a
+    /// name by itself tells whether it is allowed, when it is not known any more which others its address has.
+    fn name(&mut self, number: u64, pattern: &NamePattern) {
+        let around: Vec<u64> = wildcards(pattern).map(|it| name_number(&it)).collect();
+        let own = name_number(pattern);
+        for class in self.classes().collect::<Vec<_>>() {
+            let row = |name| self.rules.get(&RuleKey::name(number, class, name));
+            let rows = around.iter().copied().chain([own]).filter_map(row);
+            let first = rows.min_by_key(|row| row.rank).copied();
+            // Whoever learns an address asks for the rule without ports, whether the policy names it.
+            let none = (class == ANY_PORT).then_some(RuleRow::NONE);
+            if let Some(row) = first.or(none) {
+                self.rules.insert(RuleKey::name(number, class, own), row);
+            }
+        }
+    }
+
+    fn fits(&self) -> Result<(), Unfit> {
+        match self.rules.len() {
+            rows if rows > RULES_CAPACITY as usize => Err(Unfit::Rows { rows }),
+            _ => Ok(()),
+        }
     }
 
     /// The rows of the rules that concern one port class.
@@ -106,10 +129,7 @@ impl PolicyTable {
             };
             self.searches.insert(key, search);
         }
-        match self.rules.len() {
-            rows if rows > RULES_CAPACITY as usize => Err(Unfit::Rows { rows }),
-            _ => Ok(()),
-        }
+        self.fits()
     }
 
     /// Bits of the project's flags.
