@@ -18,7 +18,7 @@ use std::collections::BTreeSet;
 use weft_ebpf::addr::Addr;
 use weft_ebpf::rows::{EndpointRow, ProjectRow, VNID_CLOSED, egress::NO_POLICY};
 
-use crate::model::{Endpoint, Mode, World};
+use crate::model::{Endpoint, Mode, NamePattern, World};
 use egress::Memo;
 
 /// Compiles the whole world.
@@ -45,7 +45,7 @@ pub fn compile_scope(world: &World, scope: &Scope, memo: &Memo) -> Tables {
             for it in world.endpoints.values() {
                 endpoint(it, &mut tables);
             }
-            let names = world.names().map(|pattern| pattern.name());
+            let names = world.names().map(NamePattern::name);
             egress::name_rows(world, is_local, names, &mut tables);
         }
         Scope::Part(part) => {

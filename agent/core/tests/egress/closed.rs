@@ -58,6 +58,9 @@ fn without_a_policy_nothing_is_noted() {
     assert!(scene.live.flows.borrow().is_empty() && scene.live.hits.borrow().is_empty());
 }
 
+/// Which rows are missing.
+type Gone = fn(&SearchKey) -> bool;
+
 /// Rows that are not there are no permission.
 #[test]
 fn missing_rows_close() {
@@ -82,7 +85,7 @@ fn missing_rows_close() {
         syn(1, FAR[1], 80),
         syn(1, FAR[1], 81),
     ];
-    let cases: [(&str, fn(&SearchKey) -> bool, [bool; 4]); 4] = [
+    let cases: [(&str, Gone, [bool; 4]); 4] = [
         ("IPv4", |key| key.family == 4, [true, true, false, false]),
         ("IPv6", |key| key.family == 6, [false, false, true, true]),
         (

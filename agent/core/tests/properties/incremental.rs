@@ -15,7 +15,7 @@ fn change(world: &mut World, tables: &mut Tables, memo: &Memo, change: Change) -
     let scope = Scope::of(world, &change);
     let before = match scope {
         Scope::Everything => tables.clone(),
-        _ => compile_scope(world, &scope, memo),
+        Scope::Part(_) => compile_scope(world, &scope, memo),
     };
     world.take(change);
     let writes = diff(&compile_scope(world, &scope, memo), &before);

@@ -176,6 +176,31 @@ pub fn resolved() -> impl Strategy<Value = (NamePattern, BTreeSet<IpAddr>)> {
     (select(PATTERNS.to_vec()).prop_map(name_pattern), addresses)
 }
 
+/// Policies of each project by name, what is resolved of their names, and the settings.
+pub type Egress = (
+    Vec<Vec<(&'static str, Draft)>>,
+    Vec<(NamePattern, BTreeSet<IpAddr>)>,
+    EgressSettings,
+);
+
+/// Of so many projects.
+pub fn egress(projects: usize) -> impl Strategy<Value = Egress> {
+    let names = prop_oneof![
+        6 => Just(vec![]),
+        8 => Just(vec!["p"]),
+        1 => Just(vec!["p", "q"]),
+    ];
+    let own = names.prop_flat_map(|names| {
+        let drafts = prop::collection::vec(draft(), names.len());
+        drafts.prop_map(move |drafts| names.iter().copied().zip(drafts).collect())
+    });
+    (
+        prop::collection::vec(own, projects),
+        prop::collection::vec(resolved(), 0..8),
+        settings(),
+    )
+}
+
 /// An address that the pods of a project were told for a name.
 #[derive(Clone, Debug)]
 pub struct Told {

@@ -86,7 +86,6 @@ pub fn ruled(world: &World, told: &[Told]) -> Vec<IpAddr> {
 
 /// A packet that is not yet tied to a world.
 #[derive(Clone, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "independent draws")]
 pub struct Draw {
     src: Index,
     dst: Index,

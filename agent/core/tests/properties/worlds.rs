@@ -3,18 +3,17 @@
 //! Worlds keep what ingest and the address management guarantee: ranges of a ClusterNetwork do not overlap, pod subnets
 //! lie in them and do not overlap either, no two nodes have one underlay address, no two pods have one address.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use weft_core::model::{
-    Change, ClusterNetwork, EgressSettings, Endpoint, EndpointId, HostSubnet, LocalNode, Mode,
-    NamePattern, NetworkEntry, Project, Vnid, World, gateway,
+    Change, ClusterNetwork, Endpoint, EndpointId, HostSubnet, LocalNode, Mode, NetworkEntry,
+    Project, Vnid, World, gateway,
 };
 
-use crate::policies::{Draft, draft, policy, resolved, settings};
+use crate::policies::{egress, policy};
 
 /// Ranges of pods with the host bits that a ClusterNetwork may give them.
 const NETWORKS: [(&str, [u8; 3]); 5] = [
@@ -238,30 +237,6 @@ pub fn project(name: &str, vnid: u32) -> Project {
     }
 }
 
-/// Policies by project and name, what is resolved of their names, and the settings.
-type Egress = (
-    Vec<Vec<(&'static str, Draft)>>,
-    Vec<(NamePattern, BTreeSet<IpAddr>)>,
-    EgressSettings,
-);
-
-fn egress() -> impl Strategy<Value = Egress> {
-    let names = prop_oneof![
-        6 => Just(vec![]),
-        8 => Just(vec!["p"]),
-        1 => Just(vec!["p", "q"]),
-    ];
-    let own = names.prop_flat_map(|names| {
-        let drafts = prop::collection::vec(draft(), names.len());
-        drafts.prop_map(move |drafts| names.iter().copied().zip(drafts).collect())
-    });
-    (
-        prop::collection::vec(own, PROJECTS.len()),
-        prop::collection::vec(resolved(), 0..8),
-        settings(),
-    )
-}
-
 /// Any world, most with a network and this node's subnet.
 pub fn world() -> impl Strategy<Value = World> {
     let projects = prop::collection::vec(proptest::option::weighted(0.8, vnid()), PROJECTS.len());
@@ -274,7 +249,7 @@ pub fn world() -> impl Strategy<Value = World> {
         hosts,
         projects,
         pods,
-        egress(),
+        egress(PROJECTS.len()),
     )
         .prop_map(|(node, network, past, hosts, projects, pods, egress)| {
             let mut world = World::new(node);

@@ -1,13 +1,19 @@
-//! EgressNetworkPolicy: what an object says, what is wrong with it, and when it takes force.
+//! EgressNetworkPolicy.
+//!
+//! - here: what an object says
+//! - `refused`: what is wrong with it
+//! - `force`: when it takes force
+
+mod force;
+mod refused;
 
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use weft_core::model::{Action, Change, EgressPolicy, EgressState, LocalNode, World};
+use weft_core::model::{Action, EgressPolicy};
 
-use super::super::{Intake, egress_network_policy};
-use super::{network, project};
-use crate::store::{Delta, Key, Object};
+use super::super::egress_network_policy;
+use crate::store::Object;
 
 fn egress(spec: &Value) -> Object {
     Object::from_value(json!({
@@ -34,13 +40,6 @@ fn rules(object: &Object) -> Vec<String> {
     assert_eq!(warning, None);
     let rules = policy.rules.as_ref().unwrap();
     rules.iter().map(ToString::to_string).collect()
-}
-
-#[track_caller]
-fn refusal(object: &Object) -> String {
-    let (policy, warning) = policy(object);
-    assert_eq!(warning, None, "one message is enough");
-    policy.rules.clone().unwrap_err()
 }
 
 /// The documentation of OpenShift Container Platform, and of its versions before API groups.
@@ -142,205 +141,6 @@ fn ports() {
     assert_eq!(rules(&all), ["Allow x.test"], "all ports");
 }
 
-/// Each message begins with the path of the field that is to be mended.
-#[test]
-fn what_is_wrong_is_told_with_its_path() {
-    let selector = "spec.egress[0].to.cidrSelector: ";
-    let name = "spec.egress[0].to.dnsName: ";
-    for (destination, path, part) in [
-        (
-            json!({"cidrSelector": "10.0.0.1/8"}),
-            selector,
-            "write 10.0.0.0/8",
-        ),
-        (
-            json!({"cidrSelector": "2001:db8::1/32"}),
-            selector,
-            "write 2001:db8::/32",
-        ),
-        (
-            json!({"cidrSelector": "10.0.0.0"}),
-            selector,
-            "ADDRESS/LENGTH",
-        ),
-        (
-            json!({"cidrSelector": "10.0.0.0/33"}),
-            selector,
-            "ADDRESS/LENGTH",
-        ),
-        (
-            json!({"cidrSelector": "10.0.0.0/08"}),
-            selector,
-            "ADDRESS/LENGTH",
-        ),
-        (
-            json!({"cidrSelector": "010.0.0.0/8"}),
-            selector,
-            "ADDRESS/LENGTH",
-        ),
-        (json!({"cidrSelector": ""}), selector, "ADDRESS/LENGTH"),
-        (
-            json!({"cidrSelector": "::ffff:10.0.0.0/104"}),
-            selector,
-            "write it as IPv4",
-        ),
-        (
-            json!({"cidrSelector": 10}),
-            "spec.egress[0].to.cidrSelector: ",
-            "string",
-        ),
-        (json!({"dnsName": ""}), name, "empty"),
-        (json!({"dnsName": "."}), name, "empty"),
-        (
-            json!({"dnsName": "*"}),
-            name,
-            "a star stands at the beginning",
-        ),
-        (json!({"dnsName": "*."}), name, "empty"),
-        (
-            json!({"dnsName": "a.*.com"}),
-            name,
-            "a star stands at the beginning",
-        ),
-        (
-            json!({"dnsName": "*.*.com"}),
-            name,
-            "a star stands at the beginning",
-        ),
-        (
-            json!({"dnsName": "*a.com"}),
-            name,
-            "a star stands at the beginning",
-        ),
-        (json!({"dnsName": "a..com"}), name, "empty label"),
-        (json!({"dnsName": "a b.com"}), name, "character ' '"),
-        (json!({"dnsName": "bücher.example"}), name, "character 'ü'"),
-        (json!({}), "spec.egress[0].to: ", "neither"),
-        (
-            json!({"cidrSelector": "10.0.0.0/8", "dnsName": "a.com"}),
-            "spec.egress[0].to: ",
-            "both",
-        ),
-        (
-            json!({"cidrSelector": "10.0.0.0/8", "nodeSelector": {}}),
-            "spec.egress[0].to.nodeSelector: ",
-            "unknown field",
-        ),
-    ] {
-        let error = refusal(&to(&destination));
-        assert!(
-            error.starts_with(path) && error.contains(part),
-            "{destination}: {error}"
-        );
-    }
-    let ports = "spec.egress[0].to.ports";
-    for (port, path, part) in [
-        (json!([]), "", "empty"),
-        (
-            json!([{"protocol": "TCP", "port": 0}]),
-            "[0].port",
-            "must be 1 to 65535",
-        ),
-        (
-            json!([{"protocol": "TCP", "port": 65_536}]),
-            "[0].port",
-            "65536",
-        ),
-        (
-            json!([{"protocol": "TCP", "port": "http"}]),
-            "[0].port",
-            "string",
-        ),
-        (
-            json!([{"protocol": "TCP", "port": 9, "endPort": 8}]),
-            "[0].endPort",
-            "below port",
-        ),
-        (
-            json!([{"protocol": "TCP", "port": 9, "endPort": 65_536}]),
-            "[0].endPort",
-            "65536",
-        ),
-        (
-            json!([{"protocol": "tcp", "port": 9}]),
-            "[0].protocol",
-            "unknown variant",
-        ),
-        (
-            json!([{"protocol": "ICMP", "port": 9}]),
-            "[0].protocol",
-            "unknown variant",
-        ),
-        (json!([{"port": 9}]), "[0]", "protocol"),
-        (json!([{"protocol": "TCP"}]), "[0]", "port"),
-        (
-            json!([{"protocol": "TCP", "port": 9, "to": 10}]),
-            "[0].to",
-            "unknown field",
-        ),
-        (
-            json!([{"protocol": "TCP", "port": 9}, {"protocol": "UDP", "port": 0}]),
-            "[1].port",
-            "is 0",
-        ),
-    ] {
-        let error = refusal(&to(&json!({"cidrSelector": "10.0.0.0/8", "ports": port})));
-        let path = format!("{ports}{path}: ");
-        assert!(
-            error.starts_with(&path) && error.contains(part),
-            "{port}: {error}"
-        );
-    }
-    let any = json!({"cidrSelector": "10.0.0.0/8"});
-    for (spec, path) in [
-        (json!(null), "spec: "),
-        (json!({}), "spec: "),
-        (json!({"egress": null}), "spec.egress: "),
-        (json!({"egress": {}}), "spec.egress: "),
-        (json!({"egress": [], "ingress": []}), "spec.ingress: "),
-        (json!({"egress": [{"to": any}]}), "spec.egress[0]: "),
-        (json!({"egress": [{"type": "Allow"}]}), "spec.egress[0]: "),
-        (
-            json!({"egress": [{"type": "allow", "to": any}]}),
-            "spec.egress[0].type: ",
-        ),
-        (
-            json!({"egress": [{"type": "Allow", "to": any, "ports": []}]}),
-            "spec.egress[0].ports: ",
-        ),
-        (
-            json!({"egress": [{"type": "Allow", "to": any}, {"type": "Deny", "to": {}}]}),
-            "spec.egress[1].to: ",
-        ),
-    ] {
-        let error = refusal(&egress(&spec));
-        assert!(error.starts_with(path), "{spec}: {error}");
-    }
-}
-
-#[test]
-fn what_stands_around_the_spec() {
-    let good = to(&json!({"cidrSelector": "10.0.0.0/8"}));
-    let mut reported = good.clone();
-    reported.set_field("status", json!({"anything": [1]}));
-    assert_eq!(rules(&reported), rules(&good));
-    let mut other = good.clone();
-    other.set_field("spce", json!({}));
-    assert!(
-        refusal(&other).starts_with("spce: unknown field"),
-        "{}",
-        refusal(&other)
-    );
-    for version in ["network.openshift.io/v2", "k8s.ovn.org/v1", ""] {
-        let mut other = good.clone();
-        other.api_version = version.into();
-        assert!(refusal(&other).starts_with("apiVersion: "), "{version:?}");
-    }
-    let mut other = good.clone();
-    other.key.name = "A_b".into();
-    assert!(refusal(&other).starts_with("metadata.name: "));
-}
-
 /// The old agent took 0.0.0.0/32 for everything, and objects rely on it.
 #[test]
 fn a_host_route_of_all_zeros_means_everything() {
@@ -359,129 +159,5 @@ fn a_host_route_of_all_zeros_means_everything() {
     assert_eq!(
         rules(&to(&json!({"cidrSelector": "::/128"}))),
         ["Allow ::/128"]
-    );
-}
-
-fn put(object: Object) -> Delta {
-    Delta::Put(Arc::new(object))
-}
-
-fn gone(name: &str) -> Delta {
-    Delta::Gone(Key {
-        namespace: "a".into(),
-        ..Key::cluster("EgressNetworkPolicy", name)
-    })
-}
-
-fn told(intake: &Intake) -> String {
-    let problems = intake.problems();
-    let lines = problems
-        .iter()
-        .map(|p| format!("{}: {}", p.object, p.message));
-    lines.collect::<Vec<_>>().join("\n")
-}
-
-/// What a project may send must be known before it may send at all.
-#[test]
-fn a_policy_is_told_before_its_project() {
-    let mut intake = Intake::default();
-    let changes = intake.take(vec![
-        put(project("a", 7)),
-        put(to(&json!({"cidrSelector": "10.0.0.0/8"}))),
-        put(network()),
-    ]);
-    assert!(
-        matches!(
-            &changes[..],
-            [
-                Change::Network(Some(_)),
-                Change::Policy(project, name, Some(_)),
-                Change::Project(_, Some(_))
-            ] if project == "a" && name == "default"
-        ),
-        "{changes:?}"
-    );
-}
-
-#[test]
-fn only_real_differences_of_policies_are_told() {
-    let mut intake = Intake::default();
-    let selector = json!({"cidrSelector": "10.0.0.0/8"});
-    assert_eq!(intake.take(vec![put(to(&selector))]).len(), 1);
-    assert_eq!(intake.take(vec![put(to(&selector))]), []);
-    let mut annotated = to(&selector);
-    annotated.set_annotation("x", Some("y"));
-    assert_eq!(intake.take(vec![put(annotated)]), []);
-    let wider = to(&json!({"cidrSelector": "10.0.0.0/7"}));
-    assert_eq!(intake.take(vec![put(wider)]).len(), 1);
-    let changes = intake.take(vec![gone("default")]);
-    assert_eq!(
-        changes,
-        [Change::Policy("a".into(), "default".into(), None)]
-    );
-    assert_eq!(intake.take(vec![gone("default")]), []);
-    assert_eq!(told(&intake), "");
-}
-
-/// An edit that cannot be understood may have been meant to forbid something: it closes, and says so until it is mended.
-#[test]
-fn an_invalid_policy_closes_its_project() {
-    let mut intake = Intake::default();
-    let mut world = World::new(LocalNode {
-        name: "n1".into(),
-        ip: [192, 0, 2, 1].into(),
-        addresses: Vec::new(),
-    });
-    let mut take = |intake: &mut Intake, deltas| {
-        let changes = intake.take(deltas);
-        changes.into_iter().for_each(|change| world.take(change));
-        world.egress_state("a")
-    };
-    let good = to(&json!({"cidrSelector": "10.0.0.0/8"}));
-    let state = take(
-        &mut intake,
-        vec![put(network()), put(project("a", 7)), put(good.clone())],
-    );
-    assert!(matches!(state, EgressState::InForce(_)), "{state:?}");
-
-    let bad = to(&json!({"cidrSelector": "10.0.0.1/8"}));
-    let state = take(&mut intake, vec![put(bad)]);
-    assert!(
-        matches!(&state, EgressState::Closed(reason) if reason.contains("spec.egress[0].to.cidrSelector")),
-        "{state:?}"
-    );
-    let problem = told(&intake);
-    assert!(
-        problem.starts_with("EgressNetworkPolicy/a/default: spec.egress[0].to.cidrSelector"),
-        "{problem}"
-    );
-    assert!(
-        problem.contains("nothing of the project leaves the cluster"),
-        "{problem}"
-    );
-
-    let mut second = good.clone();
-    second.key.name = "more".into();
-    let state = take(&mut intake, vec![put(good), put(second)]);
-    assert_eq!(told(&intake), "", "each of them is good");
-    assert!(
-        matches!(&state, EgressState::Closed(reason) if reason.contains("default, more")),
-        "{state:?}"
-    );
-    let state = take(&mut intake, vec![gone("default")]);
-    assert!(matches!(state, EgressState::InForce(_)), "{state:?}");
-    assert_eq!(take(&mut intake, vec![gone("more")]), EgressState::Open);
-}
-
-#[test]
-fn a_policy_of_no_project_is_pointed_out() {
-    let mut intake = Intake::default();
-    let mut object = to(&json!({"cidrSelector": "10.0.0.0/8"}));
-    object.key.namespace = String::new();
-    assert_eq!(intake.take(vec![put(object)]), []);
-    assert!(
-        told(&intake).contains("metadata.namespace: is missing"),
-        "{}",
-        told(&intake)
     );
 }

@@ -107,10 +107,10 @@ impl PolicyTable {
             let rule = &rules[rank];
             match &rule.to {
                 Destination::Cidr(net @ IpNet::V4(_)) => {
-                    prefixes[0].add(net, row(rank, rule, None))
+                    prefixes[0].add(net, row(rank, rule, None));
                 }
                 Destination::Cidr(net @ IpNet::V6(_)) => {
-                    prefixes[1].add(net, row(rank, rule, None))
+                    prefixes[1].add(net, row(rank, rule, None));
                 }
                 Destination::Name(pattern) => {
                     let key = RuleKey::name(number, class, name_number(pattern));
