@@ -219,3 +219,7 @@ pub fn since_1970(monotonic: u64) -> u64 {
     u64::try_from(wall.saturating_sub(now.saturating_sub(u128::from(monotonic))))
         .unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+#[path = "events/tests.rs"]
+mod tests;

@@ -36,7 +36,7 @@ struct Field {
     bank: Party,
     far: Party,
     far_bank: Party,
-    web: Party,
+    _web: Party,
     node1: Party,
 }
 
@@ -63,7 +63,7 @@ impl Field {
             bank: Party::of_pod(&bank),
             far: Party::of_pod(&far),
             far_bank: Party::of_pod(&far_bank),
-            web: Party::of_host(&cluster, "web", web),
+            _web: Party::of_host(&cluster, "web", web),
             node1: Party::of_host(&cluster, "node1", node1),
             cluster,
         };
