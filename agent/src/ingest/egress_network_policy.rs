@@ -1,5 +1,6 @@
 //! EgressNetworkPolicy.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -164,6 +165,10 @@ fn pattern(field: &str, text: &str) -> Result<NamePattern, Invalid> {
     if name.contains('*') {
         let reason =
             format!("{text:?}: a star stands at the beginning only, as in \"*.example.com\"");
+        return invalid(field, reason);
+    }
+    if name.parse::<IpAddr>().is_ok() {
+        let reason = format!("{text:?} is an address, which no DNS answer names: use cidrSelector");
         return invalid(field, reason);
     }
     match name.parse() {

@@ -1,7 +1,8 @@
-//! `weft-lab demo`: isolation, joining and global projects, shown on real connections. Every picture is measured and
+//! `weft-lab demo`: isolation, joining and global projects, and the egress firewall, shown on real connections. Every picture is measured and
 //! compared with what it should be; a difference ends the demo with an error.
 
 mod change;
+mod firewall;
 mod matrix;
 
 use std::io::{self, Write as _};
@@ -9,7 +10,7 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use anyhow::{Context as _, Error, Result, anyhow, bail, ensure};
 use weft_netns::NetNs;
 
 use crate::cli::interrupt::Interrupt;
@@ -63,7 +64,16 @@ pub(crate) fn run(name: &LabName, interrupt: &Interrupt) -> Result<()> {
         say: &|line| drop(say(&format!("   {line}"))),
         cancelled: &cancelled,
     };
-    let lab = lab::up(name, &Options::default(), progress)?;
+    let externals = firewall::EXTERNALS.map(str::parse);
+    let options = Options {
+        externals: externals
+            .into_iter()
+            .collect::<Result<_, String>>()
+            .map_err(Error::msg)?,
+        dns: vec![firewall::DNS],
+        ..Options::default()
+    };
+    let lab = lab::up(name, &options, progress)?;
     let ends = Ends(name);
     // Ctrl-C in a terminal also reaches the servers: what fails then fails because of it.
     let shown = show(&lab, interrupt).map_err(|error| {
@@ -89,7 +99,8 @@ fn show(lab: &Lab, interrupt: &Interrupt) -> Result<()> {
         "\n== Pods: three projects, each with a pod on each node, attached by weft-cni, and a TCP server in every pod",
     )?;
     let mut members = add_members(lab, interrupt)?;
-    let shown = change(lab, &members, interrupt);
+    let shown =
+        firewall::show(lab, &members, interrupt).and_then(|()| change(lab, &members, interrupt));
     for member in &mut members {
         // One that ended already has nothing to be told, and its status nothing to tell.
         drop(member.server.kill());

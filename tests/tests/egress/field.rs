@@ -49,7 +49,7 @@ pub struct Policy {
 impl Policy {
     /// Packets that met each rule.
     pub fn hits(&self) -> Vec<u64> {
-        let hits = self.rules.iter().map(|rule| rule["hits"].as_u64());
+        let hits = self.rules.iter().map(|rule| rule["packets"].as_u64());
         hits.map(|hits| hits.unwrap_or_else(|| panic!("no hits: {self:?}")))
             .collect()
     }

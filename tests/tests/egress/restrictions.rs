@@ -6,9 +6,9 @@ use crate::cluster::{Pod, eventually};
 use crate::field::{DENY_ALL, Field, Policy, ip, outside, rule};
 
 /// As `weft get egress-policies` spells states.
-const IN_FORCE: &str = "inForce";
-const IGNORED: &str = "ignored";
-const CLOSED: &str = "closed";
+const IN_FORCE: &str = "Enforced";
+const IGNORED: &str = "Ignored";
+const CLOSED: &str = "Closed";
 
 const WEB: &str = "198.51.100.7";
 const ALLOW: [&str; 1] = ["Allow 198.51.100.0/24"];
