@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use serde::Deserialize;
 use serde_json::{Value, json};
+use weft_agent::api::view;
 use weft_tests::dns::{self, Change, Relay, Server};
 use weft_tests::lab::Options;
 use weft_tests::probe::{self, Lookup};
@@ -34,25 +34,6 @@ pub struct Field {
     pub dns: Server,
     _web: probe::Server,
     pub cluster: Cluster,
-}
-
-/// A row of `weft get egress-policies`.
-#[derive(Debug, Deserialize)]
-pub struct Policy {
-    pub namespace: String,
-    pub name: String,
-    pub state: String,
-    pub reason: String,
-    pub rules: Vec<Value>,
-}
-
-impl Policy {
-    /// Packets that met each rule.
-    pub fn hits(&self) -> Vec<u64> {
-        let hits = self.rules.iter().map(|rule| rule["packets"].as_u64());
-        hits.map(|hits| hits.unwrap_or_else(|| panic!("no hits: {self:?}")))
-            .collect()
-    }
 }
 
 impl Field {
@@ -105,16 +86,15 @@ impl Field {
     }
 
     /// What a node's agent says of the policies.
-    pub fn policies(&self, node: &str) -> Vec<Policy> {
+    pub fn policies(&self, node: &str) -> Vec<view::EgressPolicy> {
         let args = ["get", "egress-policies", "-o", "json"];
         let said = self.cluster.ask(node, &args).ok();
         serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"))
     }
 
-    pub fn policy(&self, node: &str, project: &str, name: &str) -> Option<Policy> {
-        let all = self.policies(node).into_iter();
-        all.into_iter()
-            .find(|policy| policy.namespace == project && policy.name == name)
+    pub fn policy(&self, node: &str, project: &str, name: &str) -> Option<view::EgressPolicy> {
+        let mut all = self.policies(node).into_iter();
+        all.find(|policy| policy.namespace == project && policy.name == name)
     }
 
     /// The name in [`ZONE`] has these addresses and no others.

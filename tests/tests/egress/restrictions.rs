@@ -1,14 +1,10 @@
 //! What contradicts itself or is not understood is closed or ignored, as OpenShift has it, and every one of them shows.
 
 use serde_json::{Value, json};
+use weft_agent::api::view::PolicyState::{self, Closed, Enforced, Ignored};
 
 use crate::cluster::{Pod, eventually};
-use crate::field::{DENY_ALL, Field, Policy, ip, outside, rule};
-
-/// As `weft get egress-policies` spells states.
-const IN_FORCE: &str = "Enforced";
-const IGNORED: &str = "Ignored";
-const CLOSED: &str = "Closed";
+use crate::field::{DENY_ALL, Field, ip, outside, rule};
 
 const WEB: &str = "198.51.100.7";
 const ALLOW: [&str; 1] = ["Allow 198.51.100.0/24"];
@@ -19,9 +15,9 @@ fn pod_network(field: &Field, args: &[&str]) {
 }
 
 /// The state shows; the reason has these words; unless it is in force, `weft status` names the object.
-fn shows(field: &Field, project: &str, name: &str, state: &str, words: &[&str]) -> Policy {
+fn shows(field: &Field, project: &str, name: &str, state: PolicyState, words: &[&str]) {
     let mut seen = None;
-    eventually(&format!("{project}/{name} is {state}"), || {
+    eventually(&format!("{project}/{name} is {state:?}"), || {
         seen = field.policy("node1", project, name);
         seen.as_ref().is_some_and(|policy| policy.state == state)
     });
@@ -29,18 +25,21 @@ fn shows(field: &Field, project: &str, name: &str, state: &str, words: &[&str]) 
     for word in words {
         assert!(policy.reason.contains(word), "{word}: {policy:?}");
     }
-    assert_eq!(policy.reason.is_empty(), state == IN_FORCE, "{policy:?}");
+    assert_eq!(policy.reason.is_empty(), state == Enforced, "{policy:?}");
     let object = format!("EgressNetworkPolicy/{project}/{name}");
     let problems = field.cluster.agent_status("node1").problems;
     let told = problems.iter().any(|problem| problem.object == object);
-    assert_eq!(told, state != IN_FORCE, "{object} is {state}: {problems:?}");
-    policy
+    assert_eq!(
+        told,
+        state != Enforced,
+        "{object} is {state:?}: {problems:?}"
+    );
 }
 
 fn in_force(field: &Field, pod: &Pod, name: &str) {
     field.closes(pod, outside(1));
     field.open(pod, ip(WEB));
-    shows(field, &pod.namespace, name, IN_FORCE, &[]);
+    shows(field, &pod.namespace, name, Enforced, &[]);
 }
 
 fn closed(field: &Field, pod: &Pod) {
@@ -60,7 +59,7 @@ fn global_and_joined_projects_and_several_policies() {
     // Global: ignored.
     pod_network(&field, &["make-projects-global", "a"]);
     field.opens(&a, outside(1));
-    shows(&field, "a", "one", IGNORED, &["global"]);
+    shows(&field, "a", "one", Ignored, &["global"]);
     pod_network(&field, &["isolate-projects", "a"]);
     in_force(&field, &a, "one");
 
@@ -68,7 +67,7 @@ fn global_and_joined_projects_and_several_policies() {
     pod_network(&field, &["join-projects", "--to=a", "b"]);
     closed(&field, &a);
     closed(&field, &b);
-    shows(&field, "a", "one", CLOSED, &["joined", "b"]);
+    shows(&field, "a", "one", Closed, &["joined", "b"]);
     pod_network(&field, &["isolate-projects", "b"]);
     in_force(&field, &a, "one");
     field.opens(&b, outside(1));
@@ -77,7 +76,7 @@ fn global_and_joined_projects_and_several_policies() {
     field.apply("a", "two", &[&ALLOW]);
     closed(&field, &a);
     for name in ["one", "two"] {
-        shows(&field, "a", name, CLOSED, &["one", "two"]);
+        shows(&field, "a", name, Closed, &["one", "two"]);
     }
     field.open(&b, outside(1));
     field.delete("a", "two");
@@ -117,7 +116,7 @@ fn a_policy_that_is_not_understood_closes_its_project() {
     ] {
         field.apply_object("a", "one", &spec);
         closed(&field, &pod);
-        shows(&field, "a", "one", CLOSED, words);
+        shows(&field, "a", "one", Closed, words);
         field.open(&other, outside(1));
         field.apply("a", "one", &[&ALLOW, &DENY_ALL]);
         in_force(&field, &pod, "one");
