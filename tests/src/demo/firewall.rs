@@ -92,8 +92,8 @@ pub(super) fn show(lab: &Lab, members: &[Member], interrupt: &Interrupt) -> Resu
     ))?;
     let longest = lookups(shop, MOVES, &dns, 20, interrupt)?;
     say(&format!(
-        "   {MOVES} of {MOVES} connected, the slowest {} ms after the answer",
-        longest.as_millis()
+        "   {MOVES} of {MOVES} connected, the slowest {:.1} ms after the answer",
+        1e3 * longest.as_secs_f64()
     ))?;
     lab.agent("node1", Action::Kill)?;
     say(
@@ -101,8 +101,8 @@ pub(super) fn show(lab: &Lab, members: &[Member], interrupt: &Interrupt) -> Resu
     )?;
     let longest = lookups(shop, MOVES, &dns, 60, interrupt)?;
     say(&format!(
-        "   {MOVES} of {MOVES} connected, the slowest {} ms after the answer",
-        longest.as_millis()
+        "   {MOVES} of {MOVES} connected, the slowest {:.1} ms after the answer",
+        1e3 * longest.as_secs_f64()
     ))?;
     expect(shop, web(9), false)?;
     lab.agent("node1", Action::Start)?;

@@ -100,7 +100,7 @@ fn show(lab: &Lab, interrupt: &Interrupt) -> Result<()> {
     )?;
     let mut members = add_members(lab, interrupt)?;
     let shown =
-        firewall::show(lab, &members, interrupt).and_then(|()| change(lab, &members, interrupt));
+        change(lab, &members, interrupt).and_then(|()| firewall::show(lab, &members, interrupt));
     for member in &mut members {
         // One that ended already has nothing to be told, and its status nothing to tell.
         drop(member.server.kill());
