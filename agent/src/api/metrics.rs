@@ -1,10 +1,9 @@
 //! Figures for Prometheus, made anew for each reading from the maps and the world.
 //!
-//! Labels are bounded: states and reasons are fixed sets, namespaces are those with a policy in force and a pod on this
-//! node. Single rules have no figures of their own (`weft get egress-policies --rules` has them): an object may hold a
-//! thousand.
+//! Labels are bounded: states and reasons are fixed sets, namespaces are those with a pod on this node. Single rules have no
+//! figures of their own (`weft get egress-policies --rules` has them): an object may hold a thousand.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -15,9 +14,12 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
+use weft_core::compile::project_key;
 use weft_core::model::{Action, DnsName, World};
 use weft_core::names::{NameState, Resolution};
 use weft_ebpf::reason::DropReason;
+use weft_ebpf::rows::ProjectKey;
+use weft_ebpf::rows::dns::LearningRow;
 use weft_ebpf::rows::egress::HitRow;
 
 use super::egress::{Found, counts};
@@ -39,12 +41,14 @@ pub fn text(handle: &Handle) -> Result<String, NoAnswer> {
         let hits = egress::hits(m)?;
         let suppressed = maps::suppressed_events(m)?;
         let found = policies_of(m, &shared)?;
+        let learned = egress::learning(m)?;
         let passes = shared.pass().passes;
         let world = shared.world();
         let mut families = node(&world, passes, suppressed);
         families.push(drops_of(packets));
         families.extend(policies(&found, &hits));
         families.push(names(&known));
+        families.extend(learning(&world, &learned));
         Ok(families)
     })?;
     Ok(written(families))
@@ -179,6 +183,49 @@ fn names(known: &BTreeMap<DnsName, Resolution>) -> Family {
         ("unresolved", unresolved),
     ];
     Family::new("weft_dns_names", help, MetricType::Gauge).labelled("state", states)
+}
+
+/// What the data path learned from pods' DNS answers, of projects with a pod here. By namespace, since a sum would fall when a
+/// project leaves, which reads as a counter that began anew.
+fn learning(world: &World, rows: &BTreeMap<ProjectKey, LearningRow>) -> [Family; 5] {
+    type Column = (&'static str, &'static str, fn(&LearningRow) -> u64);
+    let columns: [Column; 5] = [
+        (
+            "weft_dns_learned",
+            "Addresses learned from DNS answers to pods, new or again",
+            |row| row.learned,
+        ),
+        (
+            "weft_dns_evicted",
+            "Learned addresses that gave way to new ones before their time",
+            |row| row.evicted,
+        ),
+        (
+            "weft_dns_refused",
+            "Addresses not learned for want of room",
+            |row| row.refused,
+        ),
+        (
+            "weft_dns_distrusted",
+            "DNS answers for watched names that did not count",
+            |row| row.distrusted,
+        ),
+        (
+            "weft_dns_unread",
+            "DNS messages that the data path could not read whole",
+            |row| row.unread,
+        ),
+    ];
+    let local: BTreeSet<&String> = world.endpoints.values().map(|it| &it.project).collect();
+    columns.map(|(name, help, value)| {
+        let found = local.iter().filter_map(|project| {
+            let row = rows.get(&project_key(project))?;
+            Some((vec![("namespace", (*project).clone())], value(row)))
+        });
+        let mut family = Family::new(name, help, MetricType::Counter);
+        family.rows = found.collect();
+        family
+    })
 }
 
 #[derive(Debug)]

@@ -104,8 +104,7 @@ impl Field {
         };
         let (code, found) = self.explain("shop/a", &target);
         let allowed = found.outcome == Outcome::Allowed;
-        let code_of = if allowed { 0 } else { 1 };
-        assert_eq!(code, Some(code_of), "{target}: {found:?}");
+        assert_eq!(code, Some(i32::from(!allowed)), "{target}: {found:?}");
         let patience = if allowed { DEADLINE } else { GLANCE };
         let from = &self.shop.netns;
         let passed = match protocol {

@@ -16,3 +16,22 @@ fn a_family_is_written_as_prometheus_reads_it() {
     assert_eq!(lines.len(), 3 + 2 + DropReason::ALL.len() + 1);
     assert_eq!(lines.last(), Some(&"# EOF"));
 }
+
+#[test]
+fn learning_is_told_of_projects_with_a_pod_here() {
+    let row = LearningRow {
+        learned: 4,
+        evicted: 1,
+        ..LearningRow::default()
+    };
+    let rows = ["shop", "away"].map(|name| (project_key(name), row)).into();
+    let text = written(learning(&super::super::fixture::world(), &rows).into());
+    for line in [
+        "weft_dns_learned_total{namespace=\"shop\"} 4",
+        "weft_dns_evicted_total{namespace=\"shop\"} 1",
+        "weft_dns_refused_total{namespace=\"shop\"} 0",
+    ] {
+        assert!(text.lines().any(|it| it == line), "{line} in:\n{text}");
+    }
+    assert!(!text.contains("away"), "{text}");
+}
