@@ -5,14 +5,13 @@ use std::path::{Path, PathBuf};
 
 use aya::maps::{MapData, RingBuf};
 use serde::Serialize;
-use weft_core::compile::egress::{Memo, PolicyTable, Unfit};
+use weft_core::compile::egress::{Memo, Unfit};
 use weft_core::compile::host::endpoint_routes;
 use weft_core::compile::{Scope, Tables, compile_scope};
 use weft_core::diff::{PolicyWrite, Write, diff};
 use weft_core::model::{Change, Endpoint, EndpointId, HostSubnet, World};
-use weft_ebpf::rows::dns as dns_rows;
-use weft_ebpf::rows::{TABLE_CAPACITY, egress};
 
+use super::room;
 use super::shared::Shared;
 use crate::apply::host::{Host, HostError};
 use crate::apply::iptables::{Iptables, Keeper, OnLook};
@@ -197,7 +196,7 @@ impl Kernel {
 
     /// Writes rows, all or (if they do not fit) none.
     pub(super) fn write(&mut self, writes: &[Write]) -> Result<usize, KernelError> {
-        fits(&self.mirror, writes)?;
+        room::check(&self.mirror, writes)?;
         let mut waited = false;
         for write in writes {
             if matches!(write, Write::Policy(PolicyWrite { new: None, .. })) && !waited {
@@ -288,81 +287,4 @@ pub(super) fn gateways(world: &World) -> Vec<std::net::IpAddr> {
         .into_iter()
         .flat_map(HostSubnet::gateways)
         .collect()
-}
-
-/// Checks every map's size after the writes.
-fn fits(mirror: &Tables, writes: &[Write]) -> Result<(), KernelError> {
-    // Far from the limit the exact sum does not matter, and a copy of the tables is not worth it.
-    let more: usize = writes.iter().map(weight).sum();
-    if sizes(mirror)
-        .iter()
-        .all(|(_, rows, room)| rows + more <= *room)
-    {
-        return Ok(());
-    }
-    let mut after = mirror.clone();
-    // The old policy is there while the new one is written.
-    for write in writes {
-        if !matches!(write, Write::Policy(PolicyWrite { new: None, .. })) {
-            after.write(write);
-        }
-    }
-    let sizes = sizes(&after).into_iter();
-    match sizes.into_iter().find(|(_, rows, room)| rows > room) {
-        Some((table, rows, room)) => Err(KernelError::Full { table, rows, room }),
-        None => Ok(()),
-    }
-}
-
-/// Rows that a write can add to any one map.
-fn weight(write: &Write) -> usize {
-    match write {
-        Write::Policy(PolicyWrite {
-            new: Some(table), ..
-        }) => table.rules.len().max(table.ports.len()),
-        _ => 1,
-    }
-}
-
-/// Rows of each map, and how many it can hold.
-fn sizes(t: &Tables) -> [(&'static str, usize, usize); 11] {
-    let policies = |rows: fn(&PolicyTable) -> usize| t.policies.values().map(|it| rows(it)).sum();
-    let sized = |name, rows, room: u32| (name, rows, room as usize);
-    [
-        sized("PREFIXES", t.prefixes.len(), TABLE_CAPACITY),
-        sized("SUBNETS", t.subnets.len(), TABLE_CAPACITY),
-        sized("PEERS", t.peers.len(), TABLE_CAPACITY),
-        sized("PROJECTS", t.projects.len(), TABLE_CAPACITY),
-        sized("ENDPOINTS", t.endpoints.len(), TABLE_CAPACITY),
-        sized(
-            egress::map::RULES,
-            policies(|it| it.rules.len()),
-            egress::RULES_CAPACITY,
-        ),
-        sized(
-            egress::map::SEARCHES,
-            policies(|it| it.searches.len()),
-            TABLE_CAPACITY,
-        ),
-        sized(
-            egress::map::PORTS,
-            policies(|it| it.ports.len()),
-            egress::PORTS_CAPACITY,
-        ),
-        sized(
-            egress::map::RESOLVED,
-            t.resolved.len(),
-            egress::RESOLVED_CAPACITY,
-        ),
-        sized(
-            dns_rows::map::NAMES,
-            t.names.len(),
-            dns_rows::NAMES_CAPACITY,
-        ),
-        sized(
-            dns_rows::map::TRUSTED,
-            t.trusted.len(),
-            dns_rows::NAMES_CAPACITY,
-        ),
-    ]
 }

@@ -3,6 +3,8 @@
 //! # Layout
 //! - [`shared`]: what other threads read: the world, problems, the state of the last pass
 //! - [`kernel`]: the data path in the kernel, and what it is known to hold
+//! - `policies`, `resolving`: changes of egress policies, and of what their names stand for
+//! - `room`: whether rows fit their maps
 //! - `asked`: names that the data path asks the agent to resolve
 //! - `sweep`: what the egress firewall leaves behind
 //! - `names`: which addresses are in force for the names of policies
@@ -24,13 +26,16 @@ mod handle;
 mod kernel;
 mod names;
 mod pass;
+mod policies;
 mod programs;
+mod resolving;
+mod room;
 mod shared;
 mod sweep;
 mod underlay;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel};
@@ -89,6 +94,12 @@ pub enum Request {
     Names(SyncSender<BTreeMap<DnsName, Resolution>>),
     /// End the loop. Everything in the kernel stays.
     Stop,
+}
+
+/// An EgressNetworkPolicy's name.
+struct PolicyName {
+    project: String,
+    name: String,
 }
 
 /// The loop's own state.
@@ -269,7 +280,15 @@ impl Sync {
                 self.shared.change(|world| world.take(change));
                 self.next_pass = self.next_pass.min(Instant::now() + DEBOUNCE);
             } else {
-                self.take_one(change, &scope);
+                match change {
+                    Change::Policy(project, name, policy) => {
+                        self.take_policy(&PolicyName { project, name }, policy, &scope);
+                    }
+                    change => {
+                        let written = self.kernel.change(&self.shared, change, &scope);
+                        self.note(written);
+                    }
+                }
                 if names {
                     self.follow_names();
                 }
@@ -278,76 +297,6 @@ impl Sync {
         if self.synced {
             let world = self.shared.world();
             self.told.look(&world, projects.iter().map(String::as_str));
-        }
-    }
-
-    fn dns(&mut self, event: dns::Event) {
-        let now = Instant::now();
-        let changes = match event {
-            dns::Event::Changed(name, to) => {
-                self.names.changed(name, &to, now).into_iter().collect()
-            }
-            dns::Event::Once(name, addresses, ttl) => {
-                let world = self.shared.world();
-                self.names.once(&name, &addresses, ttl, &world, now)
-            }
-            dns::Event::Servers(servers) => {
-                let mut settings = self.shared.world().egress.clone();
-                settings.trusted.clone_from(&self.trusted);
-                settings.trusted.extend(servers.iter().map(SocketAddr::ip));
-                vec![Change::Egress(settings)]
-            }
-            dns::Event::Problems(problems) => {
-                self.shared.dns_problems(problems);
-                Vec::new()
-            }
-        };
-        self.take(changes);
-    }
-
-    /// Only names that some policy stands for: pods cannot make the agent ask for whatever they like.
-    fn ask(&self, name: DnsName) {
-        let covered = {
-            let world = self.shared.world();
-            world.names().any(|pattern| pattern.covers(&name))
-        };
-        if covered {
-            self.resolver.resolve_now(name);
-        }
-    }
-
-    /// Tells the resolver which names the policies of this node's pods stand for.
-    fn follow_names(&mut self) {
-        let (watch, gone) = self.names.follow(&self.shared.world());
-        if let Some(names) = watch {
-            self.resolver.watch(names);
-        }
-        self.take(gone);
-    }
-
-    /// A policy that does not fit leaves the one in force as it is; any other failure is made good by a full pass.
-    fn take_one(&mut self, change: Change, scope: &Scope) {
-        let Change::Policy(project, name, _) = &change else {
-            let written = self.kernel.change(&self.shared, change, scope);
-            return self.note(written);
-        };
-        let object = format!("EgressNetworkPolicy/{project}/{name}");
-        let back = {
-            let world = self.shared.world();
-            let policies = world.policies.get(project);
-            let old = policies.and_then(|policies| policies.get(name)).cloned();
-            Change::Policy(project.clone(), name.clone(), old)
-        };
-        match self.kernel.change(&self.shared, change, scope) {
-            Err(error @ (KernelError::Full { .. } | KernelError::Unfit(_))) => {
-                self.shared.change(|world| world.take(back));
-                let message = format!("{error}; what was in force before stays: make it smaller");
-                self.shared.refused(object, Some(message));
-            }
-            written => {
-                self.shared.refused(object, None);
-                self.note(written);
-            }
         }
     }
 
@@ -384,14 +333,6 @@ impl Sync {
             self.follow_project(&project);
         }
         detached.map_err(|e| AttachError::Failed(e.to_string()))
-    }
-
-    /// The first pod of a project brings the names of its policy, the last one takes them along.
-    fn follow_project(&mut self, project: &str) {
-        let has_policy = self.shared.world().policies.contains_key(project);
-        if has_policy {
-            self.follow_names();
-        }
     }
 
     fn full_pass(&mut self) {

@@ -1,0 +1,63 @@
+//! What the resolver says reaches the rules, and what the rules need reaches the resolver.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use weft_core::model::{Change, DnsName};
+
+use super::Sync;
+use crate::dns;
+
+impl Sync {
+    pub(super) fn dns(&mut self, event: dns::Event) {
+        let now = Instant::now();
+        let changes = match event {
+            dns::Event::Changed(name, to) => {
+                self.names.changed(name, &to, now).into_iter().collect()
+            }
+            dns::Event::Once(name, addresses, ttl) => {
+                let world = self.shared.world();
+                self.names.once(&name, &addresses, ttl, &world, now)
+            }
+            dns::Event::Servers(servers) => {
+                let mut settings = self.shared.world().egress.clone();
+                settings.trusted.clone_from(&self.trusted);
+                settings.trusted.extend(servers.iter().map(SocketAddr::ip));
+                vec![Change::Egress(settings)]
+            }
+            dns::Event::Problems(problems) => {
+                self.shared.dns_problems(problems);
+                Vec::new()
+            }
+        };
+        self.take(changes);
+    }
+
+    /// Only names that some policy stands for: pods cannot make the agent ask for whatever they like.
+    pub(super) fn ask(&self, name: DnsName) {
+        let covered = {
+            let world = self.shared.world();
+            world.names().any(|pattern| pattern.covers(&name))
+        };
+        if covered {
+            self.resolver.resolve_now(name);
+        }
+    }
+
+    /// Tells the resolver which names the policies of this node's pods stand for.
+    pub(super) fn follow_names(&mut self) {
+        let (watch, gone) = self.names.follow(&self.shared.world());
+        if let Some(names) = watch {
+            self.resolver.watch(names);
+        }
+        self.take(gone);
+    }
+
+    /// The first pod of a project brings the names of its policy, the last one takes them along.
+    pub(super) fn follow_project(&mut self, project: &str) {
+        let has_policy = self.shared.world().policies.contains_key(project);
+        if has_policy {
+            self.follow_names();
+        }
+    }
+}
