@@ -75,7 +75,7 @@ proptest! {
         prop_assert_eq!(reader.id(), 7);
 
         let mut wire: Vec<u8> = Vec::new();
-        for label in names[0].iter() {
+        for label in &names[0] {
             wire.push(u8::try_from(label.len()).unwrap());
             wire.extend(label.to_ascii_lowercase());
         }
