@@ -13,7 +13,7 @@ readonly MIN_RUST=1.95 BPF_LINKER=0.13.0
 readonly BUILD_PACKAGES=(gcc libc6-dev make ca-certificates)
 readonly RUN_PACKAGES=(iproute2 iptables procps kmod mount)
 # What the tests and benchmarks send traffic with and compare against.
-readonly TEST_PACKAGES=(iperf3 iputils-ping tcpdump ethtool curl dnsmasq-base bind9-dnsutils
+readonly TEST_PACKAGES=(g++ iperf3 iputils-ping tcpdump ethtool curl dnsmasq-base bind9-dnsutils
     nftables containernetworking-plugins knot)
 # Of these only the programs are wanted: a name server for the tests is not to serve the machine.
 readonly NO_SERVICES=(knot)

@@ -17,6 +17,9 @@ pub struct Frame {
     pub extensions: usize,
     /// Of TCP, RFC 9293 section 3.1.
     pub flags: u8,
+    /// IPv4: the first fragment of several.
+    pub more_fragments: bool,
+    pub payload: Vec<u8>,
 }
 
 pub const TCP: u8 = 6;
@@ -36,6 +39,8 @@ pub fn frame(src: &str, dst: &str) -> Frame {
         dst_port: 80,
         extensions: 0,
         flags: SYN,
+        more_fragments: false,
+        payload: Vec::new(),
     }
 }
 
@@ -55,6 +60,7 @@ impl Frame {
         Self {
             proto: UDP,
             dst_port: port,
+            payload: b"weft".to_vec(),
             ..self
         }
     }
@@ -73,7 +79,8 @@ impl Frame {
             (IpAddr::V4(src), IpAddr::V4(dst)) => {
                 let mut ip = vec![0x45, 0];
                 ip.extend(length(20 + payload.len()));
-                ip.extend([0, 0, 0x40, 0, 64, self.proto, 0, 0]);
+                let flags = if self.more_fragments { 0x20 } else { 0x40 };
+                ip.extend([0, 0, flags, 0, 64, self.proto, 0, 0]);
                 ip.extend(src.octets());
                 ip.extend(dst.octets());
                 let sum = checksum(&ip);
@@ -107,11 +114,15 @@ impl Frame {
             .concat();
         match self.proto {
             // No checksum: IPv4 allows it (RFC 768).
-            UDP => bytes.extend([0, 8 + 4, 0, 0, b'w', b'e', b'f', b't']),
+            UDP => {
+                bytes.extend(length(8 + self.payload.len()));
+                bytes.extend([0, 0]);
+            }
             _ => bytes.extend([
                 0, 0, 0, 1, 0, 0, 0, 0, 0x50, self.flags, 0xff, 0xff, 0, 0, 0, 0,
             ]),
         }
+        bytes.extend(&self.payload);
         bytes
     }
 }

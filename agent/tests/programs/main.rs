@@ -7,6 +7,7 @@ mod drops;
 mod egress;
 mod events;
 mod frames;
+mod learn;
 mod overlay;
 mod pins;
 #[path = "../../core/tests/properties/policies.rs"]

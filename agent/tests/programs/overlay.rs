@@ -1,6 +1,6 @@
 //! A real overlay device: what needs overlay metadata, and what the packets look like outside.
 
-mod lab;
+pub mod lab;
 mod refused;
 
 use std::net::IpAddr;

@@ -168,7 +168,7 @@ impl Rig {
 }
 
 /// The start of a `struct __sk_buff` with `ifindex` set; the kernel takes what is missing for zeros.
-fn context(ifindex: u32) -> [u8; 44] {
+pub fn context(ifindex: u32) -> [u8; 44] {
     const IFINDEX: usize = 40;
     let mut context = [0; 44];
     context[IFINDEX..].copy_from_slice(&ifindex.to_ne_bytes());

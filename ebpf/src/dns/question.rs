@@ -30,7 +30,7 @@ impl Reader {
         if self.len < HEADER {
             return Err(Fault::Unreadable);
         }
-        self.id = u32::from(self.u16(0));
+        self.id = self.u16(0);
         self.flags = u32::from(self.u16(2));
         if self.flags & OPCODE != 0 {
             return Err(Fault::Foreign);
@@ -44,8 +44,8 @@ impl Reader {
         if self.done == 0 || self.at + 4 > self.len {
             return Err(Fault::Unreadable);
         }
-        self.kind = u32::from(self.u16(self.at));
-        if self.u16(self.at + 2) != INTERNET || !kind::asks_addresses(self.kind as u16) {
+        self.kind = self.u16(self.at);
+        if self.u16(self.at + 2) != INTERNET || !kind::asks_addresses(self.kind) {
             return Err(Fault::Foreign);
         }
         self.name_len = self.at - HEADER;

@@ -1,6 +1,6 @@
 //! One message, and what was read of it.
 
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes as _, IntoBytes as _};
 
 use super::{MESSAGE_BYTES, RECORDS};
 use crate::addr::Addr;
@@ -60,7 +60,7 @@ impl Fault {
 /// One message, and what was read of it. It lies in the data path's scratch memory, where any bytes may stand before: what is
 /// read first is set first.
 #[repr(C)]
-#[derive(Clone, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(Clone, Debug)]
 pub struct Reader {
     /// The message.
     pub bytes: [u8; MESSAGE_BYTES as usize],
@@ -88,9 +88,9 @@ pub struct Reader {
     /// Set when a loop came to the end of what it reads.
     pub(super) done: u32,
     /// The question's type.
-    pub(super) kind: u32,
+    pub(super) kind: u16,
     /// The header's ID.
-    pub(super) id: u32,
+    pub(super) id: u16,
     /// The header's flags.
     pub(super) flags: u32,
 }
@@ -125,13 +125,13 @@ impl Reader {
     /// The header's ID.
     #[inline(always)]
     pub const fn id(&self) -> u16 {
-        self.id as u16
+        self.id
     }
 
     /// The question's type.
     #[inline(always)]
     pub const fn kind(&self) -> u16 {
-        self.kind as u16
+        self.kind
     }
 
     /// The question's name, or the domain that begins at byte `at` of it.

@@ -55,11 +55,7 @@ impl Reader {
         let ttl = self.u32(at + 4);
         let ttl = if ttl > TTL_MAX { 0 } else { ttl };
         match self.u16(at) {
-            kind::CNAME => {
-                if ttl < self.alias_ttl {
-                    self.alias_ttl = ttl;
-                }
-            }
+            kind::CNAME if ttl < self.alias_ttl => self.alias_ttl = ttl,
             kind::A => {
                 if len != 4 {
                     return None;
@@ -71,11 +67,13 @@ impl Reader {
                 if len != 16 {
                     return None;
                 }
-                let [a, b, c, d] = self.u32(data).to_be_bytes();
-                let [e, f, g, h] = self.u32(data + 4).to_be_bytes();
-                let [i, j, k, l] = self.u32(data + 8).to_be_bytes();
-                let [m, n, o, p] = self.u32(data + 12).to_be_bytes();
-                self.add(Addr([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]), ttl);
+                let mut bytes = [0; 16];
+                let mut i = 0;
+                while i < 16 {
+                    bytes[i as usize] = self.byte(data + i);
+                    i += 1;
+                }
+                self.add(Addr(bytes), ttl);
             }
             _ => {}
         }

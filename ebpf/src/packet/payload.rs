@@ -80,8 +80,7 @@ impl Payload {
         }
         self.proto = u32::from(walk.next);
         self.more = u32::from(walk.more);
-        // A few extension headers of up to 2048 bytes each.
-        self.offset = (walk.offset & 0xffff) as u32;
+        self.offset = u32::try_from(walk.offset).unwrap_or(u32::MAX);
         walk.first_fragment
     }
 }

@@ -1,0 +1,129 @@
+//! Answers that do not count.
+
+use hickory_proto::op::{Message, ResponseCode};
+use weft_agent::apply::Row;
+use weft_ebpf::rows::dns::{QueryKey, QueryRow, map};
+
+use super::messages::{answer, ip};
+use super::scene::{
+    ID, LOCAL, PORT, SERVICE, Scene, UNTRUSTED, WWW, now, over_tcp, to_pod, with_scene,
+};
+use crate::frames::{Frame, UDP};
+
+const ADDRESS: &str = "198.51.100.1";
+
+fn good(id: u16, of: &str) -> Message {
+    answer(id, of, &[ip(ADDRESS)])
+}
+
+/// Runs an exchange whose answer must not count, and then a good one that does.
+fn distrusted(why: &str, exchange: impl Fn(&Scene<'_>) + Sync) {
+    with_scene(|scene| {
+        exchange(scene);
+        assert!(scene.rows().is_empty(), "{why}: nothing is learned");
+        assert_eq!(scene.counters().distrusted, 1, "{why}: counted");
+        assert_eq!(scene.asked(), vec![], "{why}: the agent has nothing to do");
+        scene.exchange(WWW.0, &[ip(ADDRESS)]);
+        assert_eq!(scene.rows().len(), 1, "{why}: the good answer");
+    });
+}
+
+#[test]
+fn without_a_question() {
+    distrusted("nobody asked", |scene| {
+        scene.reply(SERVICE, &good(ID, WWW.0));
+    });
+}
+
+#[test]
+fn with_another_id() {
+    distrusted("another ID", |scene| {
+        scene.ask(SERVICE, ID, WWW.0);
+        scene.reply(SERVICE, &good(ID + 1, WWW.0));
+    });
+}
+
+#[test]
+fn to_another_port() {
+    distrusted("another port", |scene| {
+        scene.ask(SERVICE, ID, WWW.0);
+        scene.deliver(&Frame {
+            dst_port: PORT + 1,
+            ..to_pod(SERVICE, UDP, good(ID, WWW.0).to_vec().unwrap())
+        });
+    });
+}
+
+#[test]
+fn from_another_server() {
+    distrusted("a trusted server that was not asked", |scene| {
+        scene.ask(SERVICE, ID, WWW.0);
+        scene.reply(LOCAL, &good(ID, WWW.0));
+    });
+}
+
+#[test]
+fn about_another_name() {
+    distrusted("another watched name", |scene| {
+        scene.ask(SERVICE, ID, "api.example.com");
+        scene.reply(SERVICE, &good(ID, WWW.0));
+    });
+}
+
+#[test]
+fn over_another_protocol() {
+    distrusted("asked over UDP, answered over TCP", |scene| {
+        scene.ask(SERVICE, ID, WWW.0);
+        let (proto, payload) = over_tcp(&good(ID, WWW.0));
+        scene.deliver(&to_pod(SERVICE, proto, payload));
+    });
+}
+
+#[test]
+fn from_a_server_that_is_not_trusted() {
+    distrusted("an untrusted server", |scene| {
+        scene.ask(UNTRUSTED, ID, WWW.0);
+        scene.reply(UNTRUSTED, &good(ID, WWW.0));
+    });
+}
+
+#[test]
+fn too_late() {
+    distrusted("half a minute late", |scene| {
+        scene.ask(SERVICE, ID, WWW.0);
+        let mut queries = scene.map::<QueryKey, QueryRow>(map::QUERIES);
+        let (Row(key), Row(row)) = queries.iter().next().unwrap().unwrap();
+        assert!(now() - row.time < 10_000_000_000, "noted just now");
+        let time = row.time - 30_000_000_000;
+        queries
+            .insert(Row(key), Row(QueryRow { time, ..row }), 0)
+            .unwrap();
+        scene.reply(SERVICE, &good(ID, WWW.0));
+    });
+}
+
+/// A project without names, and its flood of answers, cost and change nothing.
+#[test]
+fn of_projects_without_names() {
+    with_scene(|scene| {
+        scene.reply(SERVICE, &good(ID, "nowhere.test"));
+        assert!(scene.rows().is_empty());
+        assert_eq!(
+            scene.counters().distrusted,
+            0,
+            "an unwatched name is nobody's loss"
+        );
+    });
+}
+
+#[test]
+fn failures_teach_nothing() {
+    with_scene(|scene| {
+        scene.ask(SERVICE, ID, WWW.0);
+        let mut message = good(ID, WWW.0);
+        message.metadata.response_code = ResponseCode::ServFail;
+        scene.reply(SERVICE, &message);
+        assert!(scene.rows().is_empty());
+        assert_eq!(scene.counters().unread, 0);
+    });
+}
