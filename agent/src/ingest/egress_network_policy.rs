@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use serde::Deserialize;
 use weft_core::model::{
     Action, Destination, EgressPolicy, EgressRule, NamePattern, Ports, Protocol,
@@ -50,12 +50,12 @@ struct To {
     cidr_selector: Option<String>,
     dns_name: Option<String>,
     /// Extension: only these ports.
-    ports: Option<Vec<Port>>,
+    ports: Option<Vec<PortRange>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Port {
+struct PortRange {
     protocol: Proto,
     port: u16,
     end_port: Option<u16>,
@@ -139,7 +139,7 @@ fn network(field: &str, text: &str, warning: &mut Option<String>) -> Result<IpNe
         *warning = Some(format!(
             "{field}: 0.0.0.0/32 is taken for 0.0.0.0/0: write that"
         ));
-        return Ok(IpNet::V4(Default::default()));
+        return Ok(IpNet::V4(Ipv4Net::default()));
     }
     if range != range.trunc() {
         let reason = format!("{range} has host bits set: write {}", range.trunc());
@@ -178,7 +178,7 @@ fn pattern(field: &str, text: &str) -> Result<NamePattern, Invalid> {
     }
 }
 
-fn port_list(field: &str, ports: &[Port]) -> Result<Vec<Ports>, Invalid> {
+fn port_list(field: &str, ports: &[PortRange]) -> Result<Vec<Ports>, Invalid> {
     if ports.is_empty() {
         return invalid(field, "is empty: leave it out for all ports");
     }

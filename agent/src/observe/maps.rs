@@ -33,7 +33,7 @@ pub fn tables(maps: &Maps) -> Result<Tables, TableError> {
     tables.policies = super::egress::policies(maps)?;
     tables.resolved = rows(&maps.resolved, egress::map::RESOLVED)?;
     tables.names = rows(&maps.names, dns::map::NAMES)?;
-    for row in maps.trusted.iter() {
+    for row in &maps.trusted {
         let (Row(server), trust) = row.map_err(reading(dns::map::TRUSTED))?;
         tables.trusted.insert(server, trust);
     }

@@ -184,7 +184,7 @@ impl Kernel {
             let mut world = shared.world();
             let before = match scope {
                 Scope::Everything => None,
-                narrow => Some(compile_scope(&world, narrow, &self.memo)),
+                Scope::Part(_) => Some(compile_scope(&world, scope, &self.memo)),
             };
             world.take(change);
             (compile_scope(&world, scope, &self.memo), before)

@@ -82,7 +82,9 @@ fn an_invalid_policy_closes_its_project() {
     });
     let mut take = |intake: &mut Intake, deltas| {
         let changes = intake.take(deltas);
-        changes.into_iter().for_each(|change| world.take(change));
+        for change in changes {
+            world.take(change);
+        }
         world.egress_state("a")
     };
     let good = to(&json!({"cidrSelector": "10.0.0.0/8"}));
