@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use weft_core::compile::egress::name_number;
 use weft_core::compile::project_key;
-use weft_core::model::{DnsName, NamePattern, World};
+use weft_core::model::{DnsName, NamePattern, Problem, World};
 use weft_core::names::{NameState, Resolution, Until};
 use weft_ebpf::rows::ProjectKey;
 use weft_ebpf::rows::egress::{LearnedKey, LearnedName, LearnedRow};
@@ -140,6 +140,37 @@ impl Known {
             }
         })
     }
+}
+
+/// Unresolved names that status lists one by one.
+const LISTED: usize = 20;
+
+/// Names that no server has given an address for: what rules by them do is not what they say.
+pub fn problems(names: &BTreeMap<DnsName, Resolution>) -> Vec<Problem> {
+    let unresolved: Vec<_> = names
+        .iter()
+        .filter_map(|(name, resolution)| match &resolution.state {
+            NameState::Unresolved { error, .. } => Some((name, error.as_ref()?)),
+            _ => None,
+        })
+        .collect();
+    let mut problems: Vec<_> = unresolved
+        .iter()
+        .take(LISTED)
+        .map(|(name, error)| Problem {
+            object: format!("dnsName {name}"),
+            message: format!(
+                "is unresolved: {error}; rules by it, Deny as well as Allow, match only addresses that pods were told"
+            ),
+        })
+        .collect();
+    if let Some(more @ 1..) = unresolved.len().checked_sub(LISTED) {
+        problems.push(Problem {
+            object: "dnsName".into(),
+            message: format!("{more} more names are unresolved: weft get egress-policies --rules"),
+        });
+    }
+    problems
 }
 
 /// The pod behind an interface.

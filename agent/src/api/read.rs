@@ -42,12 +42,14 @@ pub fn status(handle: &Handle) -> Result<Status, NoAnswer> {
             found,
         ))
     })?;
+    let names = handle.names().ok_or(NoAnswer::Loop)?;
     let dropped = drops.values().map(|drops| drops.packets).sum();
     let shared = handle.shared();
     let mut problems = shared.problems();
     let pass = shared.pass();
     let world = shared.world();
     problems.extend(egress::problems(&world, &found));
+    problems.extend(super::names::problems(&names));
     problems.sort();
     let not_ready = match pod_network(&world, &pass, None) {
         Err(e) => e.to_string(),
