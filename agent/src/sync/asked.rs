@@ -4,7 +4,7 @@ use std::sync::mpsc::Sender;
 
 use aya::maps::{MapData, RingBuf};
 use weft_core::compile::egress::name_of_key;
-use weft_ebpf::rows::dns::NameEvent;
+use weft_ebpf::rows::dns::{NAME_BYTES, NameEvent, NameKey};
 use zerocopy::FromBytes;
 
 use super::Request;
@@ -14,11 +14,17 @@ use crate::observe::ring;
 pub fn run(mut events: RingBuf<MapData>, to: &Sender<Request>) {
     loop {
         while let Some(item) = events.next() {
-            let event = NameEvent::read_from_bytes(&item);
-            let Some(name) = event.ok().and_then(|event| name_of_key(&event.name)) else {
-                continue; // a name that no rule can name, or none at all
+            let Ok(event) = NameEvent::read_from_bytes(&item) else {
+                continue;
             };
-            if to.send(Request::Ask(name)).is_err() {
+            let request = if event.name == NameKey([0; NAME_BYTES]) {
+                Request::AskAll(event.project)
+            } else if let Some(name) = name_of_key(&event.name) {
+                Request::Ask(name)
+            } else {
+                continue; // a name that no rule can name
+            };
+            if to.send(request).is_err() {
                 return;
             }
         }

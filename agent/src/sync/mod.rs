@@ -46,6 +46,7 @@ use aya::maps::{MapData, RingBuf};
 use weft_core::compile::Scope;
 use weft_core::model::{Change, DnsName, Endpoint, EndpointId, Problem, World};
 use weft_core::names::Resolution;
+use weft_ebpf::rows::ProjectKey;
 
 use crate::apply::iptables::{IptablesError, IptablesReport};
 use crate::apply::maps::Maps;
@@ -82,6 +83,8 @@ pub enum Request {
     Ask(DnsName),
     /// Something of ours may have been taken away.
     Suspects(BTreeSet<Suspect>),
+    /// A pod of this project asked for a name that the data path could not read.
+    AskAll(ProjectKey),
     /// Attach an endpoint.
     Attach(Endpoint, SyncSender<Result<(), AttachError>>),
     /// Detach an endpoint.
@@ -240,6 +243,7 @@ impl Sync {
             }
             Request::Dns(event) => self.dns(event),
             Request::Ask(name) => self.ask(name),
+            Request::AskAll(project) => self.ask_all(project),
             Request::Node(found) => self.node(found),
             Request::Firewall(Ok(report)) => {
                 tracing::warn!(repaired = ?report.repaired, "somebody changed our firewall rules");

@@ -1,12 +1,18 @@
 //! What the resolver says reaches the rules, and what the rules need reaches the resolver.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use weft_core::model::{Change, DnsName};
+use weft_core::compile::project_key;
+use weft_core::model::{Change, DnsName, NamePattern};
+use weft_ebpf::rows::ProjectKey;
 
 use super::Sync;
 use crate::dns;
+
+/// Names that are asked for because of one question that could not be read.
+const ASKED_AT_ONCE: usize = 64;
 
 impl Sync {
     pub(super) fn dns(&mut self, event: dns::Event) {
@@ -40,6 +46,27 @@ impl Sync {
             world.names().any(|pattern| pattern.covers(&name))
         };
         if covered {
+            self.resolver.resolve_now(name);
+        }
+    }
+
+    /// Every name of the project's policies: one of them may be the one that was asked for.
+    pub(super) fn ask_all(&self, project: ProjectKey) {
+        let names: BTreeSet<DnsName> = {
+            let world = self.shared.world();
+            let own = world
+                .policies
+                .iter()
+                .filter(|(name, _)| project_key(name) == project);
+            let patterns =
+                own.flat_map(|(_, policies)| policies.values().flat_map(|it| it.names()));
+            let exact = patterns.filter(|it| matches!(it, NamePattern::Exact(_)));
+            exact
+                .take(ASKED_AT_ONCE)
+                .map(|it| it.name().clone())
+                .collect()
+        };
+        for name in names {
             self.resolver.resolve_now(name);
         }
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use aya::maps::{HashMap, MapData, MapError};
 use weft_core::compile::project_key;
 use weft_core::model::World;
-use weft_ebpf::rows::egress::map as egress_map;
+use weft_ebpf::rows::egress::{LearnedKey, LearnedRow, map as egress_map};
 use weft_ebpf::rows::{ProjectKey, dns};
 
 use super::kernel::{Kernel, KernelError};
@@ -36,14 +36,29 @@ impl Kernel {
             result.map_err(failed("write", egress_map::HITS))?;
             removed += 1;
         }
+        let is_over = |key: &LearnedKey, row: &LearnedRow| {
+            !local.contains(&key.project) || row.names.iter().all(|it| it.expires <= now)
+        };
         let mut over = Vec::new();
         for row in &self.maps.learned {
             let (Row(key), Row(row)) = row.map_err(failed("read", dns::map::LEARNED))?;
-            if !local.contains(&key.project) || row.names.iter().all(|it| it.expires <= now) {
+            if is_over(&key, &row) {
                 over.push(Row(key));
             }
         }
-        removed += remove(&mut self.maps.learned, &over, dns::map::LEARNED)?;
+        // A pod may be told the address again at any time: looked at once more, right before.
+        for key in over {
+            if self
+                .maps
+                .learned
+                .get(&key, 0)
+                .is_ok_and(|Row(row)| is_over(&key.0, &row))
+            {
+                let result = ignore_missing(self.maps.learned.remove(&key));
+                result.map_err(failed("write", dns::map::LEARNED))?;
+                removed += 1;
+            }
+        }
         let strange = |key: &ProjectKey| !local.contains(key);
         let learning = self.maps.learning.keys();
         let learning = learning.filter(|key| key.as_ref().map_or(true, |Row(it)| strange(it)));

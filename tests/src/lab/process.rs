@@ -29,6 +29,12 @@ impl Process {
     ///
     /// A killed process whose main thread has ended while others have not still holds its files and locks: it is there.
     pub fn of_pid(pid: i32) -> Option<Self> {
+        let (process, runs) = Self::look(pid)?;
+        runs.then_some(process)
+    }
+
+    /// The process of this number, and whether more than its exit status is left.
+    fn look(pid: i32) -> Option<(Self, bool)> {
         // proc(5): the name in parentheses may hold anything, so fields are counted from its end. They begin with
         // field 3, the state; field 20 counts the threads; the start time is field 22.
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
@@ -36,7 +42,8 @@ impl Process {
         let state = fields.next()?;
         let threads: u32 = fields.nth(16)?.parse().ok()?;
         let start = fields.nth(1)?.parse().ok()?;
-        (!matches!(state, "Z" | "X") || threads > 1).then_some(Self { pid, start })
+        let runs = !matches!(state, "Z" | "X") || threads > 1;
+        Some((Self { pid, start }, runs))
     }
 
     /// Whether it still runs.
@@ -93,10 +100,12 @@ pub fn spawn_daemon(mut command: Command, log: &Path) -> Result<Process, Error> 
         source,
     })?;
     let pid = child.id().cast_signed();
-    Process::of_pid(pid).ok_or_else(|| Error::Start {
+    // One that has ended already is still there, as it was not waited for; why it ended is in its log.
+    let (process, _) = Process::look(pid).ok_or_else(|| Error::Start {
         program,
-        source: std::io::Error::other("it ended at once"),
-    })
+        source: std::io::Error::other("it is not there"),
+    })?;
+    Ok(process)
 }
 
 /// Every process whose main thread is in one of these network namespaces, except this one.
