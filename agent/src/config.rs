@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use weft_core::model::Conflicts;
 
 pub use dns::DnsConfig;
 
@@ -28,19 +29,8 @@ pub struct Config {
     pub bpf_dir: PathBuf,
     /// How the names of policies are resolved.
     pub dns: DnsConfig,
-    /// What egress firewalls do that conflict with one another.
-    pub egress_policy_conflicts: PolicyConflicts,
-}
-
-/// What holds where egress firewalls conflict: several in one project, or one in a project that shares its network.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum PolicyConflicts {
-    /// All external traffic of the network is dropped until the conflict is mended, as in OpenShift.
-    #[default]
-    Drop,
-    /// Each project's firewall is enforced nevertheless.
-    Enforce,
+    /// What becomes of egress policies in global and joined projects.
+    pub egress_policy_conflicts: Conflicts,
 }
 
 /// Where API objects come from.
@@ -147,7 +137,7 @@ struct File {
     state_dir: Option<PathBuf>,
     bpf_dir: Option<PathBuf>,
     dns: Option<dns::DnsKeys>,
-    egress_policy_conflicts: Option<PolicyConflicts>,
+    egress_policy_conflicts: Option<Conflicts>,
 }
 
 #[derive(Debug, Default, Deserialize)]

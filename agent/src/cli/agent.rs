@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use tokio::signal::unix::{SignalKind, signal};
-use weft_core::model::{Conflicts, EgressSettings, Problem, World};
+use weft_core::model::{EgressSettings, Problem, World};
 
 use crate::api::{self, events::Feed};
 use crate::cni::{self, Journal};
-use crate::config::{Config, ConfigArgs, PolicyConflicts};
+use crate::config::{Config, ConfigArgs};
 use crate::netlink::Netlink;
 use crate::observe::node::{self, Choice};
 use crate::observe::preflight::preflight;
@@ -106,10 +106,7 @@ fn egress_settings(config: &Config) -> EgressSettings {
     let default = EgressSettings::default();
     let seconds = |duration: Duration| u32::try_from(duration.as_secs()).unwrap_or(u32::MAX);
     EgressSettings {
-        conflicts: match config.egress_policy_conflicts {
-            PolicyConflicts::Drop => Conflicts::Drop,
-            PolicyConflicts::Enforce => Conflicts::Enforce,
-        },
+        conflicts: config.egress_policy_conflicts,
         trusted: config.dns.trusted_servers.iter().copied().collect(),
         min_ttl: config.dns.min_ttl.map_or(default.min_ttl, seconds),
         grace: config.dns.grace.map(seconds),

@@ -85,10 +85,10 @@ fn a_missing_file_is_named() {
 #[test]
 fn conflicting_egress_firewalls_drop_unless_enforcement_is_asked_for() {
     for (text, expected) in [
-        ("", PolicyConflicts::Drop),
-        ("egressPolicyConflicts:", PolicyConflicts::Drop),
-        ("egressPolicyConflicts: drop", PolicyConflicts::Drop),
-        ("egressPolicyConflicts: enforce", PolicyConflicts::Enforce),
+        ("", Conflicts::Drop),
+        ("egressPolicyConflicts:", Conflicts::Drop),
+        ("egressPolicyConflicts: drop", Conflicts::Drop),
+        ("egressPolicyConflicts: enforce", Conflicts::Enforce),
     ] {
         let config = resolve(text, &node("n1")).unwrap();
         assert_eq!(config.egress_policy_conflicts, expected, "{text:?}");

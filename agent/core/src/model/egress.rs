@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::DnsName;
@@ -202,7 +202,7 @@ pub(crate) fn number(digest: Sha256) -> u64 {
 }
 
 /// What becomes of a policy in a project that is global or joined with another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Conflicts {
     /// As OpenShift: it is ignored in a global project, and all projects of a joined network are closed.
