@@ -111,7 +111,9 @@ fn parse_v6<B: Bytes + ?Sized>(bytes: &B, packet: &mut Packet) -> Result<(), Dro
     let first: [u8; 8] = bytes.load(ETH_LEN).ok_or(DropReason::Malformed)?;
     packet.src = bytes.load(ETH_LEN + 8).ok_or(DropReason::Malformed)?;
     packet.dst = bytes.load(ETH_LEN + 24).ok_or(DropReason::Malformed)?;
-    if first[0] >> 4 != 6 {
+    // Addresses that stand for IPv4 ones do not belong into IPv6 packets (RFC 4291 section 2.5.5.2 has them for programs):
+    // they would be judged as what they are not.
+    if first[0] >> 4 != 6 || packet.src.as_v4().is_some() || packet.dst.as_v4().is_some() {
         return Err(DropReason::Malformed);
     }
     let mut walk = Walk {

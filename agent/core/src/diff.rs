@@ -54,7 +54,7 @@ pub struct PolicyWrite {
 
 /// The writes that turn `actual` into `wanted`, in the order in which they must be made.
 ///
-/// Rows are put before those that point at them and removed after: whoever finds an endpoint finds its project, whoever
+/// Endpoints that go are closed first. Rows are put before those that point at them and removed after: whoever finds an endpoint finds its project, whoever
 /// finds a prefix finds its subnets. Keys of both sides are walked, so leftovers are removed.
 pub fn diff(wanted: &Tables, actual: &Tables) -> Vec<Write> {
     let Tables {
@@ -125,8 +125,13 @@ pub fn diff(wanted: &Tables, actual: &Tables) -> Vec<Write> {
         &mut puts,
         &mut removes,
     );
-    puts.extend(removes.into_iter().rev());
-    puts
+    // What closes comes first: an endpoint that goes is closed before its project loses the policy that holds only while it
+    // has pods here.
+    let (closing, removes): (Vec<_>, Vec<_>) = removes
+        .into_iter()
+        .rev()
+        .partition(|write| matches!(write, Write::Endpoint(_, None)));
+    [closing, puts, removes].concat()
 }
 
 fn policy_table(

@@ -175,10 +175,22 @@ impl Kernel {
         change: Change,
         scope: &Scope,
     ) -> Result<usize, KernelError> {
-        if let Change::Policy(.., Some(policy)) = &change
-            && policy.rules.is_ok()
-        {
-            self.memo.table(policy)?;
+        self.change_all(shared, vec![change], scope)
+    }
+
+    /// Takes several changes in as one step. Nothing is taken if a policy is too large.
+    pub(super) fn change_all(
+        &mut self,
+        shared: &Shared,
+        changes: Vec<Change>,
+        scope: &Scope,
+    ) -> Result<usize, KernelError> {
+        for change in &changes {
+            if let Change::Policy(.., Some(policy)) = change
+                && policy.rules.is_ok()
+            {
+                self.memo.table(policy)?;
+            }
         }
         let (wanted, before) = {
             let mut world = shared.world();
@@ -186,7 +198,9 @@ impl Kernel {
                 Scope::Everything => None,
                 Scope::Part(_) => Some(compile_scope(&world, scope, &self.memo)),
             };
-            world.take(change);
+            for change in changes {
+                world.take(change);
+            }
             (compile_scope(&world, scope, &self.memo), before)
         };
         shared.change(|_| ());
@@ -199,7 +213,7 @@ impl Kernel {
         room::check(&self.mirror, writes)?;
         let mut waited = false;
         for write in writes {
-            if matches!(write, Write::Policy(PolicyWrite { new: None, .. })) && !waited {
+            if !waited && takes_policy_away(write, writes) {
                 apply::wait_for_programs().map_err(KernelError::Barrier)?;
                 waited = true;
             }
@@ -278,6 +292,18 @@ impl Kernel {
         links::detach(&self.pins, &endpoint.host_ifname, &POD_HOOKS)?;
         self.maps.forget(endpoint.host_ifindex)?;
         Ok(())
+    }
+}
+
+/// Whether a write removes rows that a program may still need which has found their policy a moment ago.
+fn takes_policy_away(write: &Write, all: &[Write]) -> bool {
+    let goes = |number| {
+        all.iter().any(|it| matches!(it, Write::Policy(PolicyWrite { number: n, new: None, .. }) if *n == number))
+    };
+    match write {
+        Write::Policy(PolicyWrite { new: None, .. }) => true,
+        Write::Resolved(key, None) => goes(key.policy),
+        _ => false,
     }
 }
 

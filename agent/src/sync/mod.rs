@@ -35,7 +35,7 @@ mod sweep;
 mod underlay;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel};
@@ -99,12 +99,6 @@ pub enum Request {
     Stop,
 }
 
-/// An EgressNetworkPolicy's name.
-struct PolicyName {
-    project: String,
-    name: String,
-}
-
 /// The loop's own state.
 struct Sync {
     shared: Arc<Shared>,
@@ -137,7 +131,7 @@ pub struct Running {
 /// was wrong with that, shown until the next start.
 pub fn spawn(
     bpf_dir: &Path,
-    world: World,
+    mut world: World,
     underlay: Underlay,
     dns: dns::Settings,
     found: Vec<Problem>,
@@ -159,6 +153,12 @@ pub fn spawn(
     };
     let resolver = dns::spawn(dns, on_dns).map_err(KernelError::Resolver)?;
     let trusted = world.egress.trusted.clone();
+    // Known before the first pass, which would distrust them otherwise.
+    let servers = resolver.servers();
+    world
+        .egress
+        .trusted
+        .extend(servers.iter().map(SocketAddr::ip));
     let to_loop = sender.clone();
     let removals = removals::watch(&kernel.links_folder(), move |suspects| {
         if to_loop.send(Request::Suspects(suspects)).is_err() {
@@ -235,7 +235,10 @@ impl Sync {
             }
             Request::Ingest(ingest::Event::Synced) => {
                 // What pods of the last run could reach by name stays so while the resolver finds its own answers.
-                let adopted = self.names.adopt(&self.kernel.mirror, &self.shared.world());
+                let now = Instant::now();
+                let adopted = self
+                    .names
+                    .adopt(&self.kernel.mirror, &self.shared.world(), now);
                 self.take(adopted);
                 self.synced = true;
                 self.follow_names();
@@ -265,6 +268,10 @@ impl Sync {
     /// Takes changes in, each with the writes of its scope. Before the first list is complete they only gather.
     fn take(&mut self, changes: Vec<Change>) {
         let mut projects = BTreeSet::new();
+        let (policies, changes): (Vec<_>, Vec<_>) = changes
+            .into_iter()
+            .partition(|change| self.synced && matches!(change, Change::Policy(..)));
+        projects.extend(self.take_policies(policies));
         for change in changes {
             let world = self.shared.world();
             let scope = Scope::of(&world, &change);
@@ -285,8 +292,8 @@ impl Sync {
                 self.next_pass = self.next_pass.min(Instant::now() + DEBOUNCE);
             } else {
                 match change {
-                    Change::Policy(project, name, policy) => {
-                        self.take_policy(&PolicyName { project, name }, policy, &scope);
+                    Change::Resolved(name, addresses) => {
+                        self.take_resolved(name, addresses, &scope);
                     }
                     change => {
                         let written = self.kernel.change(&self.shared, change, &scope);

@@ -15,6 +15,8 @@ use weft_core::names::{NameState, Resolution};
 
 /// Addresses of single answers kept for one wildcard.
 const MOST_FOR_WILDCARD: usize = 4096;
+/// No answer counts longer.
+const LONGEST_TTL: Duration = Duration::from_mins(30);
 /// The least time that an address stays allowed after its TTL.
 const LEAST_GRACE: Duration = Duration::from_secs(30);
 
@@ -41,7 +43,7 @@ impl Names {
 
     /// Takes over the addresses that the kernel still holds from the previous run: a restart while name servers are away takes
     /// nothing from the pods.
-    pub(super) fn adopt(&mut self, kernel: &Tables, world: &World) -> Vec<Change> {
+    pub(super) fn adopt(&mut self, kernel: &Tables, world: &World, now: Instant) -> Vec<Change> {
         let patterns: BTreeMap<u64, &NamePattern> = world
             .names()
             .map(|pattern| (name_number(pattern), pattern))
@@ -50,7 +52,12 @@ impl Names {
         for (key, row) in &kernel.resolved {
             if let Some(pattern) = patterns.get(&row.name) {
                 let beside = self.beside.entry((*pattern).clone()).or_default();
-                beside.entry(key.value.to_ip()).or_insert(None);
+                // Nobody asks for the names below a wildcard again, so theirs must end by themselves.
+                let end = match pattern {
+                    NamePattern::Exact(_) => None,
+                    NamePattern::Below(_) => Some(now + LONGEST_TTL),
+                };
+                beside.entry(key.value.to_ip()).or_insert(end);
                 adopted.insert((*pattern).clone());
             }
         }
@@ -103,12 +110,14 @@ impl Names {
             for address in addresses {
                 if beside.len() < MOST_FOR_WILDCARD || beside.contains_key(address) {
                     let until = beside.entry(*address).or_insert(Some(end));
-                    *until = until.map(|old| old.max(end));
+                    *until = Some(until.map_or(end, |old| old.max(end)));
                 }
             }
         }
+        // Pods can cause these questions: an answer that says nothing new costs nothing.
         used.into_iter()
             .map(|pattern| self.change(pattern))
+            .filter(|change| is_news(change, world))
             .collect()
     }
 
@@ -174,6 +183,13 @@ impl Names {
         addresses.extend(beside.map(|(address, _)| *address));
         Change::Resolved(pattern, addresses)
     }
+}
+
+fn is_news(change: &Change, world: &World) -> bool {
+    let Change::Resolved(pattern, addresses) = change else {
+        return true;
+    };
+    world.resolved.get(pattern).unwrap_or(&BTreeSet::new()) != addresses
 }
 
 fn grace_of(configured: Option<Duration>, ttl: Duration) -> Duration {

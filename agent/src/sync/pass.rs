@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use weft_core::compile::host::{HostPlan, OVERLAY, endpoint_routes, host_plan};
-use weft_core::compile::{Scope, compile_scope};
+use weft_core::compile::{Scope, Tables, compile_scope};
 use weft_core::diff::diff;
-use weft_core::model::{Change, Endpoint, Problem, World};
+use weft_core::model::{Change, EgressPolicy, Endpoint, Problem, World};
 
 use super::kernel::{Kernel, KernelError, gateways};
 use super::shared::Shared;
@@ -91,7 +91,7 @@ impl Kernel {
         }
         let result = self.leftovers(&endpoints, plan.is_some());
         report.take(result);
-        let result = self.sweep(&shared.world(), observe::live::monotonic());
+        let result = self.sweep(&endpoints, observe::live::monotonic());
         report.take(result);
         if let Some(plan) = &plan {
             match self.firewall.sync(&plan.firewall) {
@@ -166,10 +166,47 @@ impl Kernel {
     }
 
     fn table_pass(&mut self, shared: &Shared) -> Result<usize, KernelError> {
-        let wanted = compile_scope(&shared.world(), &Scope::Everything, &self.memo);
         self.mirror = observe::maps::tables(&self.maps)?;
-        let writes = diff(&wanted, &self.mirror);
-        self.write(&writes)
+        loop {
+            let wanted = compile_scope(&shared.world(), &Scope::Everything, &self.memo);
+            let writes = diff(&wanted, &self.mirror);
+            match self.write(&writes) {
+                Err(error @ KernelError::Full { .. })
+                    if self.close_largest(shared, &wanted, &error) => {}
+                written => return written,
+            }
+        }
+    }
+
+    /// Closes the project of the largest policy that is not in the kernel yet, so that the others find room: policies are taken
+    /// in without a look at each other before the first pass. Whether there was one.
+    fn close_largest(&self, shared: &Shared, wanted: &Tables, error: &KernelError) -> bool {
+        let new = wanted.policies.iter();
+        let new = new.filter(|(number, _)| !self.mirror.policies.contains_key(number));
+        let Some((number, _)) = new.max_by_key(|(_, table)| table.rules.len() + table.ports.len())
+        else {
+            return false;
+        };
+        let found = {
+            let world = shared.world();
+            let all = world.policies.iter();
+            let all = all
+                .flat_map(|(project, own)| own.iter().map(move |(name, it)| (project, name, it)));
+            let mut of_number = all.filter(|(_, _, it)| it.number() == *number);
+            of_number
+                .next()
+                .map(|(project, name, _)| (project.clone(), name.clone()))
+        };
+        let Some((project, name)) = found else {
+            return false;
+        };
+        let object = format!("EgressNetworkPolicy/{project}/{name}");
+        let message =
+            format!("{error}; nothing of the project leaves the cluster: make it smaller");
+        shared.refused(object, Some(message));
+        let closed = EgressPolicy::invalid(error.to_string());
+        shared.change(|world| world.take(Change::Policy(project, name, Some(closed))));
+        true
     }
 
     /// Links and counters of interfaces that are no endpoint's.

@@ -1,47 +1,114 @@
-//! Changes of egress policies: all of one, or nothing of it.
+//! Changes of egress policies: all that change in a project at once, or nothing of it.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use weft_core::compile::Scope;
-use weft_core::model::{Change, EgressPolicy};
+use weft_core::compile::{Part, Scope};
+use weft_core::model::{Change, EgressPolicy, NamePattern};
 
+use super::Sync;
 use super::kernel::KernelError;
-use super::{PolicyName, Sync};
+
+/// New versions by name; `None` takes one away.
+type Policies = BTreeMap<String, Option<Arc<EgressPolicy>>>;
 
 impl Sync {
-    /// A policy that does not fit leaves the one before it in force; where there was none, its project is closed: what its
+    /// Takes policies in, those of one project as one step: one that is renamed is not gone in between. Answers the projects.
+    pub(super) fn take_policies(&mut self, changes: Vec<Change>) -> BTreeSet<String> {
+        let mut by_project = BTreeMap::<String, Policies>::new();
+        for change in changes {
+            if let Change::Policy(project, name, policy) = change {
+                by_project.entry(project).or_default().insert(name, policy);
+            }
+        }
+        let mut touched = BTreeSet::new();
+        for (project, policies) in by_project {
+            let part = self.scope_of(&project, &policies);
+            touched.extend(part.projects.iter().cloned());
+            let names = !part.names.is_empty();
+            self.take_project_policies(&project, &policies, &Scope::Part(part));
+            if names {
+                self.follow_names();
+            }
+        }
+        touched
+    }
+
+    fn scope_of(&self, project: &str, policies: &Policies) -> Part {
+        let world = self.shared.world();
+        let mut all = Part::default();
+        for change in changes(project, policies) {
+            if let Scope::Part(part) = Scope::of(&world, &change) {
+                all.extend(part);
+            }
+        }
+        all
+    }
+
+    /// Policies that do not fit leave those before them in force; where there were none, the project is closed: what its
     /// author wants kept in does not get out for want of room.
-    pub(super) fn take_policy(
+    fn take_project_policies(&mut self, project: &str, policies: &Policies, scope: &Scope) {
+        let old: Policies = {
+            let world = self.shared.world();
+            let own = world.policies.get(project);
+            let old = |name: &String| own.and_then(|own| own.get(name)).cloned();
+            policies
+                .keys()
+                .map(|name| (name.clone(), old(name)))
+                .collect()
+        };
+        let written = self
+            .kernel
+            .change_all(&self.shared, changes(project, policies), scope);
+        let Err(error @ (KernelError::Full { .. } | KernelError::Unfit(_))) = written else {
+            for name in policies.keys() {
+                self.shared.refused(object(project, name), None);
+            }
+            return self.note(written);
+        };
+        // Nothing was written, so the world has only to say so again.
+        self.shared.change(|world| {
+            for change in changes(project, &old) {
+                world.take(change);
+            }
+        });
+        let had_one = old.values().any(Option::is_some);
+        let meanwhile = if had_one {
+            "what was in force before stays"
+        } else {
+            let closed = Some(EgressPolicy::invalid(error.to_string()));
+            let new = policies.iter().filter(|(_, policy)| policy.is_some());
+            let new: Policies = new
+                .map(|(name, _)| (name.clone(), closed.clone()))
+                .collect();
+            let written = self
+                .kernel
+                .change_all(&self.shared, changes(project, &new), scope);
+            self.note(written);
+            "nothing of the project leaves the cluster"
+        };
+        for name in policies.keys() {
+            let message = format!("{error}; {meanwhile}: make it smaller");
+            self.shared.refused(object(project, name), Some(message));
+        }
+    }
+
+    /// Addresses that do not fit leave those before them in force.
+    pub(super) fn take_resolved(
         &mut self,
-        name: &PolicyName,
-        policy: Option<Arc<EgressPolicy>>,
+        name: NamePattern,
+        addresses: BTreeSet<IpAddr>,
         scope: &Scope,
     ) {
-        let object = format!("EgressNetworkPolicy/{}/{}", name.project, name.name);
-        let change = |policy| Change::Policy(name.project.clone(), name.name.clone(), policy);
-        let old = {
-            let world = self.shared.world();
-            let policies = world.policies.get(&name.project);
-            policies
-                .and_then(|policies| policies.get(&name.name))
-                .cloned()
-        };
-        match self.kernel.change(&self.shared, change(policy), scope) {
-            Err(error @ (KernelError::Full { .. } | KernelError::Unfit(_))) if old.is_some() => {
-                // Nothing was written, so the world has only to say so again.
-                self.shared.change(|world| world.take(change(old)));
-                let message = format!("{error}; what was in force before stays: make it smaller");
-                self.shared.refused(object, Some(message));
-            }
-            Err(error @ (KernelError::Full { .. } | KernelError::Unfit(_))) => {
-                self.shared.change(|world| world.take(change(None)));
-                let closed = EgressPolicy::invalid(error.to_string());
-                let written = self
-                    .kernel
-                    .change(&self.shared, change(Some(closed)), scope);
-                self.note(written);
-                let message =
-                    format!("{error}; nothing of the project leaves the cluster: make it smaller");
+        let object = format!("dnsName {name}");
+        let old = self.shared.world().resolved.get(&name).cloned();
+        let new = Change::Resolved(name.clone(), addresses);
+        match self.kernel.change(&self.shared, new, scope) {
+            Err(error @ KernelError::Full { .. }) => {
+                let back = Change::Resolved(name, old.unwrap_or_default());
+                self.shared.change(|world| world.take(back));
+                let message = format!("{error}; its addresses from before stay in force");
                 self.shared.refused(object, Some(message));
             }
             written => {
@@ -50,4 +117,15 @@ impl Sync {
             }
         }
     }
+}
+
+fn changes(project: &str, policies: &Policies) -> Vec<Change> {
+    let change = |(name, policy): (&String, &Option<Arc<EgressPolicy>>)| {
+        Change::Policy(project.to_owned(), name.clone(), policy.clone())
+    };
+    policies.iter().map(change).collect()
+}
+
+fn object(project: &str, name: &str) -> String {
+    format!("EgressNetworkPolicy/{project}/{name}")
 }

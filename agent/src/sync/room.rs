@@ -18,9 +18,9 @@ pub(super) fn check(mirror: &Tables, writes: &[Write]) -> Result<(), KernelError
         return Ok(());
     }
     let mut after = mirror.clone();
-    // The old policy is there while the new one is written.
+    // Nothing is removed before all is put, save endpoints.
     for write in writes {
-        if !matches!(write, Write::Policy(PolicyWrite { new: None, .. })) {
+        if !removes(write) {
             after.write(write);
         }
     }
@@ -29,6 +29,20 @@ pub(super) fn check(mirror: &Tables, writes: &[Write]) -> Result<(), KernelError
         Some((table, rows, room)) => Err(KernelError::Full { table, rows, room }),
         None => Ok(()),
     }
+}
+
+fn removes(write: &Write) -> bool {
+    matches!(
+        write,
+        Write::Policy(PolicyWrite { new: None, .. })
+            | Write::Prefix(_, None)
+            | Write::Subnet(_, None)
+            | Write::Peer(_, None)
+            | Write::Project(_, None)
+            | Write::Resolved(_, None)
+            | Write::Name(_, None)
+            | Write::Trusted(_, None)
+    )
 }
 
 /// Rows that a write can add to any one map.

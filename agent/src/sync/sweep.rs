@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use aya::maps::{HashMap, MapData, MapError};
 use weft_core::compile::project_key;
-use weft_core::model::World;
+use weft_core::model::Endpoint;
 use weft_ebpf::rows::egress::{LearnedKey, LearnedRow, map as egress_map};
 use weft_ebpf::rows::{ProjectKey, dns};
 
@@ -15,10 +15,9 @@ use crate::apply::maps::{TableError, ignore_missing};
 impl Kernel {
     /// Removes rows that the data path writes and nothing reads any more. The programs may write some of them at the same time:
     /// what they write anew is found by the next pass.
-    pub(super) fn sweep(&mut self, world: &World, now: u64) -> Result<usize, KernelError> {
-        let local: BTreeSet<ProjectKey> = world
-            .endpoints
-            .values()
+    pub(super) fn sweep(&mut self, endpoints: &[Endpoint], now: u64) -> Result<usize, KernelError> {
+        let local: BTreeSet<ProjectKey> = endpoints
+            .iter()
             .map(|endpoint| project_key(&endpoint.project))
             .collect();
         let policies = &self.mirror.policies;

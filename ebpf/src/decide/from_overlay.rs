@@ -1,5 +1,6 @@
 //! What another node sends.
 
+use super::egress::note_inbound;
 use super::{Home, Outcome, Party, Tables, admit, home};
 use crate::addr::Addr;
 use crate::packet::Packet;
@@ -21,7 +22,8 @@ pub fn from_overlay<T: Tables, O: Outcome>(
         return outcome.drop(&DropReason::UnknownPeer.into());
     }
     // A node sends from its own underlay address when one of its processes is bound to it.
-    if packet.src != peer {
+    let from_node = packet.src == peer;
+    if !from_node {
         let from_peer = match tables.prefix(&packet.src) {
             Some(row) if row.class == class::PODS => {
                 home(tables, &row, &packet.src) == Home::At(peer)
@@ -33,7 +35,11 @@ pub fn from_overlay<T: Tables, O: Outcome>(
         }
     }
     if let Some(receiver) = tables.endpoint(&packet.dst) {
-        return match admit(Party::remote(vnid), Party::pod(tables, &receiver)) {
+        let party = Party::pod(tables, &receiver);
+        if from_node {
+            note_inbound(tables, party, packet);
+        }
+        return match admit(Party::remote(vnid), party) {
             Ok(()) => outcome.deliver(&receiver),
             Err(denial) => outcome.drop(&denial),
         };

@@ -34,7 +34,10 @@ pub fn to_pod<T: Tables, O: Outcome>(
             }
             // The node always reaches its pods, whatever their project's state: kubelet's probes.
             Some(row) if class::is_own(row.class) => {
-                note_inbound(tables, party, packet);
+                // Answers to the gateway are not judged, whoever began.
+                if row.class == class::NODE {
+                    note_inbound(tables, party, packet);
+                }
                 return outcome.deliver(&receiver);
             }
             Some(row) if row.class == class::SERVICES => Party::HOST,

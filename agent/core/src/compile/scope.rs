@@ -65,6 +65,18 @@ impl Scope {
 }
 
 impl Part {
+    /// Both parts.
+    pub fn extend(&mut self, other: Self) {
+        let Self {
+            endpoint,
+            projects,
+            names,
+        } = other;
+        self.endpoint = self.endpoint.take().or(endpoint);
+        self.projects.extend(projects);
+        self.names.extend(names);
+    }
+
     /// The other projects of a network that a project leaves or joins: policies may begin or cease to count.
     fn take_joined(&mut self, world: &World, project: &str, vnid: Vnid) {
         let mut all = world.members(vnid).chain([project]);

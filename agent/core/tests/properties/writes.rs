@@ -92,13 +92,18 @@ proptest! {
         prop_assert_eq!(keys.len(), writes.len());
     }
 
+    /// Endpoints that go are closed before anything else: an endpoint never outlives the policy that holds for it.
     #[test]
-    fn puts_come_first_in_order_of_dependence_then_removals_reversed(
+    fn endpoints_close_then_puts_come_in_order_of_dependence_then_removals_reversed(
         wanted in world(),
         actual in world(),
     ) {
         let (wanted, actual) = (compile(&wanted), compile(&actual));
-        let writes = diff(&wanted, &actual);
+        let all = diff(&wanted, &actual);
+        let closing = |write: &Write| matches!(write, Write::Endpoint(_, None));
+        let closed = all.iter().take_while(|write| closing(write)).count();
+        let writes = &all[closed..];
+        prop_assert!(!writes.iter().any(closing), "an endpoint closes late: {:?}", all);
         let first_removal = writes.iter().position(removes).unwrap_or(writes.len());
         let (puts, rest) = writes.split_at(first_removal);
         prop_assert!(rest.iter().all(removes), "a put follows a removal: {:?}", writes);

@@ -2,9 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use weft_ebpf::rows::egress::{PORT_BITS, PortKey};
+use weft_ebpf::rows::egress::{PORT_BITS, PORTS_CAPACITY, PortKey};
 
+use super::Unfit;
 use crate::model::EgressRule;
+
+/// Comparisons of a cut with a range that one protocol may cost.
+const MOST_WORK: usize = 1 << 25;
+/// Rules of all classes together.
+const MOST_MEMBERS: usize = 1 << 20;
 
 /// The classes of a policy.
 pub(super) struct Classes {
@@ -16,7 +22,7 @@ pub(super) struct Classes {
 
 /// Cuts each protocol's ports where some rule begins or ends. Equal sets of rules are one class; ports that no rule names are of
 /// none.
-pub(super) fn classes(policy: u64, rules: &[EgressRule]) -> Classes {
+pub(super) fn classes(policy: u64, rules: &[EgressRule]) -> Result<Classes, Unfit> {
     let mut spans: BTreeMap<u8, Vec<(u32, u32, usize)>> = BTreeMap::new();
     for (rank, rule) in rules.iter().enumerate() {
         for ports in &rule.ports {
@@ -31,12 +37,16 @@ pub(super) fn classes(policy: u64, rules: &[EgressRule]) -> Classes {
     }
     let mut numbers: BTreeMap<BTreeSet<usize>, u32> = BTreeMap::new();
     let mut ports = BTreeMap::new();
+    let mut found = 0;
     for (protocol, spans) in spans {
         let cuts: BTreeSet<u32> = spans
             .iter()
             .flat_map(|(first, last, _)| [*first, last + 1])
             .collect();
         let cuts: Vec<u32> = cuts.into_iter().collect();
+        if cuts.len().saturating_mul(spans.len()) > MOST_WORK {
+            return Err(Unfit::Ports);
+        }
         for cut in cuts.windows(2) {
             let (first, end) = (cut[0], cut[1]);
             let ranks: BTreeSet<usize> = spans
@@ -46,6 +56,12 @@ pub(super) fn classes(policy: u64, rules: &[EgressRule]) -> Classes {
                 .collect();
             if ranks.is_empty() {
                 continue;
+            }
+            if !numbers.contains_key(&ranks) {
+                found += ranks.len();
+            }
+            if found > MOST_MEMBERS || ports.len() > PORTS_CAPACITY as usize {
+                return Err(Unfit::Ports);
             }
             let next = u32::try_from(numbers.len() + 1).unwrap_or(u32::MAX); // at most one for each port
             let class = *numbers.entry(ranks).or_insert(next);
@@ -60,13 +76,13 @@ pub(super) fn classes(policy: u64, rules: &[EgressRule]) -> Classes {
             }
         }
     }
-    Classes {
+    Ok(Classes {
         ports,
         members: numbers
             .into_iter()
             .map(|(ranks, class)| (class, ranks))
             .collect(),
-    }
+    })
 }
 
 /// The aligned blocks that make up `first..end`: length of the prefix on 16 bits, and first port.

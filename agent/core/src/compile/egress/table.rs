@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
+use weft_ebpf::rows::TABLE_CAPACITY;
 use weft_ebpf::rows::egress::{
-    ANY_PORT, PortKey, RULES_CAPACITY, RuleKey, RuleRow, SEARCH_LENS, SearchKey, SearchRow, action,
-    project_flag,
+    ANY_PORT, PORTS_CAPACITY, PortKey, RULES_CAPACITY, RuleKey, RuleRow, SEARCH_LENS, SearchKey,
+    SearchRow, action, project_flag,
 };
 
 use super::names::{name_number, wildcards};
@@ -38,6 +39,11 @@ pub enum Unfit {
         /// How many there are.
         lengths: usize,
     },
+    /// Too many ports.
+    #[error(
+        "its rules name ports that overlap in too many ways: use fewer ports, or the same in several rules"
+    )]
+    Ports,
     /// Too many rows.
     #[error(
         "its rules need {rows} rows of the data path, and {RULES_CAPACITY} are possible: use fewer ports or CIDRs"
@@ -53,7 +59,7 @@ impl PolicyTable {
     pub(super) fn compile(policy: &EgressPolicy) -> Result<Self, Unfit> {
         let rules = policy.rules.as_deref().unwrap_or_default();
         let number = policy.number();
-        let Classes { ports, members } = classes(number, rules);
+        let Classes { ports, members } = classes(number, rules)?;
         let mut table = Self {
             ports,
             ..Self::default()
@@ -88,6 +94,11 @@ impl PolicyTable {
     }
 
     fn fits(&self) -> Result<(), Unfit> {
+        if self.ports.len() > PORTS_CAPACITY as usize
+            || self.searches.len() > TABLE_CAPACITY as usize
+        {
+            return Err(Unfit::Ports);
+        }
         match self.rules.len() {
             rows if rows > RULES_CAPACITY as usize => Err(Unfit::Rows { rows }),
             _ => Ok(()),
