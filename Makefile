@@ -18,6 +18,7 @@ setup: ## find or install the toolchain, the packages and the BPF file system
 	@.ci/setup.sh
 
 build: setup ## all binaries, into target/release
+	@[ -e target/release/weft ] || echo 'build: the first one takes some minutes, the last one or two of them without a word'
 	$(CARGO) build --release
 
 demo: build ## a cluster of two nodes on this machine: who reaches whom, and how to change it (root)
