@@ -92,7 +92,7 @@ fn rule(action: Action, to: Destination) -> EgressRule {
     }
 }
 
-/// Two of three for IPv4; half single addresses, the others of all lengths from /8 (IPv6: /16 to /128) and nested in each
+/// Two of three for IPv4; half single addresses, the others of all lengths from /8 (IPv6: /34 to /81) and nested in each
 /// other; one of two denies. None but the last two concerns what is sent, except one for a single address.
 pub fn mix(rules: u32) -> anyhow::Result<Vec<EgressRule>> {
     let mut mix = vec![rule(
@@ -118,7 +118,7 @@ fn prefix(n: u32) -> anyhow::Result<IpNet> {
     let spread = n.wrapping_mul(0x9e37_79b1);
     let single = (n / 3).is_multiple_of(2);
     if n % 3 == 2 {
-        let long = if single { 128 } else { 34 + n / 6 % 95 };
+        let long = if single { 128 } else { 34 + n / 6 % 48 };
         let high = 0x2001_0db8_8000_0000_u64 | u64::from(spread >> 1);
         let address = u128::from(high) << 64 | u128::from(spread);
         let net = Ipv6Net::new(Ipv6Addr::from(address), u8::try_from(long)?)?;
