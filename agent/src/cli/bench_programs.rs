@@ -94,6 +94,8 @@ pub fn run(args: &BenchPrograms) -> anyhow::Result<ExitCode> {
     sched_setaffinity(nix::unistd::Pid::from_raw(0), &cpus)
         .with_context(|| format!("move to processor {}", args.cpu))?;
 
+    // First: memory that was used and is free again would hide what is taken.
+    let memory = memory::measure(&args.bpf_dir)?;
     let mut results = Vec::new();
     for prefixes in [Prefixes::Few, Prefixes::Rows] {
         let clusters = args.rows.iter().map(|rows| Cluster::new(*rows, prefixes));
@@ -114,7 +116,6 @@ pub fn run(args: &BenchPrograms) -> anyhow::Result<ExitCode> {
     }
     egress::check(&rigs)?;
     drop(rigs);
-    let memory = memory::measure(&args.bpf_dir)?;
     report(args, results, egress, memory)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -220,7 +220,7 @@ impl Cluster {
             let said: Value = serde_json::from_slice(&self.weft(node, &args)?.stdout)
                 .context("the output of weft get egress-policies")?;
             let found = said[0]["rules"].as_array().map(Vec::len);
-            if found == Some(rules) && said[0]["state"] == "enforced" {
+            if found == Some(rules) && said[0]["state"] == "Enforced" {
                 return Ok(());
             }
             if Instant::now() > deadline {

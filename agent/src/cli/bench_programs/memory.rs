@@ -54,16 +54,17 @@ impl fmt::Display for Memory {
 
 /// Makes the world twice, without policies and with them.
 pub fn measure(bpf_dir: &Path) -> anyhow::Result<Memory> {
-    let other = maps()?;
-    let bare = Rig::new(bpf_dir, Cluster::new(PROJECTS, Prefixes::Few))?;
-    let maps_before = maps()?.saturating_sub(other);
-    drop(bare);
-
     let resident = resident()?;
     let cluster = cluster()?;
     let tables = compile(&cluster.world);
     let process = self::resident()?.saturating_sub(resident);
     drop(tables);
+
+    let other = maps()?;
+    let bare = Rig::new(bpf_dir, Cluster::new(PROJECTS, Prefixes::Few))?;
+    let maps_before = maps()?.saturating_sub(other);
+    drop(bare);
+
     let other = maps()?;
     let rig = Rig::new(bpf_dir, cluster)?;
     let maps = maps()?.saturating_sub(other);
