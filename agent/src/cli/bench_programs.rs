@@ -1,29 +1,28 @@
-//! `weft bench-programs`: what a packet costs in each program, by the number of rows in the maps.
+//! `weft bench-programs`: what a packet costs in each program, by the number of rows in the maps and of rules, and what memory
+//! many policies take.
 //!
 //! The programs run through `BPF_PROG_TEST_RUN` over maps of their own; the node's data path is not touched.
 
 mod cluster;
+mod egress;
+mod memory;
 mod packets;
+mod rig;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail, ensure};
-use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions};
+use anyhow::Context as _;
 use clap::Args;
 use nix::sched::{CpuSet, sched_setaffinity};
 use serde::Serialize;
-use weft_core::compile::{Tables, compile};
-use weft_core::diff::diff;
 
 use self::cluster::{Cluster, Prefixes};
+use self::memory::Memory;
 use self::packets::Case;
+use self::rig::Rig;
 use super::{Output, print};
-use crate::apply::maps::Maps;
-use crate::apply::object::{Object, load};
-use crate::apply::pins::Pins;
-use crate::observe;
 
 /// What to measure.
 #[derive(Args)]
@@ -31,6 +30,9 @@ pub struct BenchPrograms {
     /// Rows in each map, at least those that the packets need
     #[arg(long, value_delimiter = ',', default_values_t = [1, 1_000, 100_000], value_parser = clap::value_parser!(u32).range(1..=100_000))]
     rows: Vec<u32>,
+    /// Rules of an egress policy; 0 is no policy
+    #[arg(long, value_delimiter = ',', default_values_t = [0, 10, 1_000, 100_000], value_parser = clap::value_parser!(u32).range(..=100_000))]
+    rules: Vec<u32>,
     /// Runs of a program in one measurement
     #[arg(long, default_value_t = 200_000)]
     repeat: u32,
@@ -64,6 +66,9 @@ struct Report {
     rounds: u32,
     notes: [&'static str; 3],
     results: Vec<Cost>,
+    /// By rules of the egress policy.
+    egress: Vec<Cost>,
+    memory: Memory,
 }
 
 #[derive(Serialize)]
@@ -72,11 +77,14 @@ struct Cost {
     program: &'static str,
     #[serde(rename = "case")]
     name: &'static str,
-    prefixes: Prefixes,
-    /// Median cost of a packet in nanoseconds, by rows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prefixes: Option<Prefixes>,
+    /// Median cost of a packet in nanoseconds, by rows or rules.
     nanoseconds: BTreeMap<u32, u64>,
-    /// The most rows to the fewest.
+    /// The most to the fewest.
     ratio: f64,
+    /// Every measurement, in the order they were made.
+    samples: BTreeMap<u32, Vec<u64>>,
 }
 
 /// Runs it.
@@ -86,38 +94,73 @@ pub fn run(args: &BenchPrograms) -> anyhow::Result<ExitCode> {
     sched_setaffinity(nix::unistd::Pid::from_raw(0), &cpus)
         .with_context(|| format!("move to processor {}", args.cpu))?;
 
+    // First: memory that was used and is free again would hide what is taken.
+    let memory = memory::measure(&args.bpf_dir)?;
     let mut results = Vec::new();
     for prefixes in [Prefixes::Few, Prefixes::Rows] {
-        let rigs = args
-            .rows
-            .iter()
-            .map(|rows| Rig::new(&args.bpf_dir, Cluster::new(*rows, prefixes)))
-            .collect::<anyhow::Result<Vec<_>>>()?;
+        let clusters = args.rows.iter().map(|rows| Cluster::new(*rows, prefixes));
+        let rigs = rigs(args, &args.rows, clusters)?;
         for case in Case::ALL {
-            let mut samples: BTreeMap<u32, Vec<u64>> = BTreeMap::new();
-            for round in 0..args.rounds {
-                for (rig, rows) in rigs.iter().zip(&args.rows) {
-                    let cost = rig.measure(case, round, args.repeat)?;
-                    samples.entry(*rows).or_default().push(cost);
-                }
-            }
-            results.push(result(case, prefixes, samples));
+            results.push(compare(args, case, Some(prefixes), &rigs)?);
         }
     }
-    report(args, results)?;
+    let clusters = args
+        .rules
+        .iter()
+        .map(|rules| egress::cluster(*rules))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    let rigs = rigs(args, &args.rules, clusters)?;
+    let mut egress = Vec::new();
+    for case in egress::CASES {
+        egress.push(compare(args, case, None, &rigs)?);
+    }
+    egress::check(&rigs)?;
+    drop(rigs);
+    report(args, results, egress, memory)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// A rig each, by its size.
+type Rigs = Vec<(u32, Rig)>;
+
+fn rigs(
+    args: &BenchPrograms,
+    sizes: &[u32],
+    clusters: impl IntoIterator<Item = Cluster>,
+) -> anyhow::Result<Rigs> {
+    let clusters = sizes.iter().copied().zip(clusters);
+    clusters
+        .map(|(size, cluster)| Ok((size, Rig::new(&args.bpf_dir, cluster)?)))
+        .collect()
+}
+
+fn compare(
+    args: &BenchPrograms,
+    case: &Case,
+    prefixes: Option<Prefixes>,
+    rigs: &Rigs,
+) -> anyhow::Result<Cost> {
+    let mut samples: BTreeMap<u32, Vec<u64>> = BTreeMap::new();
+    for round in 0..args.rounds {
+        for (size, rig) in rigs {
+            let cost = rig.measure(case, round, args.repeat)?;
+            samples.entry(*size).or_default().push(cost);
+        }
+    }
+    Ok(result(case, prefixes, samples))
 }
 
 #[expect(
     clippy::cast_precision_loss,
     reason = "nanoseconds of one packet are small numbers"
 )]
-fn result(case: &Case, prefixes: Prefixes, samples: BTreeMap<u32, Vec<u64>>) -> Cost {
-    let median = |(rows, mut costs): (u32, Vec<u64>)| {
+fn result(case: &Case, prefixes: Option<Prefixes>, samples: BTreeMap<u32, Vec<u64>>) -> Cost {
+    let median = |(size, costs): (&u32, &Vec<u64>)| {
+        let mut costs = costs.clone();
         costs.sort_unstable();
-        (rows, costs[costs.len() / 2])
+        (*size, costs[costs.len() / 2])
     };
-    let nanoseconds: BTreeMap<u32, u64> = samples.into_iter().map(median).collect();
+    let nanoseconds: BTreeMap<u32, u64> = samples.iter().map(median).collect();
     let cost = |of: Option<(&u32, &u64)>| of.map_or(f64::NAN, |(_, cost)| (*cost).max(1) as f64);
     let ratio = cost(nanoseconds.last_key_value()) / cost(nanoseconds.first_key_value());
     Cost {
@@ -126,10 +169,16 @@ fn result(case: &Case, prefixes: Prefixes, samples: BTreeMap<u32, Vec<u64>>) -> 
         prefixes,
         nanoseconds,
         ratio: (ratio * 100.0).round() / 100.0,
+        samples,
     }
 }
 
-fn report(args: &BenchPrograms, results: Vec<Cost>) -> anyhow::Result<()> {
+fn report(
+    args: &BenchPrograms,
+    results: Vec<Cost>,
+    egress: Vec<Cost>,
+    memory: Memory,
+) -> anyhow::Result<()> {
     if args.output == Output::Json {
         let kernel = nix::sys::utsname::uname().context("uname")?;
         return print::json(&Report {
@@ -139,30 +188,15 @@ fn report(args: &BenchPrograms, results: Vec<Cost>) -> anyhow::Result<()> {
             rounds: args.rounds,
             notes: NOTES,
             results,
+            egress,
+            memory,
         });
     }
-    print::table(
-        [
-            "PROGRAM",
-            "CASE",
-            "PREFIXES",
-            "NANOSECONDS BY ROWS",
-            "RATIO",
-        ],
-        results.iter().map(|result| {
-            let costs = result.nanoseconds.iter();
-            let costs: Vec<String> = costs
-                .map(|(rows, cost)| format!("{rows}: {cost}"))
-                .collect();
-            [
-                result.program.to_owned(),
-                result.name.to_owned(),
-                result.prefixes.to_string(),
-                costs.join(", "),
-                format!("{:.2}", result.ratio),
-            ]
-        }),
-    );
+    table("ROWS", &results);
+    print::line("");
+    table("RULES", &egress);
+    print::line("");
+    print::line(&memory.to_string());
     print::line("");
     for note in NOTES {
         print::line(note);
@@ -170,88 +204,23 @@ fn report(args: &BenchPrograms, results: Vec<Cost>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A folder of pins that goes with the value.
-struct Folder(PathBuf);
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.0) {
-            eprintln!("weft: remove {}: {error}", self.0.display());
-        }
-    }
-}
-
-/// Programs over maps of their own, filled with the rows of a cluster.
-struct Rig {
-    object: Object,
-    maps: Maps,
-    cluster: Cluster,
-    _folder: Folder,
-}
-
-impl Rig {
-    fn new(bpf_dir: &Path, cluster: Cluster) -> anyhow::Result<Self> {
-        let name = format!("weft-bench-{:016x}", rand::random::<u64>());
-        let folder = Folder(bpf_dir.join(name));
-        let mut object = load(&Pins::open(&folder.0)?)?;
-        let mut maps = Maps::take(&mut object.ebpf)?;
-        for write in diff(&compile(&cluster.world), &Tables::default()) {
-            maps.write(&write)?;
-        }
-        for endpoint in cluster.world.endpoints.values() {
-            maps.count(endpoint.host_ifindex)?;
-        }
-        Ok(Self {
-            object,
-            maps,
-            cluster,
-            _folder: folder,
-        })
-    }
-
-    /// Nanoseconds of one packet; `round` picks the flow. Fails if the program does something else than the case says.
-    fn measure(&self, case: &Case, round: u32, repeat: u32) -> anyhow::Result<u64> {
-        let Case { program, name, .. } = case;
-        let context = || format!("{program}: {name}");
-        let frame = (case.frame)(&self.cluster, round).with_context(context)?;
-        let dropped = || -> anyhow::Result<u64> {
-            let drops = observe::maps::drops_by_reason(&self.maps)?;
-            let reason = case.reason.and_then(|reason| drops.get(&reason).copied());
-            Ok(reason.unwrap_or_default().packets)
-        };
-        let before = dropped()?;
-        self.test_run(case, &frame, 1)?;
-        ensure!(
-            case.reason.is_none() || dropped()? == before + 1,
-            "{program}: {name}: dropped for another reason than {:?}",
-            case.reason
-        );
-        self.test_run(case, &frame, repeat)
-    }
-
-    fn test_run(&self, case: &Case, frame: &[u8], repeat: u32) -> anyhow::Result<u64> {
-        let Case {
-            program,
-            name,
-            code,
-            ..
-        } = case;
-        let found = self.object.ebpf.program(program);
-        let classifier: &SchedClassifier = found.context("no such program")?.try_into()?;
-        // Without a context the packet is on the loopback device, whose index is 1 everywhere.
-        let run = classifier
-            .test_run(TestRunOptions {
-                data_in: Some(frame),
-                repeat,
-                ..TestRunOptions::default()
-            })
-            .with_context(|| format!("{program}: {name}: run the program (as root)"))?;
-        if run.return_value.cast_signed() != *code {
-            bail!(
-                "{program}: {name}: returned {}, not {code}: this would measure something else",
-                run.return_value.cast_signed()
-            );
-        }
-        Ok(u64::try_from(run.duration.as_nanos())?)
-    }
+fn table(by: &str, results: &[Cost]) {
+    let costs = format!("NANOSECONDS BY {by}");
+    print::table(
+        ["PROGRAM", "CASE", "PREFIXES", &costs, "RATIO"],
+        results.iter().map(|result| {
+            let costs = result.nanoseconds.iter();
+            let costs: Vec<String> = costs
+                .map(|(size, cost)| format!("{size}: {cost}"))
+                .collect();
+            let prefixes = result.prefixes.map(|prefixes| prefixes.to_string());
+            [
+                result.program.to_owned(),
+                result.name.to_owned(),
+                prefixes.unwrap_or_default(),
+                costs.join(", "),
+                format!("{:.2}", result.ratio),
+            ]
+        }),
+    );
 }

@@ -1,7 +1,7 @@
-//! TCP load between two network namespaces, client and server each on a CPU of its own.
+//! TCP and UDP load between two network namespaces, client and server each on a CPU of its own.
 
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -29,6 +29,8 @@ pub enum Load {
     Stream,
     /// One connection, 64 bytes there, 64 bytes back, and again.
     RequestResponse,
+    /// The same in UDP datagrams.
+    Datagrams,
 }
 
 /// A connection is made from `client` to `address` in `server`; returns Gbit/s of payload received, or transactions
@@ -40,6 +42,9 @@ pub fn measure(
     load: Load,
     duration: Duration,
 ) -> Result<f64> {
+    if load == Load::Datagrams {
+        return datagrams(client, server, address, duration);
+    }
     let listener = server
         .run(|| TcpListener::bind((address, 0)))?
         .with_context(|| format!("listen on {address}"))?;
@@ -56,7 +61,7 @@ pub fn measure(
     }
     match load {
         Load::Stream => stream(near, far, duration),
-        Load::RequestResponse => transactions(near, far, duration),
+        _ => transactions(near, far, duration),
     }
 }
 
@@ -135,17 +140,65 @@ fn transactions(mut near: TcpStream, mut far: TcpStream, duration: Duration) -> 
                 near.write_all(&message).context("ask")?;
                 near.read_exact(&mut message).context("receive the answer")
             };
-            let warm = Instant::now() + WARM_UP;
-            while Instant::now() < warm {
-                exchange()?;
+            rate(&mut exchange, duration)
+        });
+        let rate = join(client)?;
+        join(server)?;
+        Ok(rate)
+    })
+}
+
+/// Exchanges per second.
+fn rate(exchange: &mut impl FnMut() -> Result<()>, duration: Duration) -> Result<f64> {
+    let warm = Instant::now() + WARM_UP;
+    while Instant::now() < warm {
+        exchange()?;
+    }
+    let start = Instant::now();
+    let mut exchanges = 0_u32;
+    while start.elapsed() < duration {
+        exchange()?;
+        exchanges += 1;
+    }
+    Ok(f64::from(exchanges) / start.elapsed().as_secs_f64())
+}
+
+fn datagrams(client: &NetNs, server: &NetNs, address: IpAddr, duration: Duration) -> Result<f64> {
+    let far = server
+        .run(|| UdpSocket::bind((address, 0)))?
+        .with_context(|| format!("bind to {address}"))?;
+    let to = far.local_addr()?;
+    let near = client.run(|| -> std::io::Result<UdpSocket> {
+        let socket = UdpSocket::bind(("0.0.0.0", 0))?;
+        socket.connect(to)?;
+        Ok(socket)
+    })??;
+    near.set_read_timeout(Some(SILENCE))?;
+    far.set_read_timeout(Some(SILENCE))?;
+    thread::scope(|scope| {
+        let server = scope.spawn(move || -> Result<()> {
+            pin(SERVER_CPU)?;
+            let mut message = [0; MESSAGE];
+            loop {
+                let (length, from) = far.recv_from(&mut message).context("receive a request")?;
+                // An empty one ends it.
+                if length == 0 {
+                    return Ok(());
+                }
+                far.send_to(&message, from).context("answer")?;
             }
-            let start = Instant::now();
-            let mut exchanges = 0_u32;
-            while start.elapsed() < duration {
-                exchange()?;
-                exchanges += 1;
-            }
-            Ok(f64::from(exchanges) / start.elapsed().as_secs_f64())
+        });
+        let client = scope.spawn(move || -> Result<f64> {
+            pin(CLIENT_CPU)?;
+            let mut message = [0x5a; MESSAGE];
+            let mut exchange = || -> Result<()> {
+                near.send(&message).context("ask")?;
+                near.recv(&mut message).context("receive the answer")?;
+                Ok(())
+            };
+            let outcome = rate(&mut exchange, duration);
+            near.send(&[]).context("end")?;
+            outcome
         });
         let rate = join(client)?;
         join(server)?;

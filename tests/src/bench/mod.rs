@@ -4,11 +4,12 @@
 //! - [`stats`], [`report`], [`machine`]: numbers, tables, where they come from
 //! - [`space`], [`link`], [`load`]: namespaces, connections made by hand, TCP load
 //! - [`attach`], [`floor`], [`cluster`]: pods by CNI plugins, by bare netlink, and weft's own cluster
-//! - [`traffic`], [`attachment`], [`programs`], [`verdict`]: the measurements
+//! - [`traffic`], [`attachment`], [`programs`], [`verdict`], [`egress`]: the measurements
 
 pub mod attach;
 pub mod attachment;
 pub mod cluster;
+pub mod egress;
 pub mod floor;
 pub mod link;
 pub mod load;
@@ -49,10 +50,12 @@ pub enum Group {
     CrossNode,
     /// CNI ADD and DEL, a burst, the agent's memory and start
     Attach,
-    /// One packet in each program
+    /// One packet in each program, also by egress rules
     Programs,
     /// From `weft pod-network` to the changed verdict
     Verdict,
+    /// The egress firewall: traffic beside iptables, from a change to the verdict, memory
+    Egress,
 }
 
 /// Measures weft beside its peers and prints Markdown tables; every single sample goes into a file. Needs root.
@@ -164,13 +167,15 @@ fn run(mut options: Options) -> Result<bool> {
     }
     if let Some(cluster) = weft {
         if options.wants(Group::Programs) {
-            take(
-                "programs",
-                programs::run(&options, cluster).map(|t| vec![t]),
-            );
+            take("programs", programs::run(&options, cluster));
         }
         if options.wants(Group::Verdict) {
             take("verdict", verdict::run(&options, cluster).map(|t| vec![t]));
+        }
+        if options.wants(Group::Egress) {
+            for (name, measure) in egress::MEASUREMENTS {
+                take(name, measure(&options, cluster).map(|t| vec![t]));
+            }
         }
     }
     write(&options, &machine, &tables)?;

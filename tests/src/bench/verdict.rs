@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
+use weft_netns::NetNs;
+
 use super::attach::{Attach as _, Pod};
 use super::cluster::{Cluster, Node};
 use super::report::{Goal, Row, Table};
@@ -22,21 +24,21 @@ const SILENCE: Duration = Duration::from_millis(200);
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A stream of small UDP packets; when each arrived.
-struct Probe {
+pub struct Probe {
     near: UdpSocket,
     far: UdpSocket,
     arrivals: Mutex<Vec<Instant>>,
 }
 
 impl Probe {
-    fn create(client: &Pod, server: &Pod, address: IpAddr) -> Result<Self> {
+    /// From one namespace to an address in the other.
+    pub fn between(client: &NetNs, server: &NetNs, address: IpAddr) -> Result<Self> {
         let far = server
-            .ns
             .run(|| UdpSocket::bind((address, 0)))?
             .with_context(|| format!("bind to {address}"))?;
         let to = far.local_addr()?;
         far.set_read_timeout(Some(Duration::from_millis(20)))?;
-        let near = client.ns.run(|| -> std::io::Result<UdpSocket> {
+        let near = client.run(|| -> std::io::Result<UdpSocket> {
             let socket = UdpSocket::bind((if address.is_ipv4() { "0.0.0.0" } else { "::" }, 0))?;
             socket.connect(to)?;
             Ok(socket)
@@ -48,7 +50,8 @@ impl Probe {
         })
     }
 
-    fn send(&self, done: &AtomicBool) {
+    /// Sends until it is done.
+    pub fn send(&self, done: &AtomicBool) {
         while !done.load(Ordering::Relaxed) {
             // A refused packet is an outcome like a dropped one.
             drop(self.near.send(&[0x5a; 16]));
@@ -56,7 +59,8 @@ impl Probe {
         }
     }
 
-    fn receive(&self, done: &AtomicBool) -> Result<()> {
+    /// Notes arrivals until it is done.
+    pub fn receive(&self, done: &AtomicBool) -> Result<()> {
         let mut buffer = [0; 64];
         while !done.load(Ordering::Relaxed) {
             match self.far.recv(&mut buffer) {
@@ -68,14 +72,15 @@ impl Probe {
         Ok(())
     }
 
-    fn arrivals(&self) -> std::sync::MutexGuard<'_, Vec<Instant>> {
+    /// When each packet arrived.
+    pub fn arrivals(&self) -> std::sync::MutexGuard<'_, Vec<Instant>> {
         self.arrivals
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Milliseconds from `start` to the first packet that arrived after it.
-    fn first_since(&self, start: Instant) -> Result<f64> {
+    pub fn first_since(&self, start: Instant) -> Result<f64> {
         let deadline = start + PATIENCE;
         loop {
             let first = self.arrivals().iter().copied().find(|at| *at > start);
@@ -91,7 +96,7 @@ impl Probe {
     }
 
     /// Milliseconds from `start` to the last packet that arrived before the silence.
-    fn last_since(&self, start: Instant) -> Result<f64> {
+    pub fn last_since(&self, start: Instant) -> Result<f64> {
         let deadline = start + PATIENCE;
         loop {
             let last = self.arrivals().last().copied().unwrap_or(start).max(start);
@@ -122,7 +127,7 @@ pub fn run(options: &Options, cluster: &Cluster) -> Result<Table> {
         let address = plugins[place].add(pod)?.ips.first().copied();
         let address = address.context("the pod got no address")?;
         if !std::ptr::eq(pod, &raw const pods[0]) {
-            probes.push(Probe::create(&pods[0], pod, address)?);
+            probes.push(Probe::between(&pods[0].ns, &pod.ns, address)?);
         }
     }
     let done = AtomicBool::new(false);

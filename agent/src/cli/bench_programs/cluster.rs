@@ -1,6 +1,6 @@
 //! A cluster of a given size, as the maps of one of its nodes hold it.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net};
 use serde::Serialize;
@@ -129,6 +129,11 @@ impl Cluster {
     /// Address of a pod of this node.
     pub fn pod(n: u32) -> Ipv4Addr {
         Ipv4Addr::from(LOCAL.0 + 2 + spread(n, 17))
+    }
+
+    /// Address of IPv6 of a pod of this node, where it is given one.
+    pub fn pod6(n: u32) -> Ipv6Addr {
+        Ipv6Addr::from(0xfd00_u128 << 112 | u128::from(2 + n))
     }
 
     /// Another address of the node itself.

@@ -1,6 +1,6 @@
 //! The packets, and what must become of them.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use anyhow::Context as _;
 use weft_ebpf::reason::DropReason;
@@ -20,6 +20,8 @@ pub struct Case {
     pub reason: Option<DropReason>,
     /// The frame of a round: the first round meets the last rows.
     pub frame: fn(&Cluster, u32) -> anyhow::Result<Vec<u8>>,
+    /// What the pod has sent before, if that matters.
+    pub asked: Option<fn(&Cluster, u32) -> anyhow::Result<Vec<u8>>>,
 }
 
 const NEXT: i32 = -1;
@@ -65,6 +67,29 @@ impl Case {
         ),
     ];
 
+    /// What a pod sends before a case.
+    pub const ASKING: Self = Self::to_outside("before", |_, _| anyhow::bail!("has no frame"));
+
+    /// A packet to the outside, which goes on.
+    pub const fn to_outside(
+        name: &'static str,
+        frame: fn(&Cluster, u32) -> anyhow::Result<Vec<u8>>,
+    ) -> Self {
+        Self::forwarded("from_pod", name, NEXT, frame)
+    }
+
+    /// What a pod is answered from outside.
+    pub const fn answer(
+        name: &'static str,
+        asked: fn(&Cluster, u32) -> anyhow::Result<Vec<u8>>,
+        frame: fn(&Cluster, u32) -> anyhow::Result<Vec<u8>>,
+    ) -> Self {
+        Self {
+            asked: Some(asked),
+            ..Self::forwarded("to_pod", name, NEXT, frame)
+        }
+    }
+
     const fn forwarded(
         program: &'static str,
         name: &'static str,
@@ -77,6 +102,7 @@ impl Case {
             code,
             reason: None,
             frame,
+            asked: None,
         }
     }
 
@@ -92,6 +118,7 @@ impl Case {
             code: DROP,
             reason: Some(reason),
             frame,
+            asked: None,
         }
     }
 }
@@ -105,20 +132,56 @@ fn row(cluster: &Cluster, round: u32) -> u32 {
     }
 }
 
+const PAYLOAD: [u8; 64] = [0; 64];
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+
 /// A TCP packet of 64 bytes of payload.
-fn tcp(src: Ipv4Addr, dst: Ipv4Addr) -> anyhow::Result<Vec<u8>> {
-    const PAYLOAD: usize = 64;
+pub fn tcp(src: impl Into<IpAddr>, dst: impl Into<IpAddr>) -> anyhow::Result<Vec<u8>> {
+    // Ports, numbers, length and flags (ACK), window.
+    let mut segment = [33_000_u16.to_be_bytes(), 80_u16.to_be_bytes()].concat();
+    segment.extend([0, 0, 0, 1, 0, 0, 0, 0, 0x50, 0x10, 0xff, 0xff, 0, 0, 0, 0]);
+    segment.extend(PAYLOAD);
+    frame(src.into(), dst.into(), TCP, &segment)
+}
+
+/// A UDP packet of 64 bytes of payload.
+pub fn udp(src: impl Into<IpAddr>, dst: impl Into<IpAddr>) -> anyhow::Result<Vec<u8>> {
+    datagram((src.into(), 33_000), (dst.into(), 4_000), &PAYLOAD)
+}
+
+/// A UDP packet.
+pub fn datagram(src: (IpAddr, u16), dst: (IpAddr, u16), payload: &[u8]) -> anyhow::Result<Vec<u8>> {
+    let len = u16::try_from(8 + payload.len()).context("length")?;
+    let mut bytes = Vec::new();
+    for field in [src.1, dst.1, len, 0] {
+        bytes.extend(field.to_be_bytes());
+    }
+    bytes.extend(payload);
+    frame(src.0, dst.0, UDP, &bytes)
+}
+
+fn frame(src: IpAddr, dst: IpAddr, proto: u8, segment: &[u8]) -> anyhow::Result<Vec<u8>> {
     let mut frame = GATEWAY_MAC.to_vec();
     frame.extend(GATEWAY_MAC);
-    frame.extend([0x08, 0x00, 0x45, 0]);
-    let len = u16::try_from(20 + 20 + PAYLOAD).context("length")?;
-    frame.extend(len.to_be_bytes());
-    frame.extend([0, 0, 0x40, 0, 64, 6, 0, 0]);
-    frame.extend(src.octets());
-    frame.extend(dst.octets());
-    frame.extend([
-        0x80, 0xe8, 0, 80, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 0x10, 0xff, 0xff, 0, 0, 0, 0,
-    ]);
-    frame.extend([0; PAYLOAD]);
+    let len = u16::try_from(segment.len()).context("length")?;
+    match (src, dst) {
+        (IpAddr::V4(src), IpAddr::V4(dst)) => {
+            frame.extend([0x08, 0x00, 0x45, 0]);
+            frame.extend((20 + len).to_be_bytes());
+            frame.extend([0, 0, 0x40, 0, 64, proto, 0, 0]);
+            frame.extend(src.octets());
+            frame.extend(dst.octets());
+        }
+        (IpAddr::V6(src), IpAddr::V6(dst)) => {
+            frame.extend([0x86, 0xdd, 0x60, 0, 0, 0]);
+            frame.extend(len.to_be_bytes());
+            frame.extend([proto, 64]);
+            frame.extend(src.octets());
+            frame.extend(dst.octets());
+        }
+        _ => anyhow::bail!("{src} and {dst} are of two families"),
+    }
+    frame.extend(segment);
     Ok(frame)
 }
