@@ -8,6 +8,9 @@ use weft_ebpf::rows::GATEWAY_MAC;
 
 use super::cluster::{Cluster, GATEWAY};
 
+/// Makes the frame of a round.
+type Frame = fn(&Cluster, u32) -> anyhow::Result<Vec<u8>>;
+
 /// One way through a program.
 pub struct Case {
     /// The program.
@@ -19,9 +22,9 @@ pub struct Case {
     /// Why it drops, if it does.
     pub reason: Option<DropReason>,
     /// The frame of a round: the first round meets the last rows.
-    pub frame: fn(&Cluster, u32) -> anyhow::Result<Vec<u8>>,
+    pub frame: Frame,
     /// What the pod has sent before, if that matters.
-    pub asked: Option<fn(&Cluster, u32) -> anyhow::Result<Vec<u8>>>,
+    pub asked: Option<Frame>,
 }
 
 const NEXT: i32 = -1;
