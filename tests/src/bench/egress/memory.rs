@@ -15,7 +15,7 @@ const PODS: usize = 250;
 /// Rules of each, and how many of them are by name.
 const RULES: usize = 100;
 const NAMES: usize = 10;
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const FILE: &str = "bench-memory.json";
 
 /// Before, with the policies, with the pods.

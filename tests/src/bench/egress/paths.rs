@@ -44,28 +44,30 @@ pub fn run(options: &Options, cluster: &Cluster) -> Result<Table> {
         cluster.wait_policy(&node, &project, rules.len())?;
     }
     let ns = node.ns()?;
-    let mut restore = String::from("*filter\n");
-    let mut jumps = String::new();
-    for (size, pod) in SIZES.iter().zip(&pods[4..]) {
-        restore += &format!(":BENCH{size} - [0:0]\n");
-        for net in prefixes(size - 1) {
-            jumps += &format!("-A BENCH{size} -d {net} -j DROP\n");
-        }
-        jumps += &format!(
-            "-A BENCH{size} -d 0.0.0.0/0 -j ACCEPT\n-I FORWARD 1 -s {} -j BENCH{size}\n",
-            pod.address
-        );
-    }
-    iptables(&ns, &format!("{restore}{jumps}COMMIT\n"))?;
+    let peers = || SIZES.iter().zip(&pods[4..]);
+    let chains = peers().map(|(size, _)| format!(":BENCH{size} - [0:0]"));
+    let rules = peers().flat_map(|(size, pod)| {
+        let drops = prefixes(size - 1).into_iter();
+        let drops = drops.map(move |net| format!("-A BENCH{size} -d {net} -j DROP"));
+        drops.chain([
+            format!("-A BENCH{size} -d 0.0.0.0/0 -j ACCEPT"),
+            format!("-I FORWARD 1 -s {} -j BENCH{size}", pod.address),
+        ])
+    });
+    let text: Vec<String> = ["*filter".into()]
+        .into_iter()
+        .chain(chains)
+        .chain(rules)
+        .collect();
+    iptables(&ns, &format!("{}\nCOMMIT\n", text.join("\n")))?;
     let rows = compare(options, &pods, &web);
-    let mut remove = String::from("*filter\n");
-    for (size, pod) in SIZES.iter().zip(&pods[4..]) {
-        remove += &format!(
-            "-D FORWARD -s {} -j BENCH{size}\n-F BENCH{size}\n-X BENCH{size}\n",
-            pod.address
-        );
-    }
-    iptables(&ns, &format!("{remove}COMMIT\n"))?;
+    let remove: Vec<String> = peers()
+        .map(|(size, pod)| {
+            let own = pod.address;
+            format!("-D FORWARD -s {own} -j BENCH{size}\n-F BENCH{size}\n-X BENCH{size}\n")
+        })
+        .collect();
+    iptables(&ns, &format!("*filter\n{}COMMIT\n", remove.concat()))?;
     pods.into_iter().try_for_each(Inmate::remove)?;
     let rows = rows?;
     let goals = rows.iter().flat_map(|row| {
