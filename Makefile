@@ -27,7 +27,7 @@ demo: build ## a cluster of two nodes on this machine: who reaches whom, and how
 test: build ## all tests (root)
 	$(CARGO) test --release --no-fail-fast $(RUN_TESTS)
 
-bench: build ## the benchmarks beside their peers, about ten minutes (root)
+bench: build ## the benchmarks beside their peers, about fifteen minutes (root)
 	$(SUDO) target/release/weft-bench
 
 # libFuzzer's coverage without cargo-fuzz: any rustc has these passes. New inputs go to target/, not into the corpus.

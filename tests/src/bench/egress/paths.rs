@@ -14,6 +14,8 @@ use super::{Inmate, TARGET, policy, prefixes, rule};
 
 /// Numbers of rules.
 const SIZES: [usize; 3] = [10, 1_000, 10_000];
+/// The administrators' chain, which every packet to the outside passes.
+const ADMIN: &str = "OPENSHIFT-ADMIN-OUTPUT-RULES";
 /// Without rules, weft's, theirs.
 const SUBJECTS: [&str; 7] = [
     "no rules",
@@ -51,7 +53,7 @@ pub fn run(options: &Options, cluster: &Cluster) -> Result<Table> {
         let drops = drops.map(move |net| format!("-A BENCH{size} -d {net} -j DROP"));
         drops.chain([
             format!("-A BENCH{size} -d 0.0.0.0/0 -j ACCEPT"),
-            format!("-I FORWARD 1 -s {} -j BENCH{size}", pod.address),
+            format!("-A {ADMIN} -s {} -j BENCH{size}", pod.address),
         ])
     });
     let text: Vec<String> = ["*filter".into()]
@@ -64,7 +66,7 @@ pub fn run(options: &Options, cluster: &Cluster) -> Result<Table> {
     let remove: Vec<String> = peers()
         .map(|(size, pod)| {
             let own = pod.address;
-            format!("-D FORWARD -s {own} -j BENCH{size}\n-F BENCH{size}\n-X BENCH{size}\n")
+            format!("-D {ADMIN} -s {own} -j BENCH{size}\n-F BENCH{size}\n-X BENCH{size}\n")
         })
         .collect();
     iptables(&ns, &format!("*filter\n{}COMMIT\n", remove.concat()))?;
@@ -89,7 +91,7 @@ pub fn run(options: &Options, cluster: &Cluster) -> Result<Table> {
         how: format!(
             "One client in a pod, one server on a host outside, each tied to a CPU of its own; {} rounds, all in turns \
              within each; medians, and medians of the rounds' ratios. Only the last rule matches. iptables ({}): a chain of \
-             rules by destination for the pod's address in FORWARD, which every packet out passes.",
+             rules by destination for the pod's address, called from the chain of administrators, which every packet out passes.",
             options.rounds,
             version()?
         ),
