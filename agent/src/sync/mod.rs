@@ -6,6 +6,7 @@
 //! - `policies`, `resolving`: changes of egress policies, and of what their names stand for
 //! - `room`: whether rows fit their maps
 //! - `asked`: names that the data path asks the agent to resolve
+//! - `seed`: connections that are older than their project's first policy
 //! - `sweep`: what the egress firewall leaves behind
 //! - `names`: which addresses are in force for the names of policies
 //! - [`pass`]: a full pass: observe, compile, diff, apply
@@ -30,6 +31,7 @@ mod policies;
 mod programs;
 mod resolving;
 mod room;
+mod seed;
 mod shared;
 mod sweep;
 mod underlay;
