@@ -10,6 +10,7 @@ pub mod device;
 pub mod filter;
 pub mod neighbour;
 pub mod pod;
+pub mod request;
 pub mod route;
 pub mod veth;
 
@@ -143,14 +144,7 @@ where
     M: NetlinkSerializable + NetlinkDeserializable,
     NetlinkPayload<M>: From<M>,
 {
-    let mut header = NetlinkHeader::default();
-    header.flags = flags;
-    header.sequence_number = sequence;
-    let mut request = NetlinkMessage::new(header, NetlinkPayload::from(message));
-    request.finalize();
-    let mut bytes = vec![0; request.buffer_len()];
-    request.serialize(&mut bytes);
-    socket.send(&bytes, 0)?;
+    socket.send(&encode(sequence, message, flags), 0)?;
 
     let mut answers = Vec::new();
     let mut interrupted = false;
@@ -160,12 +154,7 @@ where
         socket.recv(&mut buffer, 0)?;
         let mut rest = &buffer[..];
         while !rest.is_empty() {
-            let answer = NetlinkMessage::<M>::deserialize(rest)
-                .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e.to_string()))?;
-            let len = (answer.header.length as usize)
-                .next_multiple_of(4)
-                .min(rest.len());
-            rest = &rest[len..];
+            let answer = decode::<M>(&mut rest)?;
             if answer.header.sequence_number != sequence {
                 continue; // the tail of a request that failed half-way
             }
@@ -184,4 +173,29 @@ where
             }
         }
     }
+}
+
+/// Spells a request out.
+fn encode<M>(sequence: u32, message: M, flags: u16) -> Vec<u8>
+where
+    M: NetlinkSerializable,
+    NetlinkPayload<M>: From<M>,
+{
+    let mut header = NetlinkHeader::default();
+    header.flags = flags;
+    header.sequence_number = sequence;
+    let mut request = NetlinkMessage::new(header, NetlinkPayload::from(message));
+    request.finalize();
+    let mut bytes = vec![0; request.buffer_len()];
+    request.serialize(&mut bytes);
+    bytes
+}
+
+/// Takes the next message off what was received.
+fn decode<M: NetlinkDeserializable>(rest: &mut &[u8]) -> io::Result<NetlinkMessage<M>> {
+    let message = NetlinkMessage::<M>::deserialize(rest)
+        .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e.to_string()))?;
+    let length = (message.header.length as usize).next_multiple_of(4);
+    *rest = &rest[length.min(rest.len())..];
+    Ok(message)
 }

@@ -260,10 +260,8 @@ impl Kernel {
         )?;
         self.attached.insert(endpoint.id.clone());
         self.maps.count(endpoint.host_ifindex)?;
-        self.host.set_up(interface)?;
-        for route in endpoint_routes(endpoint, &gateways) {
-            self.host.add_endpoint_route(&route)?;
-        }
+        let routes: Vec<_> = endpoint_routes(endpoint, &gateways).into_iter().collect();
+        self.host.open_endpoint(endpoint.host_ifindex, &routes)?;
         self.change(shared, change, &scope).map(drop)
     }
 
