@@ -128,23 +128,25 @@ impl Service {
         let mut host = Netlink::open().map_err(|e| failed(e.to_string()))?;
         let ends = self.create_pair(&mut host, &record, netns, netns_path)?;
         record.endpoint.host_ifindex = ends.host;
-        let mut pod = netns
-            .run(|| configure(&record, ends.pod))
-            .map_err(|e| failed(e.to_string()))?
-            .map_err(failed)?;
+        // Side by side: neither needs the other, and what one has done is undone if the other fails.
+        let (pod, attached) = netns
+            .run_beside(
+                || configure(&record, ends.pod),
+                || self.datapath.attach(record.endpoint.clone(), deadline),
+            )
+            .map_err(|e| failed(e.to_string()))?;
+        let mut pod = pod.map_err(failed)?;
+        attached.map_err(|e| {
+            let error = failed(format!("data path: {e}"));
+            match e {
+                AttachError::Deadline(_) => CniError {
+                    code: code::TRY_AGAIN_LATER,
+                    ..error
+                },
+                _ => error,
+            }
+        })?;
         in_time(deadline, "interface configured").map_err(failed)?;
-        self.datapath
-            .attach(record.endpoint.clone(), deadline)
-            .map_err(|e| {
-                let error = failed(format!("data path: {e}"));
-                match e {
-                    AttachError::Deadline(_) => CniError {
-                        code: code::TRY_AGAIN_LATER,
-                        ..error
-                    },
-                    _ => error,
-                }
-            })?;
         wait_operational(&mut pod, &id.ifname, deadline).map_err(failed)?;
         self.journal.ready(&mut record)?;
         Ok(record)
@@ -211,14 +213,16 @@ fn configure(record: &Record, index: u32) -> Result<Netlink, String> {
     let endpoint = &record.endpoint;
     let ifname = &endpoint.id.ifname;
     if endpoint.addresses.iter().any(IpAddr::is_ipv6) {
-        // The runtime may have switched IPv6 off in new namespaces; routers are not listened to.
-        for (name, value) in [
-            ("accept_ra", "0"),
-            ("router_solicitations", "0"),
-            ("disable_ipv6", "0"),
-        ] {
-            sysctl::write(&format!("net/ipv6/conf/{ifname}/{name}"), value)
-                .map_err(|e| e.to_string())?;
+        let key = |name| format!("net/ipv6/conf/{ifname}/{name}");
+        // Routers are not listened to.
+        for name in ["accept_ra", "router_solicitations"] {
+            sysctl::write(&key(name), "0").map_err(|e| e.to_string())?;
+        }
+        // The runtime may have switched IPv6 off in new namespaces. Reading is cheap; a write wants the RTNL lock, and spins
+        // as long as somebody else has it.
+        let disabled = key("disable_ipv6");
+        if sysctl::read(&disabled).map_err(|e| e.to_string())? != "0" {
+            sysctl::write(&disabled, "0").map_err(|e| e.to_string())?;
         }
     }
     let next_hops: Vec<IpAddr> = endpoint.addresses.iter().map(next_hop).collect();
