@@ -8,6 +8,7 @@
 //! - `asked`: names that the data path asks the agent to resolve
 //! - `seed`: connections that are older than their project's first policy
 //! - `sweep`: what the egress firewall leaves behind
+//! - `memory`: what a pass needed for a moment
 //! - `names`: which addresses are in force for the names of policies
 //! - [`pass`]: a full pass: observe, compile, diff, apply
 //! - [`egress`]: tells the log whose egress policies do not count
@@ -25,6 +26,7 @@ mod damage;
 mod egress;
 mod handle;
 mod kernel;
+mod memory;
 mod names;
 mod pass;
 mod policies;
@@ -374,6 +376,7 @@ impl Sync {
         }
         self.failing = !report.failures.is_empty();
         self.shared.pass_done(took, report);
+        memory::give_back();
     }
 }
 
