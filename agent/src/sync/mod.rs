@@ -54,10 +54,10 @@ use crate::apply::iptables::{IptablesError, IptablesReport};
 use crate::apply::maps::Maps;
 use crate::cni::datapath::AttachError;
 use crate::dns::{self, Resolver};
-use crate::ingest;
 use crate::netlink::announce::Watch;
 use crate::observe::node::{NodeError, Underlay};
 use crate::observe::removals::{self, Suspect};
+use crate::{ingest, memory};
 
 pub use handle::{Handle, pod_network};
 pub use kernel::{Kernel, KernelError};
@@ -70,6 +70,9 @@ const FULL_PASS_INTERVAL: Duration = Duration::from_mins(3);
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 /// Changes that need a full pass are collected this long.
 const DEBOUNCE: Duration = Duration::from_millis(10);
+
+/// Changes with so many rules leave enough memory behind to look after it.
+const MANY_RULES: usize = 10_000;
 
 /// A request to the loop.
 pub enum Request {
@@ -146,7 +149,7 @@ pub fn spawn(
         }
     });
     let (kernel, rings) = Kernel::open(bpf_dir, on_look)?;
-    let grace = dns.grace;
+    let limits = dns.limits();
     let to_loop = sender.clone();
     let on_dns = move |event| {
         if to_loop.send(Request::Dns(event)).is_err() {
@@ -175,7 +178,7 @@ pub fn spawn(
         kernel,
         underlay,
         resolver,
-        names: Names::new(grace),
+        names: Names::new(limits),
         trusted,
         synced: false,
         failing: false,
@@ -231,7 +234,13 @@ impl Sync {
 
     fn handle(&mut self, request: Request) {
         match request {
-            Request::Ingest(ingest::Event::Changes(changes)) => self.take(changes),
+            Request::Ingest(ingest::Event::Changes(changes)) => {
+                let many = rules(&changes) >= MANY_RULES;
+                self.take(changes);
+                if many {
+                    memory::give_back();
+                }
+            }
             Request::Ingest(ingest::Event::Problems(problems)) => {
                 self.shared.object_problems(problems);
             }
@@ -245,6 +254,8 @@ impl Sync {
                 self.synced = true;
                 self.follow_names();
                 self.full_pass();
+                // Of the first reading of all objects.
+                memory::give_back();
             }
             Request::Dns(event) => self.dns(event),
             Request::Ask(name) => self.ask(name),
@@ -375,6 +386,14 @@ impl Sync {
         self.failing = !report.failures.is_empty();
         self.shared.pass_done(took, report);
     }
+}
+
+fn rules(changes: &[Change]) -> usize {
+    let rules = changes.iter().map(|change| match change {
+        Change::Policy(.., Some(policy)) => policy.rules.as_ref().map_or(0, Vec::len),
+        _ => 0,
+    });
+    rules.sum()
 }
 
 /// The asker may have given up at its deadline.
