@@ -14,6 +14,7 @@
 //! - [`controller`]: allocates what is cluster-wide
 //! - [`api`]: the admin socket
 //! - [`cli`]: the commands of `weft`
+//! - `memory`: what was freed goes back to the system
 
 pub mod api;
 pub mod apply;
@@ -23,6 +24,7 @@ pub mod config;
 pub mod controller;
 pub mod dns;
 pub mod ingest;
+mod memory;
 pub mod netlink;
 pub mod observe;
 pub mod store;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use weft_core::compile::egress::Memo;
 use weft_core::model::{EgressPolicy as Policy, EgressState, Problem, World};
 use weft_ebpf::rows::egress::POLICY_CLOSED;
@@ -24,6 +25,8 @@ pub struct Found {
     pub state: PolicyState,
     /// Why it is not enforced; empty if it is.
     pub reason: String,
+    /// What its author may have overlooked.
+    pub warning: Option<String>,
     /// The version that the world holds; none if the only one was refused.
     pub policy: Option<Arc<Policy>>,
 }
@@ -49,6 +52,7 @@ pub fn survey(
                 name: name.clone(),
                 state,
                 reason: reason.clone(),
+                warning: warning(world, state, policy),
                 policy: Some(Arc::clone(policy)),
             };
             found.insert((project.clone(), name.clone()), one);
@@ -66,12 +70,35 @@ pub fn survey(
             name: name.into(),
             state: PolicyState::Refused,
             reason: String::new(),
+            warning: None,
             policy: None,
         });
         one.state = PolicyState::Refused;
         one.reason.clone_from(message);
     }
     Ok(found.into_values().collect())
+}
+
+/// Pods of two families, and a policy that denies all of one: the other one is open, since what no rule matches is allowed.
+fn warning(world: &World, state: PolicyState, policy: &Policy) -> Option<String> {
+    let counts = match state {
+        PolicyState::Enforced
+        | PolicyState::Refused
+        | PolicyState::NotLocal
+        | PolicyState::Pending => true,
+        PolicyState::Ignored | PolicyState::Closed => false,
+    };
+    let (denied, open) = policy.one_sided().filter(|_| counts)?;
+    let is_v6 = |net: IpNet| net.addr().is_ipv6();
+    let mut networks = world.network.iter().flat_map(|it| &it.networks);
+    let concerned = networks.any(|entry| is_v6(entry.cidr) == is_v6(open));
+    let family = if is_v6(open) { "IPv6" } else { "IPv4" };
+    concerned.then(|| {
+        format!(
+            "it denies {denied} and has no rule for {open}: the pods have {family} addresses too, and {family} stays open \
+             where no other rule matches; add a rule for {open}"
+        )
+    })
 }
 
 /// What the data path holds for a project.
@@ -159,6 +186,17 @@ pub fn problems(world: &World, found: &[Found]) -> Vec<Problem> {
         _ => None,
     });
     policies.chain(closed).collect()
+}
+
+/// Policies that are in force and may have been meant otherwise.
+pub fn warnings(found: &[Found]) -> Vec<Problem> {
+    let warnings = found.iter().filter_map(|one| {
+        Some(Problem {
+            object: format!("{KIND}/{}/{}", one.namespace, one.name),
+            message: one.warning.clone()?,
+        })
+    });
+    warnings.collect()
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ mod egress;
 pub mod events;
 pub mod explain;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 mod metrics;
 mod names;
 mod policies;

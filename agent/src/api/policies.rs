@@ -69,5 +69,6 @@ fn view(
         name: found.name,
         state: found.state,
         reason: found.reason,
+        warning: found.warning,
     }
 }

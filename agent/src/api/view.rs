@@ -39,6 +39,9 @@ pub struct Status {
     pub egress: PolicyCounts,
     /// Everything that is wrong.
     pub problems: Vec<Problem>,
+    /// What is in force and may have been meant otherwise.
+    #[serde(default)]
+    pub warnings: Vec<Problem>,
     /// Process of the agent.
     pub pid: u32,
     /// Version of the agent.

@@ -10,6 +10,7 @@ use anyhow::{Context, bail};
 use tokio::signal::unix::{SignalKind, signal};
 use weft_core::model::{EgressSettings, Problem, World};
 
+use super::open_files;
 use crate::api::{self, events::Feed};
 use crate::cni::{self, Journal};
 use crate::config::{Config, ConfigArgs};
@@ -27,6 +28,7 @@ pub fn run(args: &ConfigArgs) -> anyhow::Result<ExitCode> {
     let config = Config::load(args)?;
     super::log::init();
     check(&config)?;
+    open_files::raise();
 
     // What the last run left is known before anything is judged by it.
     let journal = Journal::open(&config.state_dir)?;

@@ -43,7 +43,11 @@ pub fn run(args: &EgressPolicies) -> anyhow::Result<()> {
                 policy.name.clone(),
                 policy.state.name().into(),
                 policy.rules.len().to_string(),
-                policy.reason.clone(),
+                match &policy.warning {
+                    Some(warning) if policy.reason.is_empty() => format!("warning: {warning}"),
+                    Some(warning) => format!("{}; warning: {warning}", policy.reason),
+                    None => policy.reason.clone(),
+                },
             ]
         }),
     );

@@ -12,6 +12,7 @@ mod get;
 mod log;
 mod metrics;
 mod monitor;
+mod open_files;
 pub mod pod_network;
 mod print;
 mod status;

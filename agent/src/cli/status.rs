@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use weft_core::model::Problem;
+
 use super::{Output, Query, client, print};
 use crate::api::view::{PolicyState, Status};
 
@@ -32,6 +34,7 @@ fn text(status: &Status) {
         projects,
         egress,
         problems,
+        warnings,
         ..
     } = status;
     let state = if *ready {
@@ -86,9 +89,16 @@ fn text(status: &Status) {
     ));
     if problems.is_empty() {
         print::line("Problems   none");
-        return;
+    } else {
+        list("Problems", problems);
     }
-    print::line("Problems");
+    if !warnings.is_empty() {
+        list("Warnings", warnings);
+    }
+}
+
+fn list(title: &str, problems: &[Problem]) {
+    print::line(title);
     for problem in problems {
         print::line(&format!("  {}: {}", problem.object, problem.message));
     }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use ipnet::IpNet;
-use weft_core::model::{Endpoint, EndpointId};
+use weft_core::model::{DnsName, Endpoint, EndpointId};
 
 /// What a pod needs to know of the network it joins.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +53,15 @@ pub trait DataPath: Send + Sync {
     /// attaches them first, then sets the link up, then adds the host routes (which need it up). Calling it again for
     /// an attached endpoint repairs what is missing and succeeds.
     fn attach(&self, endpoint: Endpoint, deadline: Instant) -> Result<(), AttachError>;
+
+    /// Waits until the names that the project's policy denies were answered, or failed, once, at most until `end`. The names
+    /// that were not.
+    ///
+    /// The first pod of a project makes the node resolve them, and what a name stands for cannot be denied before. Nothing to
+    /// wait for in the provided body.
+    fn await_denied_names(&self, _project: &str, _end: Instant) -> Vec<DnsName> {
+        Vec::new()
+    }
 
     /// Rows, routes and links removed (unknown id is success). The veth itself is the caller's.
     fn detach(&self, id: &EndpointId, deadline: Instant) -> Result<(), AttachError>;

@@ -59,6 +59,17 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    /// Bounds of what answers say.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            min_ttl: self.min_ttl,
+            max_ttl: self.max_ttl,
+            grace: self.grace,
+        }
+    }
+}
+
 /// What happened. Events come from the resolver's thread, in order; the callback must not wait for long.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -112,13 +123,8 @@ pub fn spawn(
     settings: Settings,
     events: impl Fn(Event) + Send + 'static,
 ) -> Result<Resolver, ResolverError> {
-    let limits = Limits {
-        min_ttl: settings.min_ttl,
-        max_ttl: settings.max_ttl,
-        grace: settings.grace,
-    };
     let pick = |span: Duration| rand::rng().random_range(Duration::ZERO..=span);
-    let mut names = Names::new(limits, Box::new(pick));
+    let mut names = Names::new(settings.limits(), Box::new(pick));
     let mut problems = Vec::new();
     let now = Instant::now();
     if let Some(servers) = &settings.servers {

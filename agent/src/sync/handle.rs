@@ -98,6 +98,10 @@ impl DataPath for Handle {
         self.ask(deadline, |reply| Request::Attach(endpoint, reply))
     }
 
+    fn await_denied_names(&self, project: &str, end: Instant) -> Vec<DnsName> {
+        self.shared.await_denied_names(project, end)
+    }
+
     fn detach(&self, id: &EndpointId, deadline: Instant) -> Result<(), AttachError> {
         self.ask(deadline, |reply| Request::Detach(id.clone(), reply))
     }

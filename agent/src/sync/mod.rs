@@ -8,7 +8,6 @@
 //! - `asked`: names that the data path asks the agent to resolve
 //! - `seed`: connections that are older than their project's first policy
 //! - `sweep`: what the egress firewall leaves behind
-//! - `memory`: what a pass needed for a moment
 //! - `names`: which addresses are in force for the names of policies
 //! - [`pass`]: a full pass: observe, compile, diff, apply
 //! - [`egress`]: tells the log whose egress policies do not count
@@ -26,7 +25,6 @@ mod damage;
 mod egress;
 mod handle;
 mod kernel;
-mod memory;
 mod names;
 mod pass;
 mod policies;
@@ -56,10 +54,10 @@ use crate::apply::iptables::{IptablesError, IptablesReport};
 use crate::apply::maps::Maps;
 use crate::cni::datapath::AttachError;
 use crate::dns::{self, Resolver};
-use crate::ingest;
 use crate::netlink::announce::Watch;
 use crate::observe::node::{NodeError, Underlay};
 use crate::observe::removals::{self, Suspect};
+use crate::{ingest, memory};
 
 pub use handle::{Handle, pod_network};
 pub use kernel::{Kernel, KernelError};
@@ -72,6 +70,9 @@ const FULL_PASS_INTERVAL: Duration = Duration::from_mins(3);
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 /// Changes that need a full pass are collected this long.
 const DEBOUNCE: Duration = Duration::from_millis(10);
+
+/// Changes with so many rules leave enough memory behind to look after it.
+const MANY_RULES: usize = 10_000;
 
 /// A request to the loop.
 pub enum Request {
@@ -148,7 +149,7 @@ pub fn spawn(
         }
     });
     let (kernel, rings) = Kernel::open(bpf_dir, on_look)?;
-    let grace = dns.grace;
+    let limits = dns.limits();
     let to_loop = sender.clone();
     let on_dns = move |event| {
         if to_loop.send(Request::Dns(event)).is_err() {
@@ -177,7 +178,7 @@ pub fn spawn(
         kernel,
         underlay,
         resolver,
-        names: Names::new(grace),
+        names: Names::new(limits),
         trusted,
         synced: false,
         failing: false,
@@ -233,7 +234,13 @@ impl Sync {
 
     fn handle(&mut self, request: Request) {
         match request {
-            Request::Ingest(ingest::Event::Changes(changes)) => self.take(changes),
+            Request::Ingest(ingest::Event::Changes(changes)) => {
+                let many = rules(&changes) >= MANY_RULES;
+                self.take(changes);
+                if many {
+                    memory::give_back();
+                }
+            }
             Request::Ingest(ingest::Event::Problems(problems)) => {
                 self.shared.object_problems(problems);
             }
@@ -378,6 +385,14 @@ impl Sync {
         self.shared.pass_done(took, report);
         memory::give_back();
     }
+}
+
+fn rules(changes: &[Change]) -> usize {
+    let rules = changes.iter().map(|change| match change {
+        Change::Policy(.., Some(policy)) => policy.rules.as_ref().map_or(0, Vec::len),
+        _ => 0,
+    });
+    rules.sum()
 }
 
 /// The asker may have given up at its deadline.

@@ -11,17 +11,13 @@ use std::time::{Duration, Instant};
 use weft_core::compile::Tables;
 use weft_core::compile::egress::name_number;
 use weft_core::model::{Change, DnsName, NamePattern, World};
-use weft_core::names::{NameState, Resolution};
+use weft_core::names::{Limits, NameState, Resolution};
 
 /// Addresses of single answers kept for one wildcard.
 const MOST_FOR_WILDCARD: usize = 4096;
-/// No answer counts longer.
-const LONGEST_TTL: Duration = Duration::from_mins(30);
-/// The least time that an address stays allowed after its TTL.
-const LEAST_GRACE: Duration = Duration::from_secs(30);
 
 /// Addresses by name, with where they come from.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Names {
     /// What the resolver last said.
     resolved: BTreeMap<DnsName, BTreeSet<IpAddr>>,
@@ -29,15 +25,16 @@ pub struct Names {
     beside: BTreeMap<NamePattern, BTreeMap<IpAddr, Option<Instant>>>,
     /// What the resolver was last told to watch.
     watched: BTreeSet<DnsName>,
-    /// Configured grace; `None` for one TTL, at least [`LEAST_GRACE`].
-    grace: Option<Duration>,
+    limits: Limits,
 }
 
 impl Names {
-    pub(super) fn new(grace: Option<Duration>) -> Self {
+    pub(super) fn new(limits: Limits) -> Self {
         Self {
-            grace,
-            ..Self::default()
+            resolved: BTreeMap::new(),
+            beside: BTreeMap::new(),
+            watched: BTreeSet::new(),
+            limits,
         }
     }
 
@@ -55,7 +52,7 @@ impl Names {
                 // Nobody asks for the names below a wildcard again, so theirs must end by themselves.
                 let end = match pattern {
                     NamePattern::Exact(_) => None,
-                    NamePattern::Below(_) => Some(now + LONGEST_TTL),
+                    NamePattern::Below(_) => Some(now + self.limits.max_ttl),
                 };
                 beside.entry(key.value.to_ip()).or_insert(end);
                 adopted.insert((*pattern).clone());
@@ -78,7 +75,7 @@ impl Names {
         if let NameState::Resolved { ttl, .. } = to.state
             && let Some(beside) = self.beside.get_mut(&pattern)
         {
-            let end = now + grace_of(self.grace, ttl);
+            let end = now + self.limits.grace(ttl, ttl);
             for until in beside.values_mut() {
                 until.get_or_insert(end);
             }
@@ -97,7 +94,7 @@ impl Names {
         world: &World,
         now: Instant,
     ) -> Vec<Change> {
-        let end = now + ttl + grace_of(self.grace, ttl);
+        let end = now + ttl + self.limits.grace(ttl, ttl);
         let text = name.as_str();
         let parents = text
             .match_indices('.')
@@ -150,6 +147,13 @@ impl Names {
         (Some(wanted), gone)
     }
 
+    /// The names that are watched and that the resolver has told nothing about.
+    pub(super) fn unheard(&self) -> BTreeSet<DnsName> {
+        let unheard = self.watched.iter();
+        let unheard = unheard.filter(|name| !self.resolved.contains_key(*name));
+        unheard.cloned().collect()
+    }
+
     /// Takes away what has ended.
     pub(super) fn expire(&mut self, now: Instant) -> Vec<Change> {
         let mut shorter = Vec::new();
@@ -192,6 +196,5 @@ fn is_news(change: &Change, world: &World) -> bool {
     world.resolved.get(pattern).unwrap_or(&BTreeSet::new()) != addresses
 }
 
-fn grace_of(configured: Option<Duration>, ttl: Duration) -> Duration {
-    configured.unwrap_or(ttl.max(LEAST_GRACE))
-}
+#[cfg(test)]
+mod tests;

@@ -17,8 +17,10 @@ const ASKED_AT_ONCE: usize = 64;
 impl Sync {
     pub(super) fn dns(&mut self, event: dns::Event) {
         let now = Instant::now();
+        let mut heard = None;
         let changes = match event {
             dns::Event::Changed(name, to) => {
+                heard = Some(name.clone());
                 self.names.changed(name, &to, now).into_iter().collect()
             }
             dns::Event::Once(name, addresses, ttl) => {
@@ -37,6 +39,10 @@ impl Sync {
             }
         };
         self.take(changes);
+        // Its addresses are in the kernel by now: who waits for that may go on.
+        if let Some(name) = heard {
+            self.shared.heard(&name);
+        }
     }
 
     /// Only names that some policy stands for: pods cannot make the agent ask for whatever they like.
@@ -75,6 +81,7 @@ impl Sync {
     pub(super) fn follow_names(&mut self) {
         let (watch, gone) = self.names.follow(&self.shared.world());
         if let Some(names) = watch {
+            self.shared.unheard(self.names.unheard());
             self.resolver.watch(names);
         }
         self.take(gone);

@@ -1,11 +1,11 @@
 //! What other threads read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde::Serialize;
-use weft_core::model::{Problem, World};
+use weft_core::model::{DnsName, EgressState, Problem, World};
 
 use super::pass::PassReport;
 
@@ -46,6 +46,8 @@ struct State {
     dns_problems: Vec<Problem>,
     /// Objects that do not fit the data path.
     refused: BTreeMap<String, String>,
+    /// Names that the resolver was told to watch and has told nothing about yet.
+    unheard: BTreeSet<DnsName>,
 }
 
 impl Shared {
@@ -95,6 +97,53 @@ impl Shared {
                 .wait_timeout(world, left)
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
+        }
+    }
+
+    /// Waits until every name that the project's policy denies was answered, or failed, once, at most until `end`. Those that
+    /// were not.
+    pub(super) fn await_denied_names(&self, project: &str, end: Instant) -> Vec<DnsName> {
+        let mut world = self.world();
+        loop {
+            let unheard = match world.egress_state(project) {
+                EgressState::InForce(policy) => {
+                    let state = self.state();
+                    let denied = policy.denied_names();
+                    denied
+                        .filter(|name| state.unheard.contains(*name))
+                        .cloned()
+                        .collect()
+                }
+                _ => Vec::new(),
+            };
+            let left = end.saturating_duration_since(Instant::now());
+            if unheard.is_empty() || left.is_zero() {
+                return unheard;
+            }
+            world = self
+                .changed
+                .wait_timeout(world, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+    }
+
+    /// The watched names that nothing is known about yet.
+    pub(super) fn unheard(&self, names: BTreeSet<DnsName>) {
+        let world = self.world();
+        self.state().unheard = names;
+        drop(world);
+        self.changed.notify_all();
+    }
+
+    /// What the resolver told of a name is in force.
+    pub(super) fn heard(&self, name: &DnsName) {
+        // Under the world's lock, so that who waits cannot miss the wake-up between looking and sleeping.
+        let world = self.world();
+        let was_unheard = self.state().unheard.remove(name);
+        drop(world);
+        if was_unheard {
+            self.changed.notify_all();
         }
     }
 

@@ -7,4 +7,5 @@ mod messages;
 mod overlay;
 mod scene;
 mod taught;
+mod together;
 mod unread;

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
 mod attach;
+mod barrier;
 mod drops;
 mod egress;
 mod events;

@@ -1,6 +1,6 @@
 //! What no egress policy ever judges, and what it does judge although it is near.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 use serde_json::json;
 use weft_tests::dns::{self, Relay};
@@ -133,8 +133,31 @@ fn answers_to_what_came_from_outside_are_not_judged() {
     }
 }
 
+/// A process of another node that is bound to the node's own address: it asks over the overlay, and is answered past it.
+#[test]
+fn answers_to_another_nodes_own_address_are_not_judged() {
+    let field = Field::new(2);
+    let cluster = &field.cluster;
+    let pod = cluster.pod("a/p", "node1");
+    let party = Party::of_pod(&pod);
+    let source = cluster.node_ip("node2", false);
+    let node = cluster.host_netns("node2").unwrap();
+    field.apply("a", "none", &[&DENY_ALL]);
+    field.closes(&pod, outside(1));
+    let socket = node.run(|| UdpSocket::bind((source, 0))).unwrap().unwrap();
+    socket.set_read_timeout(Some(DEADLINE)).unwrap();
+    socket.send_to(b"?", (party.ip(false), PORT)).unwrap();
+    let mut buffer = [0; 64];
+    // Under the address of the pod's node, which translates what it did not see coming.
+    let (length, from) = socket.recv_from(&mut buffer).unwrap();
+    let line = String::from_utf8_lossy(&buffer[..length]);
+    assert_eq!(line, format!("a/p {source}"), "from {from}");
+    assert_eq!(from.ip(), cluster.node_ip("node1", false));
+    // Nothing else of that node is open.
+    field.dropped(&pod, (source, PORT).into(), "EgressDenied");
+}
+
 fn answered_over_udp(field: &Field, pod: &crate::cluster::Pod, web_ip: IpAddr, address: IpAddr) {
-    use std::net::UdpSocket;
     let web = field.cluster.host_netns("web").unwrap();
     let inside = pod
         .netns

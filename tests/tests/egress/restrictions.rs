@@ -123,6 +123,35 @@ fn a_policy_that_is_not_understood_closes_its_project() {
     }
 }
 
+/// The pods have two families, and the policy speaks of one: it is in force, and its author is told.
+#[test]
+fn a_policy_that_forgets_a_family_is_in_force_and_told_of() {
+    let field = Field::new(1);
+    let pod = field.cluster.pod("a/p", "node1");
+    let outside6 = ip("2001:db8:1::7");
+    field.apply("a", "one", &[&ALLOW, &DENY_ALL[..1]]);
+    in_force(&field, &pod, "one");
+    field.open(&pod, outside6);
+    let words = "no rule for ::/0";
+    let status = field.cluster.agent_status("node1");
+    let objects: Vec<_> = status.warnings.iter().map(|it| &*it.object).collect();
+    assert_eq!(objects, ["EgressNetworkPolicy/a/one"]);
+    assert!(status.warnings[0].message.contains(words), "{status:?}");
+    assert_eq!(status.problems, [], "it is no error");
+    let told = field.policy("node1", "a", "one").unwrap().warning;
+    assert!(told.is_some_and(|it| it.contains(words)));
+    for command in [&["status"][..], &["get", "egress-policies"]] {
+        let said = field.cluster.ask("node1", command).ok();
+        assert!(said.contains(words), "{command:?}: {said}");
+    }
+
+    field.apply("a", "one", &[&ALLOW, &DENY_ALL]);
+    field.closes(&pod, outside6);
+    assert_eq!(field.cluster.agent_status("node1").warnings, []);
+    let told = field.policy("node1", "a", "one").unwrap().warning;
+    assert_eq!(told, None);
+}
+
 #[test]
 fn with_enforce_each_project_is_judged_by_its_own_policy() {
     let field = Field::with(1, Some("egressPolicyConflicts: enforce"));

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -190,6 +190,34 @@ impl EgressPolicy {
             Destination::Name(pattern) => Some(pattern),
             Destination::Cidr(_) => None,
         })
+    }
+
+    /// The names that its rules deny, without wildcards.
+    pub fn denied_names(&self) -> impl Iterator<Item = &DnsName> {
+        let rules = self.rules.as_deref().unwrap_or_default();
+        rules
+            .iter()
+            .filter_map(|rule| match (rule.action, &rule.to) {
+                (Action::Deny, Destination::Name(NamePattern::Exact(name))) => Some(name),
+                _ => None,
+            })
+    }
+
+    /// A family that the policy leaves open although it denies all of the other one: whoever wrote it may not know that there
+    /// are two. The two prefixes: the one that is denied, the one that no rule has.
+    pub fn one_sided(&self) -> Option<(IpNet, IpNet)> {
+        let rules = self.rules.as_deref().unwrap_or_default();
+        let all = [IpNet::V4(Ipv4Net::default()), IpNet::V6(Ipv6Net::default())];
+        let has = |all: IpNet| rules.iter().any(|it| it.to == Destination::Cidr(all));
+        let denies = |all: IpNet| {
+            rules.iter().any(|it| {
+                it.action == Action::Deny && it.ports.is_empty() && it.to == Destination::Cidr(all)
+            })
+        };
+        let sides = [(all[0], all[1]), (all[1], all[0])];
+        sides
+            .into_iter()
+            .find(|(denied, other)| denies(*denied) && !has(*other))
     }
 }
 

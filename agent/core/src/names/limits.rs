@@ -41,7 +41,7 @@ impl Limits {
     }
 
     /// How long an address stays that was announced with `old` and is missing in an answer with `new`.
-    pub(super) fn grace(&self, old: Duration, new: Duration) -> Duration {
+    pub fn grace(&self, old: Duration, new: Duration) -> Duration {
         self.grace.unwrap_or(old.max(new).max(GRACE_MIN))
     }
 

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use weft_core::model::{Action, Change, Destination, EgressRule};
+use weft_core::model::{Action, Change, Destination, EgressRule, NetworkEntry};
 use weft_ebpf::rows::egress::NO_POLICY;
 
 use super::super::fixture::{project, world};
@@ -135,4 +135,72 @@ fn an_invalid_policy_is_told_by_ingest_alone() {
         found[0].reason
     );
     assert_eq!(problems(&world, &found), []);
+}
+
+/// What no rule matches is allowed: a policy that is meant to deny all denies half where pods have both families.
+#[test]
+fn a_policy_that_denies_all_of_one_family_leaves_the_other_open() {
+    let mut world = world();
+    let rule = |action, to: &str| EgressRule {
+        action,
+        to: Destination::Cidr(to.parse().unwrap()),
+        ports: Vec::new(),
+    };
+    let [v4, v6] = ["0.0.0.0/0", "::/0"];
+    let some = "2001:db8::/32";
+    let networks = |world: &mut World, cidrs: &[&str]| {
+        let mut network = world.network.clone().unwrap();
+        let entry = |cidr: &&str| NetworkEntry {
+            cidr: cidr.parse().unwrap(),
+            host_bits: 8,
+        };
+        network.networks = cidrs.iter().map(entry).collect();
+        world.take(Change::Network(Some(network)));
+    };
+    let both = &["10.128.0.0/14", "fd01::/48"][..];
+    let cases = [
+        (both, vec![rule(Action::Deny, v4)], Some(v6)),
+        (both, vec![rule(Action::Deny, v6)], Some(v4)),
+        (
+            both,
+            vec![rule(Action::Deny, some), rule(Action::Deny, v4)],
+            Some(v6),
+        ),
+        (
+            both,
+            vec![rule(Action::Deny, v4), rule(Action::Deny, v6)],
+            None,
+        ),
+        // Somebody thought of it.
+        (
+            both,
+            vec![rule(Action::Allow, v6), rule(Action::Deny, v4)],
+            None,
+        ),
+        (both, vec![rule(Action::Deny, some)], None),
+        (both, vec![rule(Action::Allow, v4)], None),
+        (&["10.128.0.0/14"], vec![rule(Action::Deny, v4)], None),
+        (&["fd01::/48"], vec![rule(Action::Deny, v4)], Some(v6)),
+    ];
+    let none = BTreeMap::new();
+    for (cidrs, rules, open) in cases {
+        networks(&mut world, cidrs);
+        let what = format!("{cidrs:?} {rules:?}");
+        let number = policy(&mut world, "shop", Policy::new("shop", rules));
+        let found = surveyed(&world, &none, Some(number));
+        let warnings = warnings(&found);
+        assert_eq!(warnings.len(), usize::from(open.is_some()), "{what}");
+        assert_eq!(found[0].warning.is_some(), open.is_some(), "{what}");
+        for (warning, open) in warnings.iter().zip(open) {
+            assert_eq!(warning.object, "EgressNetworkPolicy/shop/default");
+            let told = warning.message.contains(&format!("no rule for {open}:"));
+            assert!(told, "{what}: {warning:?}");
+        }
+        // Not a word of rules that do not count.
+        assert_eq!(problems(&world, &found), [], "{what}");
+        project(&mut world, "shop", 0);
+        let ignored = surveyed(&world, &none, Some(number));
+        assert_eq!(ignored[0].warning, None, "{what}");
+        project(&mut world, "shop", 10);
+    }
 }

@@ -16,6 +16,9 @@ pub struct EgressPolicy {
     pub state: PolicyState,
     /// Why it is not enforced, and what to do; empty if it is.
     pub reason: String,
+    /// What its author may have overlooked. It is in force all the same.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub warning: Option<String>,
     /// Its rules in order. Of a refused policy those of the version before, which are in force.
     pub rules: Vec<EgressRule>,
 }

@@ -22,6 +22,9 @@ use crate::netlink::pod::PodInterface;
 use crate::netlink::veth::{Ends, VethPair};
 use crate::netlink::{Netlink, NetlinkError};
 
+/// How long ADD waits for the names that the project's policy denies.
+const NAMES_PATIENCE: Duration = Duration::from_secs(2);
+
 impl Service {
     pub(super) fn add(
         &self,
@@ -148,8 +151,21 @@ impl Service {
         })?;
         in_time(deadline, "interface configured").map_err(failed)?;
         wait_operational(&mut pod, &id.ifname, deadline).map_err(failed)?;
+        self.await_denied_names(&record, deadline);
         self.journal.ready(&mut record)?;
         Ok(record)
+    }
+
+    /// The pod's programs start after the answer: what is denied to them by name shall be known by then. A dead name server
+    /// keeps no pod from starting.
+    fn await_denied_names(&self, record: &Record, deadline: Instant) {
+        let project = &record.endpoint.project;
+        let end = deadline.min(Instant::now() + NAMES_PATIENCE);
+        let unknown = self.datapath.await_denied_names(project, end);
+        if let Some(first) = unknown.first() {
+            warn!(attachment = %record.endpoint.id, %project, names = unknown.len(), %first,
+                "no name server has said yet what is denied by name: it is open until one does");
+        }
     }
 
     fn create_pair(

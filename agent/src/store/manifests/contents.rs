@@ -6,8 +6,12 @@ use std::sync::Arc;
 
 use weft_core::model::Problem;
 
+use super::kept::Kept;
 use super::read::{Reading, Stamp};
 use crate::store::{Delta, Key, Object};
+
+/// Objects that were just read. Those that are told need not be made from their texts again.
+type Fresh = HashMap<Key, Vec<Arc<Object>>>;
 
 /// Files and the objects in force. A plain value.
 #[derive(Debug, Default)]
@@ -15,14 +19,14 @@ pub(super) struct Contents {
     files: BTreeMap<PathBuf, FileEntry>,
     /// Which files define a key.
     claims: HashMap<Key, BTreeSet<PathBuf>>,
-    in_force: BTreeMap<Key, Arc<Object>>,
+    in_force: BTreeMap<Key, Arc<Kept>>,
 }
 
 #[derive(Debug, Default)]
 struct FileEntry {
     stamp: Option<Stamp>,
     /// The last good ones.
-    objects: BTreeMap<Key, Arc<Object>>,
+    objects: BTreeMap<Key, Arc<Kept>>,
     /// Keys that the file defines more than once.
     repeated: BTreeSet<Key>,
     error: Option<String>,
@@ -30,13 +34,18 @@ struct FileEntry {
 
 impl Contents {
     /// The objects in force, in the order of their keys.
-    pub(super) fn objects(&self) -> impl Iterator<Item = &Arc<Object>> {
-        self.in_force.values()
+    pub(super) fn objects(&self) -> impl Iterator<Item = Arc<Object>> {
+        self.in_force.values().filter_map(|kept| kept.object())
     }
 
     /// The object in force.
-    pub(super) fn get(&self, key: &Key) -> Option<&Arc<Object>> {
-        self.in_force.get(key)
+    pub(super) fn get(&self, key: &Key) -> Option<Arc<Object>> {
+        self.in_force.get(key)?.object()
+    }
+
+    /// The file of the object in force.
+    pub(super) fn file_of(&self, key: &Key) -> Option<&PathBuf> {
+        self.in_force.get(key)?.file()
     }
 
     /// Known files.
@@ -55,16 +64,23 @@ impl Contents {
     /// first file by name.
     pub(super) fn take(&mut self, files: Vec<(PathBuf, Option<Reading>)>) -> Vec<Delta> {
         let mut touched = BTreeSet::new();
+        let mut fresh = Fresh::new();
         for (file, reading) in files {
-            self.take_file(file, reading, &mut touched);
+            self.take_file(file, reading, &mut touched, &mut fresh);
         }
         touched
             .into_iter()
-            .filter_map(|key| self.settle(key))
+            .filter_map(|key| self.settle(key, &mut fresh))
             .collect()
     }
 
-    fn take_file(&mut self, file: PathBuf, reading: Option<Reading>, touched: &mut BTreeSet<Key>) {
+    fn take_file(
+        &mut self,
+        file: PathBuf,
+        reading: Option<Reading>,
+        touched: &mut BTreeSet<Key>,
+        fresh: &mut Fresh,
+    ) {
         let mut new = FileEntry::default();
         if let Some(reading) = reading {
             let entry = self.files.entry(file.clone()).or_default();
@@ -80,7 +96,9 @@ impl Contents {
                         if new.objects.contains_key(&object.key) {
                             new.repeated.insert(object.key);
                         } else {
-                            new.objects.insert(object.key.clone(), Arc::new(object));
+                            let (key, object) = (object.key.clone(), Arc::new(object));
+                            new.objects.insert(key.clone(), Arc::new(Kept::of(&object)));
+                            fresh.entry(key).or_default().push(object);
                         }
                     }
                 }
@@ -104,26 +122,32 @@ impl Contents {
     }
 
     /// Picks the object in force for a key whose files changed.
-    fn settle(&mut self, key: Key) -> Option<Delta> {
+    fn settle(&mut self, key: Key, fresh: &mut Fresh) -> Option<Delta> {
         let old = self.in_force.get(&key);
-        let incumbent = old.and_then(|object| object.file.as_ref());
+        let incumbent = old.and_then(|kept| kept.file());
         let files = self.claims.get(&key);
         let holder = files.and_then(|files| {
             let stays = incumbent.filter(|file| files.contains(*file));
             stays.or_else(|| files.first())
         });
-        let object = holder
+        let kept = holder
             .and_then(|file| self.files.get(file))
             .and_then(|entry| entry.objects.get(&key))
             .cloned();
-        let Some(object) = object else {
+        let Some(kept) = kept else {
             self.claims.remove(&key);
             let removed = self.in_force.remove(&key);
             return removed.map(|_| Delta::Gone(key));
         };
-        let same = old.is_some_and(|old| old.version == object.version);
-        self.in_force.insert(key, Arc::clone(&object));
-        (!same).then_some(Delta::Put(object))
+        let same = old.is_some_and(|old| old.version() == kept.version());
+        let fresh = fresh.remove(&key).unwrap_or_default();
+        self.in_force.insert(key, Arc::clone(&kept));
+        if same {
+            return None;
+        }
+        let of_file = |object: &Arc<Object>| object.file.as_ref() == kept.file();
+        let fresh = fresh.into_iter().find(of_file);
+        fresh.or_else(|| kept.object()).map(Delta::Put)
     }
 
     /// What is wrong with the files, in the order of what it is about.
@@ -151,7 +175,7 @@ impl Contents {
             }
         }
         for (key, files) in self.claims.iter().filter(|(_, files)| files.len() > 1) {
-            let incumbent = self.get(key).and_then(|object| object.file.as_ref());
+            let incumbent = self.file_of(key);
             let list = |file: &&PathBuf| Some(*file) != incumbent;
             let others: Vec<String> = files
                 .iter()

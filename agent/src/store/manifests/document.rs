@@ -52,6 +52,14 @@ impl Body {
             Self::List(_, objects) => objects,
         }
     }
+
+    pub(super) fn into_objects(self) -> Vec<Object> {
+        match self {
+            Self::Nothing => Vec::new(),
+            Self::One(object) => vec![object],
+            Self::List(_, objects) => objects,
+        }
+    }
 }
 
 /// Reads a whole file; the error says where and what.
@@ -89,7 +97,10 @@ fn body(text: &str, format: Format) -> Result<Body, String> {
     if value.is_null() {
         return Ok(Body::Nothing);
     }
-    let value = serde_json::to_value(value).map_err(|e| e.to_string())?;
+    let value = {
+        let yaml = value;
+        serde_json::to_value(&yaml).map_err(|e| e.to_string())?
+    };
     let is_list = value.get("kind").is_some_and(|kind| kind == "List");
     match value.get("items") {
         Some(Value::Array(items)) if is_list => {

@@ -8,6 +8,7 @@
 //! - `document`, `edit`: the text of a file
 //! - `read`: files, and whether they changed
 //! - `contents`: what is in force
+//! - `kept`: an object as it is kept
 //! - `shared`: contents and who wants to hear of changes
 //! - `watch`: the thread that follows the directory
 //! - `write`: lock and atomic rename
@@ -15,6 +16,7 @@
 mod contents;
 mod document;
 mod edit;
+mod kept;
 mod read;
 mod shared;
 mod watch;

@@ -59,9 +59,7 @@ pub(super) fn read(path: &Path) -> Option<Reading> {
 /// The objects of a text, marked with the file's path.
 pub(super) fn objects(path: &Path, text: &str, format: Format) -> Result<Vec<Object>, String> {
     let documents = parse(text, format)?;
-    let all = documents
-        .into_iter()
-        .flat_map(|d| d.body.objects().to_vec());
+    let all = documents.into_iter().flat_map(|d| d.body.into_objects());
     Ok(all
         .map(|mut object| {
             object.file = Some(path.to_owned());

@@ -51,13 +51,17 @@ impl State {
         self.watcher.is_some() && self.listed
     }
 
-    pub(super) fn get(&self, key: &Key) -> Option<&Arc<Object>> {
+    pub(super) fn get(&self, key: &Key) -> Option<Arc<Object>> {
         self.contents.get(key)
+    }
+
+    pub(super) fn file_of(&self, key: &Key) -> Option<&PathBuf> {
+        self.contents.file_of(key)
     }
 
     pub(super) fn listing(&self, dir: &Path) -> Listing {
         Listing {
-            objects: self.contents.objects().cloned().collect(),
+            objects: self.contents.objects().collect(),
             problems: self.problems(dir),
         }
     }
@@ -66,7 +70,7 @@ impl State {
     pub(super) fn subscribe(&mut self, dir: &Path, to: Sender<Notice>) -> u64 {
         let id = self.next_subscriber;
         self.next_subscriber += 1;
-        let all = self.contents.objects().cloned().map(Delta::Put).collect();
+        let all = self.contents.objects().map(Delta::Put).collect();
         let mut first = vec![Notice::Changed(all), Notice::Problems(self.problems(dir))];
         if self.listed {
             first.push(Notice::Listed);

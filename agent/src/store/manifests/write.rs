@@ -93,7 +93,7 @@ pub(super) fn replace(
         None
     };
     state.take(&shared.dir, vec![(path, reading)]);
-    Ok(new.and_then(|_| state.get(key).cloned()))
+    Ok(new.and_then(|_| state.get(key)))
 }
 
 /// The file that holds an object, and its text: the one it was read from, else the one in force.
@@ -105,7 +105,7 @@ fn find(
     let known = object
         .file
         .clone()
-        .or_else(|| state.get(&object.key)?.file.clone());
+        .or_else(|| state.file_of(&object.key).cloned());
     if let Some(path) = known
         && let Some(text) = text_with(&path, &object.key)?
     {
@@ -114,7 +114,7 @@ fn find(
     state
         .rescan(&shared.dir)
         .map_err(StoreError::io("list", &shared.dir))?;
-    match state.get(&object.key).and_then(|found| found.file.clone()) {
+    match state.file_of(&object.key).cloned() {
         Some(path) => Ok(text_with(&path, &object.key)?.map(|text| (path, text))),
         None => Ok(None),
     }
@@ -154,7 +154,7 @@ fn took(
         objects: objects(path, text, Format::Yaml),
     };
     state.take(&shared.dir, vec![(path.to_owned(), Some(reading))]);
-    state.get(key).cloned().ok_or_else(|| StoreError::NotFound {
+    state.get(key).ok_or_else(|| StoreError::NotFound {
         object: key.clone(),
     })
 }

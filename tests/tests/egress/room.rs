@@ -1,0 +1,74 @@
+//! An agent starts with policies that do not fit the maps together.
+
+use serde_json::{Value, json};
+use weft_agent::api::view::PolicyState;
+use weft_tests::lab::Action;
+
+use crate::cluster::Pod;
+use crate::field::{DENY_ALL, Field, ip, outside, rule};
+
+const WEB: &str = "198.51.100.7";
+const ALLOW: [&str; 1] = ["Allow 198.51.100.0/24"];
+/// Ranges that one protocol may have before the policy is too large by itself.
+const RANGES: u16 = 4_000;
+
+#[test]
+fn the_largest_policy_closes_its_project_and_the_others_are_in_force() {
+    let field = Field::new(1);
+    let pods = ["a/p", "b/p", "c/p"].map(|label| field.cluster.pod(label, "node1"));
+    let [largest, large, small] = &pods;
+    field.cluster.agent("node1", Action::Stop).unwrap();
+    // Each of the two large ones fits alone.
+    field.apply_object("a", "large", &with_ranges(RANGES));
+    field.apply_object("b", "large", &with_ranges(RANGES - 100));
+    field.apply("c", "small", &[&ALLOW, &DENY_ALL]);
+    field.cluster.agent("node1", Action::Start).unwrap();
+
+    field.closes_for(largest, ip(WEB), "EgressClosed");
+    for pod in [large, small] {
+        field.closes(pod, outside(1));
+        field.open(pod, ip(WEB));
+    }
+    let state = |pod: &Pod, name| {
+        let policy = field.policy("node1", &pod.namespace, name);
+        policy.map(|it| (it.state, it.reason)).unwrap()
+    };
+    assert_eq!(state(large, "large").0, PolicyState::Enforced);
+    assert_eq!(state(small, "small").0, PolicyState::Enforced);
+    let (told, reason) = state(largest, "large");
+    assert_eq!(told, PolicyState::Refused);
+    for word in ["PORTS", "131072", "nothing of the project leaves"] {
+        assert!(reason.contains(word), "{word}: {reason}");
+    }
+    // The agent is up, and says what is wrong.
+    let status = field.cluster.agent_status("node1");
+    assert!(status.ready, "{}", status.not_ready);
+    let problems: Vec<&str> = status
+        .problems
+        .iter()
+        .map(|it| it.object.as_str())
+        .collect();
+    assert_eq!(problems, ["EgressNetworkPolicy/a/large"]);
+    let new = field.cluster.pod("c/new", "node1");
+    field.denied(&new, outside(1));
+
+    // Mended, it is in force.
+    field.apply("a", "large", &[&ALLOW, &DENY_ALL]);
+    field.closes(largest, outside(1));
+    field.open(largest, ip(WEB));
+    assert_eq!(state(largest, "large").0, PolicyState::Enforced);
+    assert_eq!(field.cluster.agent_status("node1").problems, []);
+}
+
+/// A rule with ranges of 14 ports, each of which takes six rows, over each protocol; the pods may still reach [`WEB`].
+fn with_ranges(count: u16) -> Value {
+    let protocols = ["TCP", "UDP", "SCTP"].into_iter();
+    let ports: Vec<Value> = protocols
+        .flat_map(|protocol| (0..count).map(move |n| (protocol, 16 * n + 1)))
+        .map(|(protocol, port)| json!({"protocol": protocol, "port": port, "endPort": port + 13}))
+        .collect();
+    let wide = json!({"type": "Deny", "to": {"cidrSelector": "192.0.2.0/24", "ports": ports}});
+    let rules = [ALLOW.to_vec(), DENY_ALL.to_vec()].concat();
+    let rules: Vec<Value> = rules.into_iter().map(rule).chain([wide]).collect();
+    json!({ "egress": rules })
+}
