@@ -73,6 +73,26 @@ pub unsafe fn fetch_add(value: *mut u64, amount: u64) -> u64 {
     amount
 }
 
+/// Puts `new` in the place of `old`, if that is there; what was there.
+///
+/// # Safety
+/// The pointer is one into a map value.
+#[inline(always)]
+unsafe fn compare_exchange(value: *mut u64, old: u64, new: u64) -> u64 {
+    let mut there = old;
+    // SAFETY: the instruction reads and writes the value, which the caller says is there.
+    unsafe {
+        asm!(
+            "r0 = cmpxchg_64({value} + 0, r0, {new})",
+            value = in(reg) value,
+            new = in(reg) new,
+            inout("r0") there,
+            options(nostack),
+        );
+    }
+    there
+}
+
 /// Copies up to [`MESSAGE_BYTES`] of a packet; tells how many. `None` if it ends before.
 #[inline(always)]
 pub fn copy(
@@ -94,16 +114,28 @@ pub fn copy(
     (failed == 0).then_some(len)
 }
 
-/// The names of a row that other processors may be writing: each field is read whole.
+/// The names of a row that other processors may be writing: each field is read whole, and a name before its time, which is
+/// written first: a name that is seen has its own time.
 #[inline(always)]
 pub fn names(row: *mut LearnedRow) -> [LearnedName; LEARNED_NAMES] {
-    // SAFETY: the pointer is a map value's, which outlives the run.
-    unsafe { (&raw const (*row).names).read_volatile() }
+    let mut names = [LearnedName::default(); LEARNED_NAMES];
+    let mut i = 0;
+    while i < LEARNED_NAMES {
+        // SAFETY: the pointer is a map value's, which outlives the run.
+        unsafe {
+            let there = &raw const (*row).names[i];
+            names[i].name = (&raw const (*there).name).read_volatile();
+            names[i].expires = (&raw const (*there).expires).read_volatile();
+        }
+        i += 1;
+    }
+    names
 }
 
-/// Writes a name at its place: name, then time, never an earlier one than is there for it. Whether it then stands there.
+/// Writes a name at the place where `seen` was: time, never an earlier one than is there, then name. Whether it then stands
+/// there.
 #[inline(always)]
-pub fn put_name(row: *mut LearnedRow, place: usize, wanted: &LearnedName) -> bool {
+pub fn put_name(row: *mut LearnedRow, place: usize, seen: u64, wanted: &LearnedName) -> bool {
     // SAFETY: as in `names`; each field is written whole.
     unsafe {
         let there = &raw mut (*row).names[place % LEARNED_NAMES];
@@ -113,10 +145,15 @@ pub fn put_name(row: *mut LearnedRow, place: usize, wanted: &LearnedName) -> boo
         if own && expires.read_volatile() >= wanted.expires {
             return true;
         }
-        name.write_volatile(wanted.name);
+        if expires.read_volatile() < wanted.expires {
+            expires.write_volatile(wanted.expires);
+        }
+        // As it was seen, or not at all: another processor may have taken the place meanwhile.
+        if compare_exchange(name, seen, wanted.name) != seen {
+            return false;
+        }
         (&raw mut (*there).ifindex).write_volatile(wanted.ifindex);
         (&raw mut (*there).ttl).write_volatile(wanted.ttl);
-        expires.write_volatile(wanted.expires);
         name.read_volatile() == wanted.name && expires.read_volatile() >= wanted.expires
     }
 }

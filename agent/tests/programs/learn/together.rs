@@ -102,7 +102,6 @@ fn addresses_of_one_name() {
 }
 
 #[test]
-#[ignore = "a name is lost now and then: learn::teach chooses a place, then writes, and another processor may do so in between"]
 fn names_of_one_address() {
     with_scene(|scene| {
         scene.set_node(1000, 0);

@@ -70,6 +70,8 @@ pub struct Scratch {
     pub tries: u32,
     /// The place of `name` in its row.
     pub place: u32,
+    /// The name that was there when it was chosen.
+    pub seen: u64,
     /// Set when the ring gave a place.
     pub placed: u32,
     /// Set when some address found no room.

@@ -2,16 +2,16 @@
 //!
 //! Two processors may learn one address at once, and a third may judge a packet by it meanwhile. A row's fields are
 //! written one by one, each whole:
-//! - The name is written before its time. In between it has the time of the name that it replaces: it may be over a moment
-//!   longer, or be allowed a moment earlier, than the answer says which is on its way to the pod.
-//! - Whoever wrote looks again. A name that another processor has overwritten takes another place; a time that another has
-//!   shortened is written again. In the worst case a name keeps the later one of two times, both of which were answered
-//!   for this address.
+//! - The time is written before its name, so that nobody takes a place for one that is over. In between the name that is
+//!   replaced has that time: it may be allowed a moment longer.
+//! - A place is taken as it was seen, in one step; who comes second looks for another one. A time that another processor has
+//!   shortened is written again. In the worst case a name keeps the later one of two times, both of which were answered for
+//!   this address.
 //! - Of two that add one row, one finds it there and writes into it; the place in the ring that it took stays empty until
 //!   its turn comes again.
 
 use weft_ebpf::dns::{RECORDS, Repeat, Step, lease};
-use weft_ebpf::rows::egress::{LearnedKey, LearnedName, LearnedRow};
+use weft_ebpf::rows::egress::{LEARNED_NAMES, LearnedKey, LearnedName, LearnedRow};
 
 use super::maps::{Counter, IF_NEW, LEARNED, MATCHES, Scratch, count};
 use super::ring;
@@ -101,7 +101,9 @@ impl Step<Scratch> for Name {
         scratch.name.name = scratch.matches[(scratch.turn % MATCHES) as usize];
         choose(scratch, row);
         scratch.tries += 1;
-        if sys::put_name(row, scratch.place as usize, &scratch.name) || scratch.tries >= TRIES {
+        if sys::put_name(row, scratch.place as usize, scratch.seen, &scratch.name)
+            || scratch.tries >= TRIES
+        {
             scratch.turn += 1;
             scratch.tries = 0;
         }
@@ -112,5 +114,8 @@ impl Step<Scratch> for Name {
 /// Chooses the name's place. The choice goes through scratch memory, so that the verifier need not follow each one.
 #[inline(never)]
 fn choose(scratch: &mut Scratch, row: *mut LearnedRow) {
-    scratch.place = lease::place(&sys::names(row), scratch.name.name, scratch.now) as u32;
+    let names = sys::names(row);
+    let place = lease::place(&names, scratch.name.name, scratch.now) % LEARNED_NAMES;
+    scratch.place = place as u32;
+    scratch.seen = names[place].name;
 }
