@@ -76,6 +76,7 @@ pub fn status(handle: &Handle) -> Result<Status, NoAnswer> {
         projects: world.projects.len(),
         egress: egress::counts(&found),
         problems,
+        store_stale_seconds: shared.stale().as_secs(),
         pid: std::process::id(),
         version: env!("CARGO_PKG_VERSION").into(),
         last_pass: serde_json::to_value(&pass).unwrap_or_default(),

@@ -39,6 +39,8 @@ pub struct Status {
     pub egress: PolicyCounts,
     /// Everything that is wrong.
     pub problems: Vec<Problem>,
+    /// Seconds since the source of the API objects was heard.
+    pub store_stale_seconds: u64,
     /// Process of the agent.
     pub pid: u32,
     /// Version of the agent.

@@ -32,6 +32,7 @@ fn text(status: &Status) {
         projects,
         egress,
         problems,
+        store_stale_seconds,
         ..
     } = status;
     let state = if *ready {
@@ -49,6 +50,9 @@ fn text(status: &Status) {
     print::line(&format!("Subnets    {}", subnets.join(", ")));
     print::line(&format!(
         "Knows      {pods} pods here, {nodes} nodes, {projects} projects"
+    ));
+    print::line(&format!(
+        "Objects    heard {store_stale_seconds} s ago"
     ));
     let policies: Vec<_> = PolicyState::ALL
         .iter()

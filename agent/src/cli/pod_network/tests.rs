@@ -31,7 +31,7 @@ impl Running {
     fn new(dir: &Scratch) -> Self {
         let config = StoreArgs {
             config: None,
-            manifests: Some(dir.path().into()),
+            source: SourceArgs { manifests: Some(dir.path().into()), ..SourceArgs::default() },
         };
         let config = config.load().unwrap();
         let stop = Arc::new(AtomicBool::new(false));
