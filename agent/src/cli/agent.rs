@@ -13,12 +13,12 @@ use weft_core::model::{EgressSettings, Problem, World};
 use crate::api::{self, events::Feed};
 use crate::cni::{self, Journal};
 use crate::config::{Config, ConfigArgs};
+use crate::ingest;
 use crate::netlink::Netlink;
 use crate::observe::node::{self, Choice};
 use crate::observe::preflight::preflight;
-use crate::sync::{self, Request};
 use crate::store::{self, Reader};
-use crate::ingest;
+use crate::sync::{self, Request};
 
 /// How long CNI requests in work may take to end after a signal.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -149,7 +149,10 @@ fn access(kubeconfig: Option<PathBuf>, context: Option<String>) -> Result<Access
 
 fn implied(context: Option<String>, fallback: Fallback, around: &Surroundings<'_>) -> Source {
     if fallback == Fallback::AsKubectl {
-        let listed = around.kubeconfig.into_iter().flat_map(std::env::split_paths);
+        let listed = around
+            .kubeconfig
+            .into_iter()
+            .flat_map(std::env::split_paths);
         let mut files: Vec<_> = listed.filter(|p| !p.as_os_str().is_empty()).collect();
         let own = around.home.map(|home| home.join(".kube/config"));
         // A context that was asked for has to be somewhere: the error then names the file that is not there.

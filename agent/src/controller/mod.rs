@@ -30,8 +30,8 @@ use std::time::{Duration, Instant};
 use weft_core::model::Problem;
 
 use crate::config::{Config, Source, StoreArgs};
-use crate::store::{Manifests, Notice, Reader, Store, StoreError};
 use crate::store::Kubernetes;
+use crate::store::{Manifests, Notice, Reader, Store, StoreError};
 use election::Leadership;
 use plan::{Memory, Write};
 
@@ -102,7 +102,11 @@ pub fn run(config: &Config, shutdown: &Arc<AtomicBool>) -> Result<(), Controller
 }
 
 /// Works until `shutdown` is set, or until it is not `active` any more.
-fn serve(store: &dyn Store, shutdown: &AtomicBool, active: &dyn Fn() -> bool) -> Result<(), ControllerError> {
+fn serve(
+    store: &dyn Store,
+    shutdown: &AtomicBool,
+    active: &dyn Fn() -> bool,
+) -> Result<(), ControllerError> {
     let watch = store.watch()?;
     let mut memory = Memory::default();
     let mut told = Vec::new();

@@ -31,7 +31,10 @@ impl Running {
     fn new(dir: &Scratch) -> Self {
         let config = StoreArgs {
             config: None,
-            source: SourceArgs { manifests: Some(dir.path().into()), ..SourceArgs::default() },
+            source: SourceArgs {
+                manifests: Some(dir.path().into()),
+                ..SourceArgs::default()
+            },
         };
         let config = config.load().unwrap();
         let stop = Arc::new(AtomicBool::new(false));

@@ -138,7 +138,9 @@ impl Candidate {
         let lease = self.store.get(&self.key)?;
         let started = Instant::now();
         let record = lease.as_deref().map(record);
-        let taken = record.as_ref().is_some_and(|record| record.holder != self.me);
+        let taken = record
+            .as_ref()
+            .is_some_and(|record| record.holder != self.me);
         match self.election.look(record, started) {
             Step::Wait => return Ok(()),
             Step::Create => {
@@ -183,7 +185,12 @@ impl Candidate {
 }
 
 fn record(lease: &Object) -> Record {
-    let spec = |field: &str| lease.value.pointer("/spec").and_then(|spec| spec.get(field));
+    let spec = |field: &str| {
+        lease
+            .value
+            .pointer("/spec")
+            .and_then(|spec| spec.get(field))
+    };
     let text = |field| spec(field).and_then(Value::as_str).unwrap_or_default();
     let duration = spec("leaseDurationSeconds").and_then(Value::as_u64);
     Record {
@@ -201,9 +208,16 @@ fn held(lease: &Object, holder: &str, new: bool) -> Object {
     set(&mut object, "leaseDurationSeconds", json!(LEASE.as_secs()));
     set(&mut object, "renewTime", json!(now));
     if new {
-        let transitions = object.value.pointer("/spec/leaseTransitions").and_then(Value::as_u64);
+        let transitions = object
+            .value
+            .pointer("/spec/leaseTransitions")
+            .and_then(Value::as_u64);
         set(&mut object, "acquireTime", json!(now));
-        set(&mut object, "leaseTransitions", json!(transitions.map_or(0, |n| n + 1)));
+        set(
+            &mut object,
+            "leaseTransitions",
+            json!(transitions.map_or(0, |n| n + 1)),
+        );
     }
     object
 }
@@ -231,9 +245,15 @@ mod tests {
         assert_eq!(record(&taken).holder, "me");
         assert_eq!(record(&taken).duration, LEASE);
         assert_eq!(spec["leaseTransitions"], 4);
-        assert_eq!(spec["strategy"], "OldestEmulationVersion", "what we do not know stays");
+        assert_eq!(
+            spec["strategy"], "OldestEmulationVersion",
+            "what we do not know stays"
+        );
         let time = spec["renewTime"].as_str().unwrap();
-        assert!(time.ends_with('Z') && time.len() == "2026-01-01T00:00:00.000000Z".len(), "a MicroTime: {time}");
+        assert!(
+            time.ends_with('Z') && time.len() == "2026-01-01T00:00:00.000000Z".len(),
+            "a MicroTime: {time}"
+        );
         let renewed = held(&taken, "me", false);
         assert_eq!(renewed.value["spec"]["acquireTime"], spec["acquireTime"]);
         assert_eq!(renewed.value["spec"]["leaseTransitions"], 4);

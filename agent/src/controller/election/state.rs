@@ -125,7 +125,10 @@ mod tests {
         let start = Instant::now();
         let mut me = Election::new("me".into());
         for second in 0..60 {
-            let step = me.look(record("other", u32::try_from(second / 10).unwrap()), start + seconds(second));
+            let step = me.look(
+                record("other", u32::try_from(second / 10).unwrap()),
+                start + seconds(second),
+            );
             assert_eq!(step, Step::Wait, "second {second}");
         }
         assert_eq!(me.holder(), Some("other"));
@@ -141,10 +144,21 @@ mod tests {
         assert_eq!(me.look(record("other", 1), almost), Step::Wait);
         assert_eq!(me.look(record("other", 1), start + LEASE), Step::Take);
         let renewed = me.look(record("other", 2), start + LEASE);
-        assert_eq!(renewed, Step::Wait, "it lives after all, and our clock starts anew");
-        let longer = Record { duration: seconds(40), ..record("other", 3).unwrap() };
+        assert_eq!(
+            renewed,
+            Step::Wait,
+            "it lives after all, and our clock starts anew"
+        );
+        let longer = Record {
+            duration: seconds(40),
+            ..record("other", 3).unwrap()
+        };
         me.look(Some(longer.clone()), start);
-        assert_eq!(me.look(Some(longer), start + seconds(39)), Step::Wait, "its own duration counts");
+        assert_eq!(
+            me.look(Some(longer), start + seconds(39)),
+            Step::Wait,
+            "its own duration counts"
+        );
     }
 
     #[test]
@@ -155,8 +169,15 @@ mod tests {
         me.wrote(start);
         assert_eq!(me.look(record("me", 1), start + seconds(1)), Step::Wait);
         assert_eq!(me.look(record("me", 1), start + seconds(2)), Step::Renew);
-        assert_eq!(me.holds_until(), Some(start + HOLD), "a renewal that was not accepted is none");
-        assert!(HOLD < LEASE, "others start only after the holder has stopped");
+        assert_eq!(
+            me.holds_until(),
+            Some(start + HOLD),
+            "a renewal that was not accepted is none"
+        );
+        assert!(
+            HOLD < LEASE,
+            "others start only after the holder has stopped"
+        );
     }
 
     #[test]

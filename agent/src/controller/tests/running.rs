@@ -40,7 +40,10 @@ impl Drop for Running {
 fn config(dir: &std::path::Path) -> Config {
     let args = StoreArgs {
         config: None,
-        source: SourceArgs { manifests: Some(dir.into()), ..SourceArgs::default() },
+        source: SourceArgs {
+            manifests: Some(dir.into()),
+            ..SourceArgs::default()
+        },
     };
     args.load().unwrap()
 }

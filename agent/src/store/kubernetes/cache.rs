@@ -78,7 +78,11 @@ impl Cache {
     pub(super) fn put(&mut self, object: Object) -> Option<Delta> {
         let version = number(&object.version);
         let list = self.list(&object.key.kind);
-        if self.buried.get(&object.key).is_some_and(|old| *old >= version) {
+        if self
+            .buried
+            .get(&object.key)
+            .is_some_and(|old| *old >= version)
+        {
             return None;
         }
         if let Some(held) = self.held.get_mut(&object.key) {
@@ -113,7 +117,11 @@ impl Cache {
     /// This state of an object was removed by us, or somebody else has done so.
     pub(super) fn bury(&mut self, key: Key, version: &str) -> Option<Delta> {
         let version = number(version);
-        if self.held.get(&key).is_some_and(|held| held.version > version) {
+        if self
+            .held
+            .get(&key)
+            .is_some_and(|held| held.version > version)
+        {
             return None;
         }
         let delta = self.held.remove(&key).map(|_| Delta::Gone(key.clone()));

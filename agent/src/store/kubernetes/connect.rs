@@ -112,9 +112,16 @@ fn name(access: &Access) -> String {
     match access {
         Access::InCluster => "service account of this pod".into(),
         Access::Kubeconfig { files, context } => {
-            let files: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
+            let files: Vec<_> = files
+                .iter()
+                .map(|file| file.display().to_string())
+                .collect();
             let context = context.as_ref().map(|name| format!(", context {name}"));
-            format!("kubeconfig {}{}", files.join(", "), context.unwrap_or_default())
+            format!(
+                "kubeconfig {}{}",
+                files.join(", "),
+                context.unwrap_or_default()
+            )
         }
     }
 }

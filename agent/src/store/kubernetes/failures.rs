@@ -99,7 +99,13 @@ impl Failures {
     }
 
     /// A request for a kind failed. Since when is that of the first failure in a row.
-    pub(super) fn failed(&mut self, kind: &'static Kind, verb: &'static str, cause: Cause, now: SystemTime) {
+    pub(super) fn failed(
+        &mut self,
+        kind: &'static Kind,
+        verb: &'static str,
+        cause: Cause,
+        now: SystemTime,
+    ) {
         let since = self.of.get(kind.kind).map_or(now, |(_, old)| old.since);
         let failure = Failure { verb, cause, since };
         self.of.insert(kind.kind, (kind, failure));
@@ -143,7 +149,10 @@ impl Failures {
                     problems.push(of_kind(format!("{}; {KEPT}", no_such_resource(kind))));
                 }
                 Cause::Other(reason) => {
-                    problems.push(of_kind(format!("{verb} {}: {reason}; {KEPT}", kind.resource())));
+                    problems.push(of_kind(format!(
+                        "{verb} {}: {reason}; {KEPT}",
+                        kind.resource()
+                    )));
                 }
             }
         }

@@ -76,14 +76,17 @@ impl Following {
             let client = client.clone();
             match kind.part {
                 Part::Whole => runtime.spawn(follow::<DynamicObject>(client, kind, following)),
-                Part::Metadata => {
-                    runtime.spawn(follow::<PartialObjectMeta<DynamicObject>>(client, kind, following))
-                }
+                Part::Metadata => runtime.spawn(follow::<PartialObjectMeta<DynamicObject>>(
+                    client, kind, following,
+                )),
                 Part::Addresses => runtime.spawn(follow::<NodeAddresses>(client, kind, following)),
             }
         });
         let tasks = tasks.collect();
-        *following.tasks.lock().unwrap_or_else(PoisonError::into_inner) = tasks;
+        *following
+            .tasks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = tasks;
         following
     }
 
@@ -197,7 +200,10 @@ impl State {
             self.told_listed = true;
             news.push(Notice::Listed);
         }
-        let told = self.to.as_ref().is_some_and(|to| news.into_iter().all(|it| to.send(it).is_ok()));
+        let told = self
+            .to
+            .as_ref()
+            .is_some_and(|to| news.into_iter().all(|it| to.send(it).is_ok()));
         if !told {
             self.to = None;
         }

@@ -119,7 +119,11 @@ impl Kubernetes {
     ) -> Result<Arc<Object>, StoreError> {
         match &outcome {
             Ok(written) => self.wrote(written),
-            Err(StoreError::Conflict { .. } | StoreError::Exists { .. } | StoreError::NotFound { .. }) => {
+            Err(
+                StoreError::Conflict { .. }
+                | StoreError::Exists { .. }
+                | StoreError::NotFound { .. },
+            ) => {
                 self.refresh(kind, object);
             }
             Err(_) => {}
@@ -135,7 +139,11 @@ impl Store for Kubernetes {
         }
         let mut objects = Vec::new();
         for kind in self.kinds {
-            objects.extend(request::list(&self.connection, kind)?.into_iter().map(Arc::new));
+            objects.extend(
+                request::list(&self.connection, kind)?
+                    .into_iter()
+                    .map(Arc::new),
+            );
         }
         objects.sort_by(|a, b| a.key.cmp(&b.key));
         Ok(Listing {
@@ -163,8 +171,12 @@ impl Store for Kubernetes {
             heard,
             ..
         } = self.connection.as_ref();
-        let following = Following::start(self.kinds, self.keep, to, (client, runtime, server, heard));
-        let mut latest = self.following.lock().unwrap_or_else(PoisonError::into_inner);
+        let following =
+            Following::start(self.kinds, self.keep, to, (client, runtime, server, heard));
+        let mut latest = self
+            .following
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         *latest = Arc::downgrade(&following);
         // The watch keeps the connection, so that it goes on without the store.
         let connection = Arc::clone(&self.connection);
@@ -193,7 +205,10 @@ impl Store for Kubernetes {
             Ok(Some(remains)) => self.wrote(&remains),
             Ok(None) => self.removed(object),
             Err(error) => {
-                if matches!(error, StoreError::Conflict { .. } | StoreError::NotFound { .. }) {
+                if matches!(
+                    error,
+                    StoreError::Conflict { .. } | StoreError::NotFound { .. }
+                ) {
                     self.refresh(kind, object);
                 }
                 return Err(error);

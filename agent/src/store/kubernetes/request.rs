@@ -64,7 +64,11 @@ fn list_of<K: Received>(on: &Connection, about: &About<'_>) -> Result<Vec<Object
 }
 
 /// One object; `None` if there is none.
-pub(super) fn get(on: &Connection, kind: &'static Kind, key: &Key) -> Result<Option<Object>, StoreError> {
+pub(super) fn get(
+    on: &Connection,
+    kind: &'static Kind,
+    key: &Key,
+) -> Result<Option<Object>, StoreError> {
     let about = About {
         verb: "get",
         kind,
@@ -77,15 +81,26 @@ pub(super) fn get(on: &Connection, kind: &'static Kind, key: &Key) -> Result<Opt
     }
 }
 
-fn get_of<K: Received>(on: &Connection, about: &About<'_>, key: &Key) -> Result<Option<Object>, StoreError> {
-    let (api, name) = (api::<K>(on, about.kind, namespace(about.kind, key)), key.name.clone());
+fn get_of<K: Received>(
+    on: &Connection,
+    about: &About<'_>,
+    key: &Key,
+) -> Result<Option<Object>, StoreError> {
+    let (api, name) = (
+        api::<K>(on, about.kind, namespace(about.kind, key)),
+        key.name.clone(),
+    );
     let answer = ask(on, about, async move { api.get_opt(&name).await })?;
     let received = answer.map_err(|error| refused(on, about, &error))?;
     Ok(received.and_then(|received| object(about.kind, received)))
 }
 
 /// Adds an object.
-pub(super) fn create(on: &Connection, kind: &'static Kind, new: &Object) -> Result<Object, StoreError> {
+pub(super) fn create(
+    on: &Connection,
+    kind: &'static Kind,
+    new: &Object,
+) -> Result<Object, StoreError> {
     let about = About {
         verb: "create",
         kind,
@@ -102,7 +117,11 @@ pub(super) fn create(on: &Connection, kind: &'static Kind, new: &Object) -> Resu
 }
 
 /// Replaces the object of the same version.
-pub(super) fn update(on: &Connection, kind: &'static Kind, new: &Object) -> Result<Object, StoreError> {
+pub(super) fn update(
+    on: &Connection,
+    kind: &'static Kind,
+    new: &Object,
+) -> Result<Object, StoreError> {
     let about = About {
         verb: "update",
         kind,
@@ -118,7 +137,11 @@ pub(super) fn update(on: &Connection, kind: &'static Kind, new: &Object) -> Resu
 }
 
 /// Removes the object of the same version. `Some`: something holds it back, and this is what it looks like.
-pub(super) fn delete(on: &Connection, kind: &'static Kind, old: &Object) -> Result<Option<Object>, StoreError> {
+pub(super) fn delete(
+    on: &Connection,
+    kind: &'static Kind,
+    old: &Object,
+) -> Result<Option<Object>, StoreError> {
     let about = About {
         verb: "delete",
         kind,
@@ -174,7 +197,9 @@ fn ask<T: Send + 'static>(
     let answer = answer.map_err(|_| no_answer("the connection was closed".into()))?;
     answer.map_err(|_| {
         let seconds = TIMEOUT.as_secs();
-        no_answer(format!("no answer within {seconds} s; it may have been carried out all the same"))
+        no_answer(format!(
+            "no answer within {seconds} s; it may have been carried out all the same"
+        ))
     })
 }
 
@@ -192,7 +217,8 @@ fn written(
     answer: kube::Result<DynamicObject>,
 ) -> Result<Object, StoreError> {
     let received = answer.map_err(|error| failed(on, about, key, &error))?;
-    object(about.kind, received).ok_or_else(|| error_of(on, about, "the answer is no object".into()))
+    object(about.kind, received)
+        .ok_or_else(|| error_of(on, about, "the answer is no object".into()))
 }
 
 /// Why a write was refused.
@@ -213,7 +239,12 @@ fn failed(on: &Connection, about: &About<'_>, key: &Key, error: &kube::Error) ->
             format!("{}: create the namespace {}", status.message, key.namespace),
         ),
         // The message of a resource that the server does not know names no object.
-        (404, "NotFound") if status.details.as_ref().is_some_and(|details| !details.name.is_empty()) => {
+        (404, "NotFound")
+            if status
+                .details
+                .as_ref()
+                .is_some_and(|details| !details.name.is_empty()) =>
+        {
             StoreError::NotFound { object }
         }
         (422, _) => StoreError::Unwritable {
@@ -232,7 +263,9 @@ fn refused(on: &Connection, about: &About<'_>, why: &kube::Error) -> StoreError 
 fn error_of(on: &Connection, about: &About<'_>, reason: String) -> StoreError {
     StoreError::Server {
         verb: about.verb,
-        what: about.key.map_or_else(|| about.kind.resource(), ToString::to_string),
+        what: about
+            .key
+            .map_or_else(|| about.kind.resource(), ToString::to_string),
         server: on.server.clone(),
         reason,
     }

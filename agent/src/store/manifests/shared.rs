@@ -110,7 +110,8 @@ impl State {
             Ok(found) => found,
             Err(error) => {
                 let since = self.directory_error.take().map(|(_, since)| since);
-                self.directory_error = Some((error.to_string(), since.unwrap_or_else(Instant::now)));
+                self.directory_error =
+                    Some((error.to_string(), since.unwrap_or_else(Instant::now)));
                 self.tell(dir, Vec::new());
                 return Err(error);
             }

@@ -1,0 +1,122 @@
+//! Controllers as processes: exactly one is active.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use crate::rig::{Process, Server, until};
+
+fn controller(server: &Server, name: &str) -> Process {
+    let config = server
+        .kubeconfig("admin")
+        .with_file_name(format!("{name}.yaml"));
+    std::fs::write(&config, format!("nodeName: {name}\n")).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_weft"));
+    command.arg("controller").arg("--config").arg(config);
+    Process::start(
+        command.arg("--kubeconfig").arg(server.kubeconfig("admin")),
+        None,
+    )
+}
+
+fn holder(server: &Server) -> Option<String> {
+    let text = server.try_kubectl_at(
+        6443,
+        &[
+            "get",
+            "lease",
+            "-n",
+            "weft",
+            "weft-controller",
+            "-o",
+            "json",
+        ],
+        "",
+    );
+    let lease: Value = serde_json::from_str(&text.ok()?).unwrap();
+    Some(lease["spec"]["holderIdentity"].as_str()?.to_owned())
+}
+
+/// Waits until the project has its network; a controller was active then.
+fn project(server: &Server, name: &str) -> Duration {
+    let start = Instant::now();
+    server.kubectl(&["create", "namespace", name]);
+    until("the project's network", || {
+        server
+            .try_kubectl_at(6443, &["get", "netnamespace", name], "")
+            .ok()
+    });
+    start.elapsed()
+}
+
+#[test]
+fn exactly_one_controller_is_active() {
+    let server = Server::new();
+    let first = controller(&server, "first");
+    // The namespace of the lease is not there: nothing happens, and it goes on when it is.
+    server.kubectl(&["create", "namespace", "weft"]);
+    let network = json!({
+        "apiVersion": "network.openshift.io/v1", "kind": "ClusterNetwork", "metadata": {"name": "default"},
+        "clusterNetworks": [{"CIDR": "10.128.0.0/14", "hostSubnetLength": 9}], "serviceNetwork": "172.30.0.0/16",
+        "pluginName": "redhat/openshift-ovs-multitenant",
+    });
+    server.apply(&network.to_string());
+    until("the first one holds the lease", || {
+        holder(&server).filter(|it| it.starts_with("first_"))
+    });
+    project(&server, "a");
+    let second = controller(&server, "second");
+    let third = controller(&server, "third");
+    project(&server, "b");
+    assert!(holder(&server).unwrap().starts_with("first_"), "it lives");
+
+    // Killed: the lease runs out.
+    let killed = Instant::now();
+    first.signal(Signal::SIGKILL);
+    let took_over = until("another one holds the lease", || {
+        holder(&server).filter(|it| !it.starts_with("first_"))
+    });
+    let after = killed.elapsed();
+    assert!(
+        after < Duration::from_secs(18),
+        "within the lease of 15 s and a look a second: {after:?}"
+    );
+    project(&server, "c");
+
+    // Ended in order: the next one begins at once.
+    let mut others = [("second_", second), ("third_", third)];
+    let index = others
+        .iter()
+        .position(|(name, _)| took_over.starts_with(name))
+        .unwrap();
+    let (_, active) = &mut others[index];
+    active.signal(Signal::SIGTERM);
+    active.wait();
+    let ended = Instant::now();
+    let next = until("the last one holds the lease", || {
+        holder(&server).filter(|it| *it != took_over && !it.is_empty())
+    });
+    assert!(next.starts_with(others[1 - index].0), "{next}");
+    assert!(
+        ended.elapsed() < Duration::from_secs(5),
+        "it was given up: {:?}",
+        ended.elapsed()
+    );
+    project(&server, "d");
+
+    // Every network was given once.
+    let list: Value =
+        serde_json::from_str(&server.kubectl(&["get", "netnamespaces", "-o", "json"])).unwrap();
+    let mut numbers: Vec<_> = list["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it["netid"].as_u64().unwrap())
+        .collect();
+    let count = numbers.len();
+    numbers.sort_unstable();
+    numbers.dedup();
+    assert_eq!(numbers.len(), count, "{list}");
+}
