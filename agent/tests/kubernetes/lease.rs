@@ -51,6 +51,42 @@ fn project(server: &Server, name: &str) -> Duration {
     start.elapsed()
 }
 
+/// `weft pod-network` goes to the server that kubectl would go to, and a controller answers.
+fn pod_network(server: &Server) {
+    let netid =
+        |name: &str| server.kubectl(&["get", "netnamespace", name, "-o", "jsonpath={.netid}"]);
+    let weft = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_weft"));
+        command.arg("pod-network").args(args);
+        let output = command
+            .env("KUBECONFIG", server.kubeconfig("admin"))
+            .output()
+            .unwrap();
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        (
+            output.status.code(),
+            String::from_utf8(output.stdout).unwrap(),
+            error,
+        )
+    };
+    assert_ne!(netid("a"), netid("b"));
+    let (code, out, error) = weft(&["join-projects", "--to=a", "b"]);
+    assert_eq!(code, Some(0), "{out} {error}");
+    assert_eq!(netid("a"), netid("b"));
+    server.kubectl(&["label", "namespace", "b", "team=x"]);
+    let (code, out, error) = weft(&["make-projects-global", "--selector=team=x", "-o", "json"]);
+    assert_eq!(code, Some(0), "{out} {error}");
+    assert_eq!(netid("b"), "0");
+    let (code, _, error) = weft(&["isolate-projects", "b", "--context", "other"]);
+    assert_eq!(code, Some(1));
+    assert!(
+        error.contains("context other") && error.contains("the contexts are weft"),
+        "{error}"
+    );
+    let (code, out, error) = weft(&["isolate-projects", "b"]);
+    assert_eq!(code, Some(0), "{out} {error}");
+}
+
 #[test]
 fn exactly_one_controller_is_active() {
     let server = Server::new();
@@ -70,6 +106,7 @@ fn exactly_one_controller_is_active() {
     let second = controller(&server, "second");
     let third = controller(&server, "third");
     project(&server, "b");
+    pod_network(&server);
     assert!(holder(&server).unwrap().starts_with("first_"), "it lives");
 
     // Killed: the lease runs out.

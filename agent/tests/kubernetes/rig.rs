@@ -1,6 +1,6 @@
 //! An etcd and a kube-apiserver on a loopback address of their own, and a kubectl for them.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -10,7 +10,7 @@ use weft_agent::config::Access;
 use weft_agent::store::{Kubernetes, Reader};
 
 /// Everything that is waited for comes within this time on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Polls until there is an answer.
 #[track_caller]
@@ -88,6 +88,7 @@ impl Server {
         std::fs::create_dir(&dir).unwrap();
         let [_, a, b, c] = rand::random::<u32>().to_be_bytes();
         let address = Ipv4Addr::new(127, a.max(1), b, c.clamp(1, 254));
+        let log = std::fs::File::create(dir.join("etcd.log")).unwrap();
         let etcd = Process::start(
             Command::new("etcd")
                 .args(["--unsafe-no-fsync", "--log-level=error", "--data-dir"])
@@ -95,7 +96,7 @@ impl Server {
                 .arg(format!("--listen-client-urls=http://{address}:2379"))
                 .arg(format!("--advertise-client-urls=http://{address}:2379"))
                 .arg(format!("--listen-peer-urls=http://{address}:2380")),
-            None,
+            Some(log),
         );
         let key = dir.join("sa.key");
         let made = Command::new("openssl")
@@ -270,22 +271,28 @@ impl Server {
 
     /// Lets etcd forget all but the present, as it does by itself every five minutes.
     pub fn compact(&self) {
-        let etcdctl = |args: &[&str]| {
-            let endpoint = format!("http://{}:2379", self.address);
-            let mut command = Command::new("etcdctl");
-            let output = command
-                .env("ETCDCTL_API", "3")
-                .args(["--endpoints", &endpoint])
-                .args(args)
-                .output()
-                .unwrap();
-            assert!(output.status.success(), "{output:?}");
-            String::from_utf8(output.stdout).unwrap()
-        };
-        let status: serde_json::Value =
-            serde_json::from_str(&etcdctl(&["endpoint", "status", "-w", "json"])).unwrap();
-        let revision = status[0]["Status"]["header"]["revision"].as_u64().unwrap();
-        etcdctl(&["compact", &revision.to_string()]);
+        let status = self.etcd("/v3/maintenance/status", "{}");
+        let revision = status["header"]["revision"].as_str().unwrap().to_owned();
+        self.etcd(
+            "/v3/kv/compaction",
+            &format!("{{\"revision\": {revision}, \"physical\": true}}"),
+        );
+    }
+
+    /// A request to etcd's own HTTP gateway.
+    fn etcd(&self, path: &str, body: &str) -> serde_json::Value {
+        let mut stream = std::net::TcpStream::connect((self.address, 2379)).unwrap();
+        let length = body.len();
+        write!(
+            stream,
+            "POST {path} HTTP/1.0\r\nHost: etcd\r\nContent-Length: {length}\r\n\r\n{body}"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(" 200 "), "{path}: {answer}");
+        serde_json::from_str(body).unwrap()
     }
 
     pub fn address(&self) -> Ipv4Addr {

@@ -14,7 +14,7 @@ pub fn net_namespace(name: &str, netid: u32) -> String {
     .to_string()
 }
 
-fn fields(value: Value) -> Map<String, Value> {
+fn fields(value: &Value) -> Map<String, Value> {
     value.as_object().unwrap().clone()
 }
 
@@ -103,7 +103,7 @@ fn objects_are_listed_watched_and_written() {
         "network.openshift.io/v1",
         "NetNamespace",
         "two",
-        fields(json!({"netname": "two", "netid": 12})),
+        fields(&json!({"netname": "two", "netid": 12})),
     );
     let two = store.create(&two).unwrap();
     assert_eq!(
@@ -162,7 +162,7 @@ fn objects_are_listed_watched_and_written() {
         "network.openshift.io/v1",
         "NetNamespace",
         "bad",
-        fields(json!({"netname": "b", "netid": -1})),
+        fields(&json!({"netname": "b", "netid": -1})),
     );
     let error = store.create(&bad).unwrap_err().to_string();
     assert!(

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::config::SourceArgs;
 use crate::controller;
 use crate::controller::annotations::{CHANGE_NETWORK, REQUEST_ID};
 use crate::store::scratch::Scratch;

@@ -96,12 +96,12 @@ impl Election {
 mod tests {
     use super::*;
 
-    fn record(holder: &str, renewed: u32) -> Option<Record> {
-        Some(Record {
+    fn record(holder: &str, renewed: u32) -> Record {
+        Record {
             holder: holder.into(),
             duration: LEASE,
             renewed: renewed.to_string(),
-        })
+        }
     }
 
     fn seconds(n: u64) -> Duration {
@@ -117,7 +117,11 @@ mod tests {
         me.wrote(start);
         assert_eq!(me.holds_until(), Some(start + HOLD));
         let mut me = Election::new("me".into());
-        assert_eq!(me.look(record("", 1), start), Step::Take, "it was given up");
+        assert_eq!(
+            me.look(Some(record("", 1)), start),
+            Step::Take,
+            "it was given up"
+        );
     }
 
     #[test]
@@ -126,7 +130,7 @@ mod tests {
         let mut me = Election::new("me".into());
         for second in 0..60 {
             let step = me.look(
-                record("other", u32::try_from(second / 10).unwrap()),
+                Some(record("other", u32::try_from(second / 10).unwrap())),
                 start + seconds(second),
             );
             assert_eq!(step, Step::Wait, "second {second}");
@@ -139,11 +143,11 @@ mod tests {
     fn a_silent_holder_is_followed_after_its_lease() {
         let start = Instant::now();
         let mut me = Election::new("me".into());
-        assert_eq!(me.look(record("other", 1), start), Step::Wait);
-        let almost = start + LEASE - Duration::from_millis(1);
-        assert_eq!(me.look(record("other", 1), almost), Step::Wait);
-        assert_eq!(me.look(record("other", 1), start + LEASE), Step::Take);
-        let renewed = me.look(record("other", 2), start + LEASE);
+        assert_eq!(me.look(Some(record("other", 1)), start), Step::Wait);
+        let almost = start + LEASE.saturating_sub(Duration::from_millis(1));
+        assert_eq!(me.look(Some(record("other", 1)), almost), Step::Wait);
+        assert_eq!(me.look(Some(record("other", 1)), start + LEASE), Step::Take);
+        let renewed = me.look(Some(record("other", 2)), start + LEASE);
         assert_eq!(
             renewed,
             Step::Wait,
@@ -151,7 +155,7 @@ mod tests {
         );
         let longer = Record {
             duration: seconds(40),
-            ..record("other", 3).unwrap()
+            ..record("other", 3)
         };
         me.look(Some(longer.clone()), start);
         assert_eq!(
@@ -167,8 +171,14 @@ mod tests {
         let mut me = Election::new("me".into());
         me.look(None, start);
         me.wrote(start);
-        assert_eq!(me.look(record("me", 1), start + seconds(1)), Step::Wait);
-        assert_eq!(me.look(record("me", 1), start + seconds(2)), Step::Renew);
+        assert_eq!(
+            me.look(Some(record("me", 1)), start + seconds(1)),
+            Step::Wait
+        );
+        assert_eq!(
+            me.look(Some(record("me", 1)), start + seconds(2)),
+            Step::Renew
+        );
         assert_eq!(
             me.holds_until(),
             Some(start + HOLD),
@@ -186,7 +196,10 @@ mod tests {
         let mut me = Election::new("me".into());
         me.look(None, start);
         me.wrote(start);
-        assert_eq!(me.look(record("other", 1), start + seconds(1)), Step::Wait);
+        assert_eq!(
+            me.look(Some(record("other", 1)), start + seconds(1)),
+            Step::Wait
+        );
         assert_eq!(me.holds_until(), None, "somebody took it");
         me.wrote(start);
         assert_eq!(me.look(None, start + seconds(1)), Step::Create);
@@ -196,7 +209,7 @@ mod tests {
     #[test]
     fn a_lease_of_ours_from_before_is_renewed_before_it_counts() {
         let mut me = Election::new("me".into());
-        let step = me.look(record("me", 1), Instant::now());
+        let step = me.look(Some(record("me", 1)), Instant::now());
         assert_eq!(step, Step::Renew);
         assert_eq!(me.holds_until(), None);
     }

@@ -30,6 +30,15 @@ pub(super) enum Keep {
     Names,
 }
 
+/// What is known of an object.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Known {
+    /// Objects are not kept, or not all of its kind were told.
+    Unknown,
+    Absent,
+    Here(Arc<Object>),
+}
+
 #[derive(Debug)]
 struct Held {
     version: u64,
@@ -61,11 +70,17 @@ impl Cache {
         whole.then(|| self.held.values().filter_map(|held| held.object.as_ref()))
     }
 
-    /// An object, if they are kept and its kind is complete; `Some(None)` if there is none.
-    pub(super) fn get(&self, key: &Key) -> Option<Option<&Arc<Object>>> {
-        let (kind, _) = self.lists.get_key_value(key.kind.as_str())?;
-        let whole = self.keep == Keep::Objects && !self.unlisted.contains(kind);
-        whole.then(|| self.held.get(key)?.object.as_ref())
+    /// An object.
+    pub(super) fn get(&self, key: &Key) -> Known {
+        let kind = self.lists.get_key_value(key.kind.as_str());
+        let whole = kind.is_some_and(|(kind, _)| !self.unlisted.contains(kind));
+        if self.keep == Keep::Names || !whole {
+            return Known::Unknown;
+        }
+        match self.held.get(key).and_then(|held| held.object.as_ref()) {
+            Some(object) => Known::Here(Arc::clone(object)),
+            None => Known::Absent,
+        }
     }
 
     /// A list of a kind begins. One that ended in the midst is forgotten.

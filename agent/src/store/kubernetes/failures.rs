@@ -106,9 +106,9 @@ impl Failures {
         cause: Cause,
         now: SystemTime,
     ) {
-        let since = self.of.get(kind.kind).map_or(now, |(_, old)| old.since);
+        let since = self.of.get(kind.name).map_or(now, |(_, old)| old.since);
         let failure = Failure { verb, cause, since };
-        self.of.insert(kind.kind, (kind, failure));
+        self.of.insert(kind.name, (kind, failure));
     }
 
     /// A request for a kind was answered. A list says nothing about a watch that is refused.

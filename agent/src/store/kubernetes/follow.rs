@@ -5,17 +5,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
 use futures_util::StreamExt as _;
+use kube::Client;
 use kube::api::Api;
 use kube::core::{DynamicObject, PartialObjectMeta};
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event, watcher};
-use kube::{Client, Resource};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use weft_core::model::Problem;
 
-use super::cache::{Cache, Keep};
+use super::cache::{Cache, Keep, Known};
 use super::failures::{Cause, Failures};
 use super::heard::Heard;
 use super::kinds::{Kind, Part};
@@ -52,7 +52,7 @@ impl Following {
         let following = Arc::new(Self {
             state: Mutex::new(State {
                 to: Some(to),
-                cache: Cache::new(keep, kinds.iter().map(|kind| kind.kind)),
+                cache: Cache::new(keep, kinds.iter().map(|kind| kind.name)),
                 failures: Failures::new(server.to_owned()),
                 told_problems: Vec::new(),
                 told_listed: false,
@@ -109,11 +109,13 @@ impl Following {
         })
     }
 
-    /// An object, on the same terms; `Some(None)` if there is none.
-    pub(super) fn get(&self, key: &Key) -> Option<Option<Arc<Object>>> {
+    /// An object, on the same terms.
+    pub(super) fn get(&self, key: &Key) -> Known {
         let state = self.state();
-        state.to.as_ref()?;
-        Some(state.cache.get(key)?.cloned())
+        match state.to {
+            Some(_) => state.cache.get(key),
+            None => Known::Unknown,
+        }
     }
 
     /// Takes in what a write of ours answered, or what it stumbled on.
@@ -132,7 +134,7 @@ impl Following {
 
     fn answered(&self, kind: &Kind, verb: &str) {
         let mut state = self.state();
-        state.failures.answered(kind.kind, verb);
+        state.failures.answered(kind.name, verb);
         state.tell(Vec::new());
     }
 
@@ -141,12 +143,12 @@ impl Following {
         let mut deltas = Vec::new();
         for event in events {
             match event {
-                Ok(Event::Init) => state.cache.begin(kind.kind),
+                Ok(Event::Init) => state.cache.begin(kind.name),
                 Ok(Event::InitApply(received) | Event::Apply(received)) => {
                     let object = object(kind, received);
                     deltas.extend(object.and_then(|object| state.cache.put(object)));
                 }
-                Ok(Event::InitDone) => deltas.extend(state.cache.end(kind.kind)),
+                Ok(Event::InitDone) => deltas.extend(state.cache.end(kind.name)),
                 Ok(Event::Delete(received)) => {
                     let meta = received.meta();
                     let version = meta.resource_version.as_deref().unwrap_or_default();

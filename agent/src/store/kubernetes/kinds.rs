@@ -18,7 +18,7 @@ pub(super) enum Part {
 /// A kind of object.
 #[derive(Debug)]
 pub(super) struct Kind {
-    pub(super) kind: &'static str,
+    pub(super) name: &'static str,
     pub(super) group: &'static str,
     version: &'static str,
     pub(super) plural: &'static str,
@@ -28,9 +28,9 @@ pub(super) struct Kind {
 
 const OURS: &str = "network.openshift.io";
 
-const fn ours(kind: &'static str, plural: &'static str, namespaced: bool) -> Kind {
+const fn ours(name: &'static str, plural: &'static str, namespaced: bool) -> Kind {
     Kind {
-        kind,
+        name,
         group: OURS,
         version: "v1",
         plural,
@@ -39,9 +39,9 @@ const fn ours(kind: &'static str, plural: &'static str, namespaced: bool) -> Kin
     }
 }
 
-const fn core(kind: &'static str, plural: &'static str, part: Part) -> Kind {
+const fn core(name: &'static str, plural: &'static str, part: Part) -> Kind {
     Kind {
-        kind,
+        name,
         group: "",
         version: "v1",
         plural,
@@ -58,7 +58,7 @@ static NODE: Kind = core("Node", "nodes", Part::Addresses);
 static NAMESPACE: Kind = core("Namespace", "namespaces", Part::Metadata);
 /// Never watched: only the lease of the controllers is read and written.
 static LEASE: Kind = Kind {
-    kind: "Lease",
+    name: "Lease",
     group: "coordination.k8s.io",
     version: "v1",
     plural: "leases",
@@ -100,8 +100,8 @@ pub(super) fn of(reader: Reader) -> &'static [&'static Kind] {
 }
 
 /// A kind by its name.
-pub(super) fn named(kind: &str) -> Option<&'static Kind> {
-    ALL.into_iter().find(|it| it.kind == kind)
+pub(super) fn named(name: &str) -> Option<&'static Kind> {
+    ALL.into_iter().find(|it| it.name == name)
 }
 
 impl Kind {
@@ -127,7 +127,7 @@ impl Kind {
             group: self.group.into(),
             version: self.version.into(),
             api_version: self.api_version(),
-            kind: self.kind.into(),
+            kind: self.name.into(),
             plural: self.plural.into(),
         }
     }

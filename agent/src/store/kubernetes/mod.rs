@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use super::{Key, Listing, Object, Reader, Store, StoreError, Watch};
 use crate::config::Access;
-use cache::Keep;
+use cache::{Keep, Known};
 use connect::{Connection, connect};
 use follow::Following;
 use kinds::{Kind, Part};
@@ -97,14 +97,14 @@ impl Kubernetes {
     }
 
     fn wrote(&self, object: &Object) {
-        let watched = self.kinds.iter().any(|kind| kind.kind == object.key.kind);
+        let watched = self.kinds.iter().any(|kind| kind.name == object.key.kind);
         if let Some(following) = self.following().filter(|_| watched) {
             following.wrote(object.clone());
         }
     }
 
     fn removed(&self, object: &Object) {
-        let watched = self.kinds.iter().any(|kind| kind.kind == object.key.kind);
+        let watched = self.kinds.iter().any(|kind| kind.name == object.key.kind);
         if let Some(following) = self.following().filter(|_| watched) {
             following.removed(object.key.clone(), &object.version);
         }
@@ -153,8 +153,10 @@ impl Store for Kubernetes {
     }
 
     fn get(&self, key: &Key) -> Result<Option<Arc<Object>>, StoreError> {
-        if let Some(known) = self.following().and_then(|following| following.get(key)) {
-            return Ok(known);
+        match self.following().map(|following| following.get(key)) {
+            Some(Known::Here(object)) => return Ok(Some(object)),
+            Some(Known::Absent) => return Ok(None),
+            Some(Known::Unknown) | None => {}
         }
         let kind = kinds::named(&key.kind).ok_or_else(|| StoreError::NotFound {
             object: key.clone(),

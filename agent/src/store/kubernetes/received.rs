@@ -114,7 +114,7 @@ pub(super) fn object(kind: &Kind, received: impl Received) -> Option<Object> {
     let version = meta.resource_version.clone().unwrap_or_default();
     let mut value = fields;
     value.insert("apiVersion".into(), kind.api_version().into());
-    value.insert("kind".into(), kind.kind.into());
+    value.insert("kind".into(), kind.name.into());
     value.insert("metadata".into(), serde_json::to_value(meta).ok()?);
     Some(Object {
         key,
@@ -128,7 +128,7 @@ pub(super) fn object(kind: &Kind, received: impl Received) -> Option<Object> {
 /// The name of a received object.
 pub(super) fn key(kind: &Kind, meta: &ObjectMeta) -> Option<Key> {
     Some(Key {
-        kind: kind.kind.into(),
+        kind: kind.name.into(),
         namespace: meta.namespace.clone().unwrap_or_default(),
         name: meta.name.clone()?,
     })
