@@ -52,6 +52,11 @@ impl Process {
         self.0.wait().unwrap();
     }
 
+    /// Its process number.
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     /// Whether it has ended.
     pub fn ended(&mut self) -> bool {
         self.0.try_wait().unwrap().is_some()

@@ -98,7 +98,7 @@ fn errors_name_the_key_and_the_remedy() {
             ["source", "exactly one"],
         ),
         (
-            "source: {manifests: /m, kubernetes:}",
+            "source:\n  manifests: /m\n  kubernetes:\n",
             ["source", "exactly one"],
         ),
         (

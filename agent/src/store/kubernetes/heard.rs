@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use http::{Request, Response};
 use hyper::body::{Body, Frame, SizeHint};
 
-/// Told of each good answer: the path that was asked for, and whether it is a watch. Answers whether to go on.
+/// Told of each good answer to a read: the path that was asked for, and whether it is a watch. Answers whether to go on.
 type Listener = Box<dyn Fn(&str, bool) -> bool + Send + Sync>;
 
 /// The clock, and who wants to hear of answers.
@@ -95,11 +95,12 @@ where
         let path = request.uri().path().to_owned();
         let query = request.uri().query().unwrap_or_default();
         let watch = query.split('&').any(|pair| pair == "watch=true");
+        let read = request.method() == http::Method::GET;
         let answer = self.inner.call(request);
         Box::pin(async move {
             let answer = answer.await?;
             let good = answer.status().is_success();
-            if good {
+            if good && read {
                 heard.answered(&path, watch);
             }
             Ok(answer.map(|inner| HeardBody {
