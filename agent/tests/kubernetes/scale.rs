@@ -72,7 +72,7 @@ async fn fill(server: &Server) {
 }
 
 /// A network of its own for this test: the agent changes the one that it runs in.
-const SETUP: &str = "set -e; ip link set lo up; ip link add eth0 type dummy; ip addr add 192.168.0.1/16 dev eth0; \
+const SETUP: &str = "set -e; ip link set lo up; ip link add eth0 type veth peer name other; ip link set other up; ip addr add 192.168.0.1/16 dev eth0; \
                      ip link set eth0 up; ip route add default via 192.168.255.254; mount -t bpf bpf /sys/fs/bpf; \
                      exec \"$0\" --ignored --exact --nocapture scale::a_large_cluster_takes_little_memory";
 const INSIDE: &str = "WEFT_TEST_INSIDE";
