@@ -216,7 +216,10 @@ impl Server {
              certificate-authority: {}}}}}]}}\n",
             certificates.display()
         );
-        std::fs::write(&path, text).unwrap();
+        // Whole at once: other processes read it meanwhile.
+        let new = dir.join(format!("new-{:016x}", rand::random::<u64>()));
+        std::fs::write(&new, text).unwrap();
+        std::fs::rename(&new, &path).unwrap();
         path
     }
 
