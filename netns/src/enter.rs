@@ -15,13 +15,22 @@ use crate::namespace::Kind;
 pub(crate) fn on_own_thread<T: Send>(
     work: impl FnOnce() -> Result<T, Error> + Send,
 ) -> Result<T, Error> {
+    beside(work, || ()).map(|(done, ())| done)
+}
+
+/// [`on_own_thread`], and `meanwhile` on the calling thread at the same time. Returns when both have ended.
+fn beside<T: Send, U>(
+    work: impl FnOnce() -> Result<T, Error> + Send,
+    meanwhile: impl FnOnce() -> U,
+) -> Result<(T, U), Error> {
     thread::scope(|scope| {
-        thread::Builder::new()
+        let thread = thread::Builder::new()
             .name("namespace".into())
             .spawn_scoped(scope, work)
-            .map_err(Error::Thread)?
-            .join()
-            .unwrap_or_else(|panic| resume_unwind(panic))
+            .map_err(Error::Thread)?;
+        let own = meanwhile();
+        let done = thread.join().unwrap_or_else(|panic| resume_unwind(panic))?;
+        Ok((done, own))
     })
 }
 
@@ -43,14 +52,16 @@ pub(crate) fn unshare(flags: CloneFlags) -> Result<(), Errno> {
     nix::sched::unshare(flags)
 }
 
-/// [`enter`] on a thread of its own, then `work` there.
-pub(crate) fn run<T: Send>(
+/// [`enter`] on a thread of its own, then `work` there; `meanwhile` here.
+pub(crate) fn run<T: Send, U>(
     kind: Kind,
     fd: BorrowedFd<'_>,
     work: impl FnOnce() -> T + Send,
-) -> Result<T, Error> {
-    on_own_thread(|| {
+    meanwhile: impl FnOnce() -> U,
+) -> Result<(T, U), Error> {
+    let inside = || {
         enter(kind, fd).map_err(|(call, source)| Error::Enter { kind, call, source })?;
         Ok(work())
-    })
+    };
+    beside(inside, meanwhile)
 }

@@ -70,7 +70,7 @@ impl MountNs {
     /// Runs `work` inside, on a thread of its own that ends there. Its working directory is the namespace's root. A
     /// panic of `work` goes on in the caller.
     pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, Error> {
-        run(KIND, self.0.as_fd(), work)
+        run(KIND, self.0.as_fd(), work, || ()).map(|(done, ())| done)
     }
 
     /// Equal for two handles of one namespace.

@@ -67,7 +67,17 @@ impl NetNs {
     /// Runs `work` inside, on a thread of its own that ends there. Sockets that `work` opens and returns stay in the
     /// namespace; threads and child processes that it starts are born in it. A panic of `work` goes on in the caller.
     pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, Error> {
-        run(KIND, self.0.as_fd(), work)
+        self.run_beside(work, || ()).map(|(done, ())| done)
+    }
+
+    /// [`NetNs::run`], and `meanwhile` on the calling thread at the same time, where it always was. Returns when both have
+    /// ended; an error means that the thread could not be started (then `meanwhile` did not run) or could not enter.
+    pub fn run_beside<T: Send, U>(
+        &self,
+        work: impl FnOnce() -> T + Send,
+        meanwhile: impl FnOnce() -> U,
+    ) -> Result<(T, U), Error> {
+        run(KIND, self.0.as_fd(), work, meanwhile)
     }
 
     /// Equal for two handles of one namespace.

@@ -9,7 +9,9 @@ use weft_core::compile::host::{HostPlan, Route};
 use weft_core::diff::host::{HostOp, Obstacle, diff};
 use weft_netns::sysctl;
 
-use crate::netlink::{Netlink, NetlinkError, route::Placing};
+use crate::netlink::route::{Placing, new_route};
+use crate::netlink::veth::link_up;
+use crate::netlink::{Netlink, NetlinkError};
 use crate::observe;
 
 /// The host's network could not be brought in line.
@@ -244,10 +246,16 @@ impl Host {
         Ok(links.into_iter().map(|l| (l.name, l.index)).collect())
     }
 
-    /// Sets a device up.
-    pub fn set_up(&mut self, name: &str) -> Result<(), HostError> {
-        let index = self.device_index(name)?;
-        Ok(self.netlink.set_up(index, name)?)
+    /// Sets an endpoint's interface up and adds its routes, without looking at the rest; success when all is there already.
+    pub fn open_endpoint(&mut self, index: u32, routes: &[Route]) -> Result<(), HostError> {
+        let mut requests = vec![link_up(index)];
+        requests.extend(routes.iter().map(|it| new_route(it, index, Placing::New)));
+        match self.netlink.send_all(requests) {
+            Err(e) if e.errno() == Some(Errno::EEXIST) => {
+                routes.iter().try_for_each(|it| self.add_endpoint_route(it))
+            }
+            other => Ok(other.map(drop)?),
+        }
     }
 
     fn device_index(&mut self, name: &str) -> Result<u32, HostError> {

@@ -9,19 +9,16 @@
 
 mod tcx;
 
-use std::mem::ManuallyDrop;
+use std::os::fd::AsFd as _;
 
 use aya::Ebpf;
-use aya::programs::tc::{
-    NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle, qdisc_add_clsact,
-};
 use aya::programs::{ProgramError, SchedClassifier, TcAttachType};
 use weft_core::compile::host::OVERLAY;
 
 use super::object::PROGRAMS;
 use super::pins::{PinError, Pins};
-use crate::netlink::Netlink;
-use crate::netlink::filter::{BpfFilter, Hook as Side};
+use crate::netlink::filter::{BpfFilter, Hook as Side, add_clsact, put_bpf_filter};
+use crate::netlink::{Netlink, NetlinkError};
 
 /// A program could not be attached or detached.
 #[derive(Debug, thiserror::Error)]
@@ -50,14 +47,23 @@ pub enum AttachError {
         /// The cause.
         reason: String,
     },
-    /// The clsact qdisc could not be added.
-    #[error("add the clsact qdisc to {interface}: {source}")]
-    Qdisc {
+    /// There is no such interface.
+    #[error("attach programs to {interface}: {source}")]
+    Gone {
         /// The interface.
         interface: String,
         /// The cause.
         #[source]
-        source: TcError,
+        source: nix::errno::Errno,
+    },
+    /// The filters could not be put on the clsact qdisc.
+    #[error("attach programs to {interface}: {source}")]
+    Filters {
+        /// The interface.
+        interface: String,
+        /// The cause.
+        #[source]
+        source: NetlinkError,
     },
     /// Pin folder trouble.
     #[error(transparent)]
@@ -91,7 +97,7 @@ pub const POD_ATTACHMENT: Attachment = Attachment::Clsact;
 
 /// Priority and handle of our filter on the clsact qdisc: both are fixed, so that a start finds and replaces it.
 const CLSACT_PRIORITY: u16 = 119;
-const CLSACT_HANDLE: TcHandle = TcHandle::new(0, 1);
+const CLSACT_HANDLE: u32 = 1;
 
 impl Attachment {
     /// Asks the kernel, by a query that needs nothing attached.
@@ -114,12 +120,12 @@ pub fn attach(
     hooks: &[Hook],
     fresh: bool,
 ) -> Result<(), AttachError> {
+    if how == Attachment::Clsact {
+        return attach_filters(ebpf, interface, hooks);
+    }
     for (name, direction) in hooks {
         let program = program(ebpf, name)?;
-        match how {
-            Attachment::Tcx => tcx::attach(program, pins, interface, name, *direction, fresh)?,
-            Attachment::Clsact => attach_clsact(program, interface, name, *direction)?,
-        }
+        tcx::attach(program, pins, interface, name, *direction, fresh)?;
     }
     Ok(())
 }
@@ -169,10 +175,8 @@ pub fn is_there(interface: &str, index: u32) -> bool {
 
 /// Whether our filter is on the device's hook and carries this program. An error of the query is no proof that it is.
 fn has_filter(interface: &str, direction: TcAttachType, name: &str) -> bool {
-    let hook = match direction {
-        TcAttachType::Ingress => Side::Ingress,
-        TcAttachType::Egress => Side::Egress,
-        TcAttachType::Custom(_) => return false,
+    let Some(hook) = side(direction) else {
+        return false;
     };
     let filters = || {
         let index = nix::net::if_::if_nametoindex(interface).ok()?;
@@ -189,7 +193,7 @@ fn has_filter(interface: &str, direction: TcAttachType, name: &str) -> bool {
 
 /// Whether a filter stands where ours stand.
 pub fn is_place(filter: &BpfFilter) -> bool {
-    filter.priority == CLSACT_PRIORITY && filter.handle == u32::from(CLSACT_HANDLE)
+    filter.priority == CLSACT_PRIORITY && filter.handle == CLSACT_HANDLE
 }
 
 /// Whether a filter carries one of our programs.
@@ -206,44 +210,43 @@ fn program<'a>(
         .ok_or(AttachError::Missing(name))
 }
 
-fn attach_clsact(
-    program: &mut SchedClassifier,
-    interface: &str,
-    name: &'static str,
-    direction: TcAttachType,
-) -> Result<(), AttachError> {
-    match qdisc_add_clsact(interface) {
-        Ok(()) => {}
-        Err(TcError::NetlinkError(e)) if e.raw_os_error() == Some(nix::libc::EEXIST) => {}
-        Err(source) => {
-            return Err(AttachError::Qdisc {
-                interface: interface.to_owned(),
-                source,
-            });
-        }
-    }
-    let failed = |source| AttachError::Attach {
-        program: name,
+/// The qdisc and all filters at once. A filter that is there is replaced in place.
+fn attach_filters(ebpf: &mut Ebpf, interface: &str, hooks: &[Hook]) -> Result<(), AttachError> {
+    let index = nix::net::if_::if_nametoindex(interface).map_err(|source| AttachError::Gone {
         interface: interface.to_owned(),
         source,
-    };
-    let replaced =
-        SchedClassifierLink::attached(interface, direction, CLSACT_PRIORITY, CLSACT_HANDLE, None)
-            .ok()
-            .and_then(|link| program.attach_to_link(link).ok());
-    let id = if let Some(id) = replaced {
-        id
-    } else {
-        let options = NlOptions {
-            priority: CLSACT_PRIORITY,
-            handle: CLSACT_HANDLE,
-            ..NlOptions::default()
+    })?;
+    let mut requests = vec![add_clsact(index)];
+    for (name, direction) in hooks {
+        let program = program(ebpf, name)?;
+        let fd = program.fd().map_err(|source| AttachError::Attach {
+            program: name,
+            interface: interface.to_owned(),
+            source,
+        })?;
+        let Some(hook) = side(*direction) else {
+            continue;
         };
-        program
-            .attach_with_options(interface, direction, TcAttachOptions::Netlink(options))
-            .map_err(failed)?
-    };
-    // aya removes a filter when its handle is dropped; ours outlives the agent.
-    let _kept = ManuallyDrop::new(program.take_link(id).map_err(failed)?);
-    Ok(())
+        requests.push(put_bpf_filter(
+            index,
+            hook,
+            CLSACT_PRIORITY,
+            CLSACT_HANDLE,
+            name,
+            fd.as_fd(),
+        ));
+    }
+    let sent = Netlink::open().and_then(|mut netlink| netlink.send_all(requests));
+    sent.map(drop).map_err(|source| AttachError::Filters {
+        interface: interface.to_owned(),
+        source,
+    })
+}
+
+fn side(direction: TcAttachType) -> Option<Side> {
+    match direction {
+        TcAttachType::Ingress => Some(Side::Ingress),
+        TcAttachType::Egress => Some(Side::Egress),
+        TcAttachType::Custom(_) => None,
+    }
 }

@@ -9,6 +9,7 @@ use netlink_packet_route::{
     address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressScope},
 };
 
+use super::request::Request;
 use super::{Netlink, NetlinkError};
 
 /// An address of an interface.
@@ -34,11 +35,7 @@ impl Netlink {
 
     /// Adds an address without duplicate address detection; success when it is there already.
     pub fn add_address(&mut self, device: u32, address: IpNet) -> Result<(), NetlinkError> {
-        let request = RouteNetlinkMessage::NewAddress(address_message(device, address));
-        match self.change(request, NLM_F_CREATE | NLM_F_EXCL, "add address", address) {
-            Err(e) if e.errno() == Some(nix::errno::Errno::EEXIST) => Ok(()),
-            other => other,
-        }
+        self.send(new_address(device, address))
     }
 
     /// Removes an address.
@@ -46,6 +43,13 @@ impl Netlink {
         let request = RouteNetlinkMessage::DelAddress(address_message(device, address));
         self.change(request, 0, "remove address", address)
     }
+}
+
+/// See [`Netlink::add_address`].
+pub(super) fn new_address(device: u32, address: IpNet) -> Request {
+    let message = RouteNetlinkMessage::NewAddress(address_message(device, address));
+    let flags = NLM_F_CREATE | NLM_F_EXCL;
+    Request::new(message, flags, "add address", address).or(nix::errno::Errno::EEXIST)
 }
 
 fn address_message(device: u32, address: IpNet) -> AddressMessage {

@@ -1,10 +1,15 @@
 //! Filters of the traffic control hooks (tc(8)).
 
+use std::os::fd::{AsRawFd as _, BorrowedFd};
+
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::{
     RouteNetlinkMessage,
-    tc::{TcAttribute, TcFilterBpfOption, TcHandle, TcMessage, TcOption},
+    tc::{TcAttribute, TcBpfFlags, TcFilterBpfOption, TcHandle, TcMessage, TcOption},
 };
+use nix::errno::Errno;
 
+use super::request::Request;
 use super::{Netlink, NetlinkError};
 
 /// Which of a device's two clsact hooks.
@@ -29,17 +34,73 @@ pub struct BpfFilter {
     pub program: u32,
 }
 
+/// The qdisc that has both hooks; success if there is one.
+pub fn add_clsact(index: u32) -> Request {
+    let mut message = TcMessage::with_index(index.cast_signed());
+    message.header.handle = TcHandle {
+        major: TcHandle::CLSACT.major,
+        minor: 0,
+    };
+    message.header.parent = TcHandle::CLSACT;
+    message.attributes = vec![TcAttribute::Kind("clsact".into())];
+    Request::new(
+        RouteNetlinkMessage::NewQueueDiscipline(message),
+        NLM_F_CREATE | NLM_F_EXCL,
+        "add clsact qdisc to link",
+        index,
+    )
+    .or(Errno::EEXIST)
+}
+
+/// A BPF program as filter of all protocols on a device's hook. A program of that priority and handle is replaced in
+/// place: each packet meets the one or the other.
+pub fn put_bpf_filter(
+    index: u32,
+    hook: Hook,
+    priority: u16,
+    handle: u32,
+    name: &str,
+    program: BorrowedFd<'_>,
+) -> Request {
+    let mut message = TcMessage::with_index(index.cast_signed());
+    message.header.handle = handle.into();
+    message.header.parent = hook.parent();
+    let all_protocols = u16::try_from(nix::libc::ETH_P_ALL).unwrap_or_default();
+    message.header.info = u32::from(priority) << 16 | u32::from(all_protocols.to_be());
+    let options = [
+        TcFilterBpfOption::ProgFd(program.as_raw_fd().cast_unsigned()),
+        TcFilterBpfOption::ProgName(name.into()),
+        TcFilterBpfOption::Flags(TcBpfFlags::DirectAction),
+    ];
+    message.attributes = vec![
+        TcAttribute::Kind("bpf".into()),
+        TcAttribute::Options(options.map(TcOption::Bpf).into()),
+    ];
+    Request::new(
+        RouteNetlinkMessage::NewTrafficFilter(message),
+        NLM_F_CREATE,
+        "put BPF filter on link",
+        index,
+    )
+}
+
+impl Hook {
+    fn parent(self) -> TcHandle {
+        TcHandle {
+            major: TcHandle::CLSACT.major,
+            minor: match self {
+                Self::Ingress => TcHandle::MIN_INGRESS,
+                Self::Egress => TcHandle::MIN_EGRESS,
+            },
+        }
+    }
+}
+
 impl Netlink {
     /// BPF filters on a device's hook; none where there is no device or no clsact qdisc.
     pub fn bpf_filters(&mut self, index: u32, hook: Hook) -> Result<Vec<BpfFilter>, NetlinkError> {
         let mut message = TcMessage::with_index(index.cast_signed());
-        message.header.parent = TcHandle {
-            major: TcHandle::CLSACT.major,
-            minor: match hook {
-                Hook::Ingress => TcHandle::MIN_INGRESS,
-                Hook::Egress => TcHandle::MIN_EGRESS,
-            },
-        };
+        message.header.parent = hook.parent();
         let request = RouteNetlinkMessage::GetTrafficFilter(message);
         let answers = self.dump(&request, "list traffic filters")?;
         let filters = answers.iter().filter_map(|answer| match answer {

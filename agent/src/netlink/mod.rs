@@ -5,17 +5,20 @@
 
 pub mod address;
 pub mod announce;
+pub mod conntrack;
 pub mod device;
 pub mod filter;
 pub mod neighbour;
 pub mod pod;
+pub mod request;
 pub mod route;
 pub mod veth;
 
 use std::io;
 
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+    NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkDeserializable, NetlinkHeader, NetlinkMessage,
+    NetlinkPayload, NetlinkSerializable,
 };
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
@@ -131,46 +134,68 @@ impl Netlink {
         flags: u16,
     ) -> io::Result<Vec<RouteNetlinkMessage>> {
         self.sequence = self.sequence.wrapping_add(1);
-        let mut header = NetlinkHeader::default();
-        header.flags = flags;
-        header.sequence_number = self.sequence;
-        let mut request = NetlinkMessage::new(header, NetlinkPayload::from(message));
-        request.finalize();
-        let mut bytes = vec![0; request.buffer_len()];
-        request.serialize(&mut bytes);
-        self.socket.send(&bytes, 0)?;
+        exchange(&self.socket, self.sequence, message, flags)
+    }
+}
 
-        let mut answers = Vec::new();
-        let mut interrupted = false;
-        let mut buffer = Vec::with_capacity(RECEIVE_BYTES);
-        loop {
-            buffer.clear();
-            self.socket.recv(&mut buffer, 0)?;
-            let mut rest = &buffer[..];
-            while !rest.is_empty() {
-                let answer = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest)
-                    .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e.to_string()))?;
-                let len = (answer.header.length as usize)
-                    .next_multiple_of(4)
-                    .min(rest.len());
-                rest = &rest[len..];
-                if answer.header.sequence_number != self.sequence {
-                    continue; // the tail of a request that failed half-way
+/// Sends one request and waits for all its answers.
+fn exchange<M>(socket: &Socket, sequence: u32, message: M, flags: u16) -> io::Result<Vec<M>>
+where
+    M: NetlinkSerializable + NetlinkDeserializable,
+    NetlinkPayload<M>: From<M>,
+{
+    socket.send(&encode(sequence, message, flags), 0)?;
+
+    let mut answers = Vec::new();
+    let mut interrupted = false;
+    let mut buffer = Vec::with_capacity(RECEIVE_BYTES);
+    loop {
+        buffer.clear();
+        socket.recv(&mut buffer, 0)?;
+        let mut rest = &buffer[..];
+        while !rest.is_empty() {
+            let answer = decode::<M>(&mut rest)?;
+            if answer.header.sequence_number != sequence {
+                continue; // the tail of a request that failed half-way
+            }
+            interrupted |= answer.header.flags & netlink_packet_core::NLM_F_DUMP_INTR != 0;
+            match answer.payload {
+                NetlinkPayload::InnerMessage(message) => answers.push(message),
+                NetlinkPayload::Error(e) => match e.code {
+                    Some(_) => return Err(e.to_io()),
+                    None => return Ok(answers),
+                },
+                NetlinkPayload::Done(_) if interrupted => {
+                    return Err(io::Error::from_raw_os_error(nix::libc::EINTR));
                 }
-                interrupted |= answer.header.flags & netlink_packet_core::NLM_F_DUMP_INTR != 0;
-                match answer.payload {
-                    NetlinkPayload::InnerMessage(message) => answers.push(message),
-                    NetlinkPayload::Error(e) => match e.code {
-                        Some(_) => return Err(e.to_io()),
-                        None => return Ok(answers),
-                    },
-                    NetlinkPayload::Done(_) if interrupted => {
-                        return Err(io::Error::from_raw_os_error(nix::libc::EINTR));
-                    }
-                    NetlinkPayload::Done(_) => return Ok(answers),
-                    _ => {}
-                }
+                NetlinkPayload::Done(_) => return Ok(answers),
+                _ => {}
             }
         }
     }
+}
+
+/// Spells a request out.
+fn encode<M>(sequence: u32, message: M, flags: u16) -> Vec<u8>
+where
+    M: NetlinkSerializable,
+    NetlinkPayload<M>: From<M>,
+{
+    let mut header = NetlinkHeader::default();
+    header.flags = flags;
+    header.sequence_number = sequence;
+    let mut request = NetlinkMessage::new(header, NetlinkPayload::from(message));
+    request.finalize();
+    let mut bytes = vec![0; request.buffer_len()];
+    request.serialize(&mut bytes);
+    bytes
+}
+
+/// Takes the next message off what was received.
+fn decode<M: NetlinkDeserializable>(rest: &mut &[u8]) -> io::Result<NetlinkMessage<M>> {
+    let message = NetlinkMessage::<M>::deserialize(rest)
+        .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e.to_string()))?;
+    let length = (message.header.length as usize).next_multiple_of(4);
+    *rest = &rest[length.min(rest.len())..];
+    Ok(message)
 }

@@ -11,6 +11,10 @@ use netlink_packet_route::route::{
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use weft_core::compile::host::ROUTE_PROTOCOL;
 
+use super::address::new_address;
+use super::neighbour::put_neighbour;
+use super::request::Request;
+use super::veth::{link_up, no_automatic_ipv6};
 use super::{Netlink, NetlinkError};
 
 /// Index of `lo` in every network namespace.
@@ -36,67 +40,61 @@ pub struct PodInterface<'a> {
 impl Netlink {
     /// Sets `lo` and the interface up, with addresses, permanent neighbours and routes. The interface must be down.
     ///
-    /// The explicit routes are there so that whoever replaces the default route keeps the cluster.
+    /// The explicit routes are there so that whoever replaces the default route keeps the cluster. After a failure the
+    /// rest may be there or not.
     pub fn configure_pod(&mut self, pod: &PodInterface<'_>) -> Result<(), NetlinkError> {
-        self.set_link_up(LOOPBACK)?;
-        self.no_automatic_ipv6(pod.index)?;
-        for address in pod.addresses {
-            self.add_address(pod.index, IpNet::from(*address))?;
-        }
-        self.set_link_up(pod.index)?;
+        let mut requests = vec![link_up(LOOPBACK), no_automatic_ipv6(pod.index)];
+        let addresses = pod.addresses.iter();
+        requests.extend(addresses.map(|it| new_address(pod.index, IpNet::from(*it))));
+        requests.push(link_up(pod.index));
         for hop in pod.next_hops {
-            self.put_neighbour(pod.index, *hop, pod.next_hop_mac)?;
-            self.add_pod_route(pod.index, IpNet::from(*hop), None)?;
+            requests.push(put_neighbour(pod.index, *hop, pod.next_hop_mac));
+            requests.push(pod_route(pod.index, IpNet::from(*hop), None));
             let default = match hop {
                 IpAddr::V4(_) => IpNet::new_assert(Ipv4Addr::UNSPECIFIED.into(), 0),
                 IpAddr::V6(_) => IpNet::new_assert(std::net::Ipv6Addr::UNSPECIFIED.into(), 0),
             };
-            self.add_pod_route(pod.index, default, Some(*hop))?;
+            requests.push(pod_route(pod.index, default, Some(*hop)));
             for net in pod
                 .routes
                 .iter()
                 .filter(|n| n.addr().is_ipv4() == hop.is_ipv4())
             {
-                self.add_pod_route(pod.index, *net, Some(*hop))?;
+                requests.push(pod_route(pod.index, *net, Some(*hop)));
             }
             if hop.is_ipv4() {
-                self.add_pod_route(pod.index, MULTICAST.into(), None)?;
+                requests.push(pod_route(pod.index, MULTICAST.into(), None));
             }
         }
-        Ok(())
+        self.send_all(requests).map(drop)
     }
+}
 
-    fn add_pod_route(
-        &mut self,
-        index: u32,
-        to: IpNet,
-        via: Option<IpAddr>,
-    ) -> Result<(), NetlinkError> {
-        let mut message = RouteMessage::default();
-        message.header.address_family = family(&to.addr());
-        message.header.destination_prefix_length = to.prefix_len();
-        message.header.table = RouteHeader::RT_TABLE_MAIN;
-        message.header.protocol = RouteProtocol::Other(ROUTE_PROTOCOL);
-        message.header.kind = RouteType::Unicast;
-        if to.prefix_len() > 0 {
-            let destination = RouteAttribute::Destination(RouteAddress::from(to.network()));
-            message.attributes.push(destination);
-        }
-        message.attributes.push(RouteAttribute::Oif(index));
-        match via {
-            Some(hop) => {
-                message.attributes.push(RouteAttribute::Gateway(hop.into()));
-                message.header.flags = RouteFlags::Onlink;
-            }
-            None => message.header.scope = RouteScope::Link,
-        }
-        self.change(
-            RouteNetlinkMessage::NewRoute(message),
-            NLM_F_CREATE | NLM_F_EXCL,
-            "add route",
-            to,
-        )
+fn pod_route(index: u32, to: IpNet, via: Option<IpAddr>) -> Request {
+    let mut message = RouteMessage::default();
+    message.header.address_family = family(&to.addr());
+    message.header.destination_prefix_length = to.prefix_len();
+    message.header.table = RouteHeader::RT_TABLE_MAIN;
+    message.header.protocol = RouteProtocol::Other(ROUTE_PROTOCOL);
+    message.header.kind = RouteType::Unicast;
+    if to.prefix_len() > 0 {
+        let destination = RouteAttribute::Destination(RouteAddress::from(to.network()));
+        message.attributes.push(destination);
     }
+    message.attributes.push(RouteAttribute::Oif(index));
+    match via {
+        Some(hop) => {
+            message.attributes.push(RouteAttribute::Gateway(hop.into()));
+            message.header.flags = RouteFlags::Onlink;
+        }
+        None => message.header.scope = RouteScope::Link,
+    }
+    Request::new(
+        RouteNetlinkMessage::NewRoute(message),
+        NLM_F_CREATE | NLM_F_EXCL,
+        "add route",
+        to,
+    )
 }
 
 fn family(address: &IpAddr) -> AddressFamily {

@@ -14,6 +14,7 @@ use netlink_packet_route::{
 use weft_core::compile::host::{ROUTE_PROTOCOL, Route};
 use weft_core::diff::host::{InstalledRoute, metric};
 
+use super::request::Request;
 use super::{Netlink, NetlinkError};
 
 /// Whether a route may take the place of another one.
@@ -84,16 +85,7 @@ impl Netlink {
         device: u32,
         placing: Placing,
     ) -> Result<(), NetlinkError> {
-        let mut message = own_message(route.destination, metric(&route.destination));
-        message.attributes.push(RouteAttribute::Oif(device));
-        message
-            .attributes
-            .push(RouteAttribute::PrefSource(route.source.into()));
-        let (flags, call) = match placing {
-            Placing::New => (NLM_F_CREATE | NLM_F_EXCL, "add route"),
-            Placing::Replace => (NLM_F_CREATE | NLM_F_REPLACE, "replace route"),
-        };
-        self.change(RouteNetlinkMessage::NewRoute(message), flags, call, route)
+        self.send(new_route(route, device, placing))
     }
 
     /// Removes a route of ours; one that is gone already is success.
@@ -109,6 +101,20 @@ impl Netlink {
             other => other,
         }
     }
+}
+
+/// See [`Netlink::put_route`].
+pub fn new_route(route: &Route, device: u32, placing: Placing) -> Request {
+    let mut message = own_message(route.destination, metric(&route.destination));
+    message.attributes.push(RouteAttribute::Oif(device));
+    message
+        .attributes
+        .push(RouteAttribute::PrefSource(route.source.into()));
+    let (flags, call) = match placing {
+        Placing::New => (NLM_F_CREATE | NLM_F_EXCL, "add route"),
+        Placing::Replace => (NLM_F_CREATE | NLM_F_REPLACE, "replace route"),
+    };
+    Request::new(RouteNetlinkMessage::NewRoute(message), flags, call, route)
 }
 
 /// Where a route leads to.

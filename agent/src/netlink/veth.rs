@@ -10,6 +10,7 @@ use netlink_packet_route::link::{
 };
 use nix::errno::Errno;
 
+use super::request::Request;
 use super::{Netlink, NetlinkError};
 
 /// A veth pair to be made.
@@ -28,6 +29,17 @@ pub struct VethPair<'a> {
     /// The pod's network namespace.
     pub netns: BorrowedFd<'a>,
 }
+
+/// The two ends of a new veth pair.
+#[derive(Clone, Copy, Debug)]
+pub struct Ends {
+    /// Index of this side.
+    pub host: u32,
+    /// Index of the pod's side, in its namespace.
+    pub pod: u32,
+}
+
+const CREATE: &str = "create veth";
 
 /// A link, as far as attachment needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,8 +65,8 @@ pub struct Link {
 impl Netlink {
     /// Makes a veth pair, the pod's side directly in its namespace: it is never visible here, and no name clashes.
     ///
-    /// This side is left down, NOARP, without automatic IPv6 addresses. Returns its index.
-    pub fn create_veth(&mut self, pair: &VethPair<'_>) -> Result<u32, NetlinkError> {
+    /// This side is left down, NOARP, without automatic IPv6 addresses.
+    pub fn create_veth(&mut self, pair: &VethPair<'_>) -> Result<Ends, NetlinkError> {
         let mut peer = LinkMessage::default();
         peer.attributes = vec![
             LinkAttribute::IfName(pair.pod_name.to_owned()),
@@ -75,61 +87,41 @@ impl Netlink {
             ]),
         ];
         let names = format!("{} (peer {})", pair.host_name, pair.pod_name);
-        self.change(
+        let create = Request::new(
             RouteNetlinkMessage::NewLink(host),
             NLM_F_CREATE | NLM_F_EXCL,
-            "create veth",
+            CREATE,
             names,
-        )?;
-        let made = self
-            .link(pair.host_name)
-            .and_then(|link| link.ok_or_else(|| gone(pair.host_name)))
-            .and_then(|link| self.no_automatic_ipv6(link.index).map(|()| link.index));
-        if made.is_err() {
+        );
+        // The kernel ignores the mode of IPv6 addresses when a link is made.
+        let by_name = LinkAttribute::IfName(pair.host_name.to_owned());
+        let requests = vec![create, address_mode(0, Some(by_name)), get(pair.host_name)];
+        let made = self.send_all(requests);
+        let ends = made.and_then(|answers| {
+            let link = answers.iter().find_map(Link::read);
+            let ends = link.and_then(|it| {
+                Some(Ends {
+                    host: it.index,
+                    pod: it.peer?,
+                })
+            });
+            ends.ok_or_else(|| gone(pair.host_name))
+        });
+        if ends.as_ref().is_err_and(|e| e.call != CREATE) {
             // Half a link helps nobody; the first error is the one to report.
             drop(self.delete_link(pair.host_name));
         }
-        made
-    }
-
-    /// No IPv6 address of the kernel's choice on a link: none is ever needed, and each would be announced.
-    ///
-    /// Must come before the link is set up. The kernel ignores the attribute when a link is made.
-    pub fn no_automatic_ipv6(&mut self, index: u32) -> Result<(), NetlinkError> {
-        let mut link = LinkMessage::default();
-        link.header.index = index;
-        link.attributes = vec![LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(
-            vec![AfSpecInet6::AddrGenMode(In6AddrGenMode::None)],
-        )])];
-        match self.change(
-            RouteNetlinkMessage::SetLink(link),
-            0,
-            "set addrgenmode none on link",
-            index,
-        ) {
-            // A kernel without IPv6 gives no addresses either.
-            Err(e) if e.errno() == Some(Errno::EAFNOSUPPORT) => Ok(()),
-            other => other,
-        }
+        ends
     }
 
     /// Sets a link up.
     pub fn set_link_up(&mut self, index: u32) -> Result<(), NetlinkError> {
-        let mut link = LinkMessage::default();
-        link.header.index = index;
-        link.header.flags = LinkFlags::Up;
-        link.header.change_mask = LinkFlags::Up;
-        self.change(RouteNetlinkMessage::SetLink(link), 0, "set up link", index)
+        self.send(link_up(index))
     }
 
     /// Looks a link up by name.
     pub fn link(&mut self, name: &str) -> Result<Option<Link>, NetlinkError> {
-        let mut query = LinkMessage::default();
-        query.attributes = vec![
-            LinkAttribute::IfName(name.to_owned()),
-            LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]),
-        ];
-        match self.get(RouteNetlinkMessage::GetLink(query), "get link", name) {
+        match self.send_all(vec![get(name)]) {
             Ok(answers) => Ok(answers.iter().find_map(Link::read)),
             Err(e) if e.errno() == Some(Errno::ENODEV) => Ok(None),
             Err(e) => Err(e),
@@ -169,6 +161,46 @@ impl Netlink {
             Err(e) => Err(e),
         }
     }
+}
+
+/// See [`Netlink::set_link_up`].
+pub fn link_up(index: u32) -> Request {
+    let mut link = LinkMessage::default();
+    link.header.index = index;
+    link.header.flags = LinkFlags::Up;
+    link.header.change_mask = LinkFlags::Up;
+    Request::new(RouteNetlinkMessage::SetLink(link), 0, "set up link", index)
+}
+
+/// No IPv6 address of the kernel's choice on a link: none is ever needed, and each would be announced.
+///
+/// Must come before the link is set up.
+pub(super) fn no_automatic_ipv6(index: u32) -> Request {
+    address_mode(index, None)
+}
+
+/// The link is that with the index, or if this is 0 with the name.
+fn address_mode(index: u32, name: Option<LinkAttribute>) -> Request {
+    let mut link = LinkMessage::default();
+    link.header.index = index;
+    link.attributes.extend(name);
+    let mode = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
+    link.attributes
+        .push(LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(
+            vec![mode],
+        )]));
+    let message = RouteNetlinkMessage::SetLink(link);
+    // A kernel without IPv6 gives no addresses either.
+    Request::new(message, 0, "set addrgenmode none on link", index).or(Errno::EAFNOSUPPORT)
+}
+
+fn get(name: &str) -> Request {
+    let mut query = LinkMessage::default();
+    query.attributes = vec![
+        LinkAttribute::IfName(name.to_owned()),
+        LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]),
+    ];
+    Request::new(RouteNetlinkMessage::GetLink(query), 0, "get link", name)
 }
 
 fn gone(name: &str) -> NetlinkError {

@@ -211,6 +211,8 @@ impl Kernel {
     /// Writes rows, all or (if they do not fit) none.
     pub(super) fn write(&mut self, writes: &[Write]) -> Result<usize, KernelError> {
         room::check(&self.mirror, writes)?;
+        let judged = self.newly_judged(writes);
+        self.seed_flows(&judged);
         let mut waited = false;
         for write in writes {
             if !waited && takes_policy_away(write, writes) {
@@ -220,6 +222,8 @@ impl Kernel {
             self.maps.write(write)?;
             self.mirror.write(write);
         }
+        // What began while the rows were written; an answer to it must not pass for a beginning.
+        self.seed_flows(&judged);
         self.memo.shrink();
         Ok(writes.len())
     }
@@ -256,10 +260,8 @@ impl Kernel {
         )?;
         self.attached.insert(endpoint.id.clone());
         self.maps.count(endpoint.host_ifindex)?;
-        self.host.set_up(interface)?;
-        for route in endpoint_routes(endpoint, &gateways) {
-            self.host.add_endpoint_route(&route)?;
-        }
+        let routes: Vec<_> = endpoint_routes(endpoint, &gateways).into_iter().collect();
+        self.host.open_endpoint(endpoint.host_ifindex, &routes)?;
         self.change(shared, change, &scope).map(drop)
     }
 

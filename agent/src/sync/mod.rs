@@ -6,7 +6,9 @@
 //! - `policies`, `resolving`: changes of egress policies, and of what their names stand for
 //! - `room`: whether rows fit their maps
 //! - `asked`: names that the data path asks the agent to resolve
+//! - `seed`: connections that are older than their project's first policy
 //! - `sweep`: what the egress firewall leaves behind
+//! - `memory`: what a pass needed for a moment
 //! - `names`: which addresses are in force for the names of policies
 //! - [`pass`]: a full pass: observe, compile, diff, apply
 //! - [`egress`]: tells the log whose egress policies do not count
@@ -24,12 +26,14 @@ mod damage;
 mod egress;
 mod handle;
 mod kernel;
+mod memory;
 mod names;
 mod pass;
 mod policies;
 mod programs;
 mod resolving;
 mod room;
+mod seed;
 mod shared;
 mod sweep;
 mod underlay;
@@ -372,6 +376,7 @@ impl Sync {
         }
         self.failing = !report.failures.is_empty();
         self.shared.pass_done(took, report);
+        memory::give_back();
     }
 }
 

@@ -16,6 +16,8 @@ use crate::rows::egress::{
 /// host's connection tracking keeps it, so that what the host still forwards is not taken for a new connection.
 const TCP_IDLE: u64 = 24 * 3600 * 1_000_000_000;
 const OTHER_IDLE: u64 = 600 * 1_000_000_000;
+/// How long the fragments of a packet are awaited, as by whoever puts them together (`net.ipv4.ipfrag_time`).
+const FRAGMENTS_IDLE: u64 = 30 * 1_000_000_000;
 /// Steps of the search: as deep as the tree of lengths goes.
 const SEARCH_STEPS: usize = SEARCH_LENS.ilog2() as usize;
 
@@ -66,10 +68,34 @@ fn judged<T: Tables>(tables: &T, party: &Party, packet: &Packet) -> u32 {
         return CLOSED;
     }
     let now = tables.now();
-    match judge(tables, party, packet, now) {
+    if packet.is_later_fragment() && follows(tables, party, packet, now) {
+        return GO;
+    }
+    let place = match judge(tables, party, packet, now) {
         Some(judgement) => settle(tables, party, packet, now, &judgement),
         None => MISSING,
+    };
+    if packet.is_first_fragment() && place == GO {
+        goes_first(tables, party, packet, now);
     }
+    place
+}
+
+/// Notes that the other fragments of the packet may follow this one.
+#[inline(never)]
+fn goes_first<T: Tables>(tables: &T, party: &Party, packet: &Packet, now: u64) {
+    let key = fragments_key(packet);
+    note(tables, &key, 0, flow::FRAGMENTS, party.ifindex, now);
+}
+
+/// Whether the fragment is of a packet whose first fragment was let go. Only that one showed ports; one that comes before it is
+/// judged without.
+#[inline(never)]
+fn follows<T: Tables>(tables: &T, party: &Party, packet: &Packet, now: u64) -> bool {
+    let row = tables.flow(&fragments_key(packet));
+    row.is_some_and(|row| {
+        row.ifindex == party.ifindex && now.saturating_sub(row.seen) < FRAGMENTS_IDLE
+    })
 }
 
 /// Lets connections go on that the rules of the moment would not let begin, and notes and counts.
@@ -87,15 +113,15 @@ fn settle<T: Tables>(
     // opens a connection, so it must be known who did. Nothing else needs to be noted.
     if !allowed || rule.name != 0 || packet.proto != proto::TCP {
         let key = outbound_key(packet);
-        let open = open_flow(tables, &key, packet, now);
+        let open = open_flow(tables, &key, packet, party.ifindex, now);
         if allowed {
             let kind = open.map_or(flow::OUT, |row| row.kind);
-            note(tables, &key, rule.name, kind, now);
+            note(tables, &key, rule.name, kind, party.ifindex, now);
         } else if let Some(row) = open
             && (row.kind == flow::IN && !asks(packet)
                 || row.name != 0 && keeps(tables, party.policy, class, row.name, &rule))
         {
-            note(tables, &key, row.name, row.kind, now);
+            note(tables, &key, row.name, row.kind, party.ifindex, now);
             return GO;
         }
     }
@@ -257,13 +283,19 @@ fn keeps<T: Tables>(tables: &T, policy: u64, class: u32, name: u64, denying: &Ru
 
 /// The connection that the packet goes on with, if there is one. A SYN begins a new one.
 #[inline(always)]
-fn open_flow<T: Tables>(tables: &T, key: &FlowKey, packet: &Packet, now: u64) -> Option<FlowRow> {
+fn open_flow<T: Tables>(
+    tables: &T,
+    key: &FlowKey,
+    packet: &Packet,
+    ifindex: u32,
+    now: u64,
+) -> Option<FlowRow> {
     if packet.proto == proto::TCP && packet.opens != 0 {
         return None;
     }
     tables
         .flow(key)
-        .filter(|row| now.saturating_sub(row.seen) < idle(packet.proto))
+        .filter(|row| row.ifindex == ifindex && now.saturating_sub(row.seen) < idle(packet.proto))
 }
 
 /// Whether the packet itself tells that it is no answer.
@@ -289,19 +321,33 @@ fn outbound_key(packet: &Packet) -> FlowKey {
         pod_port: packet.src_port,
         remote_port: packet.dst_port,
         proto: packet.proto,
-        reserved: [0; 3],
+        fragments: 0,
+        reserved: [0; 2],
     }
 }
 
 #[inline(always)]
-fn note<T: Tables>(tables: &T, key: &FlowKey, name: u64, kind: u32, now: u64) {
+fn fragments_key(packet: &Packet) -> FlowKey {
+    FlowKey {
+        pod: packet.src,
+        remote: packet.dst,
+        pod_port: packet.ident,
+        remote_port: 0,
+        proto: packet.proto,
+        fragments: 1,
+        reserved: [0; 2],
+    }
+}
+
+#[inline(always)]
+fn note<T: Tables>(tables: &T, key: &FlowKey, name: u64, kind: u32, ifindex: u32, now: u64) {
     tables.note_flow(
         key,
         FlowRow {
             name,
             seen: now,
             kind,
-            reserved: 0,
+            ifindex,
         },
     );
 }
@@ -312,28 +358,29 @@ fn note<T: Tables>(tables: &T, key: &FlowKey, name: u64, kind: u32, now: u64) {
 #[inline(always)]
 pub(super) fn note_inbound<T: Tables>(tables: &T, receiver: Party, packet: &Packet) {
     if receiver.policy != NO_POLICY && receiver.policy != POLICY_CLOSED && packet.opens != 0 {
-        inbound(tables, packet);
+        inbound(tables, packet, receiver.ifindex);
     }
 }
 
 #[inline(never)]
-fn inbound<T: Tables>(tables: &T, packet: &Packet) {
+fn inbound<T: Tables>(tables: &T, packet: &Packet, ifindex: u32) {
     let key = FlowKey {
         pod: packet.dst,
         remote: packet.src,
         pod_port: packet.dst_port,
         remote_port: packet.src_port,
         proto: packet.proto,
-        reserved: [0; 3],
+        fragments: 0,
+        reserved: [0; 2],
     };
     let now = tables.now();
-    let (name, kind) = match open_flow(tables, &key, packet, now) {
+    let (name, kind) = match open_flow(tables, &key, packet, ifindex, now) {
         // Echoes of both directions have one key.
         Some(row) if asks(packet) => (row.name, flow::IN),
         Some(row) => (row.name, row.kind),
         None => (0, flow::IN),
     };
-    note(tables, &key, name, kind, now);
+    note(tables, &key, name, kind, ifindex, now);
 }
 
 // A search of IPv4 ends below the mapped prefix, which is the family's own rule.

@@ -187,6 +187,8 @@ pub struct Party {
     pub vnid: u32,
     /// Flags of the project.
     pub flags: u32,
+    /// Interface index of the endpoint, 0 if it is not a local pod.
+    pub ifindex: u32,
 }
 
 impl Party {
@@ -206,6 +208,7 @@ impl Party {
             policy: row.policy,
             vnid: row.vnid,
             flags: row.flags,
+            ifindex: endpoint.ifindex,
         }
     }
 
@@ -217,6 +220,7 @@ impl Party {
             policy: NO_POLICY,
             vnid,
             flags: 0,
+            ifindex: 0,
         }
     }
 }

@@ -1,10 +1,11 @@
 //! What a packet carries, for those who read on behind its headers.
 
-use super::{Bytes, ETH_IPV4, ETH_IPV6, ETH_LEN, FRAGMENT_OFFSET, Walk, proto, walk_extensions};
+use super::{
+    Bytes, ETH_IPV4, ETH_IPV6, ETH_LEN, FRAGMENT_OFFSET, MORE_FRAGMENTS, Walk, proto,
+    walk_extensions,
+};
 use crate::addr::Addr;
 
-/// More fragments follow (RFC 791).
-const MORE_FRAGMENTS: u16 = 0x2000;
 const ETH_BYTES: u32 = 14;
 const IPV6_BYTES: u32 = 40;
 
@@ -38,7 +39,8 @@ impl Payload {
         }
     }
 
-    #[inline(always)]
+    /// A function of its own in the programs, as is the next: of their stack only one's adds to the caller's.
+    #[inline(never)]
     fn find_v4<B: Bytes + ?Sized>(&mut self, bytes: &B) -> bool {
         let Some(ip) = bytes.load::<[u8; 20]>(ETH_LEN) else {
             return false;
@@ -53,7 +55,7 @@ impl Payload {
         place & FRAGMENT_OFFSET == 0
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn find_v6<B: Bytes + ?Sized>(&mut self, bytes: &B) -> bool {
         let Some(ip) = bytes.load::<[u8; 8]>(ETH_LEN) else {
             return false;
@@ -69,8 +71,8 @@ impl Payload {
         self.end = ETH_BYTES + IPV6_BYTES + u32::from(u16::from_be_bytes([ip[4], ip[5]]));
         let mut walk = Walk {
             next: ip[6],
-            first_fragment: true,
-            more: false,
+            place: 0,
+            ident: 0,
             offset: ETH_LEN + IPV6_BYTES as usize,
         };
         if !matches!(walk.next, proto::TCP | proto::UDP)
@@ -79,8 +81,8 @@ impl Payload {
             return false;
         }
         self.proto = u32::from(walk.next);
-        self.more = u32::from(walk.more);
+        self.more = u32::from(walk.place & MORE_FRAGMENTS != 0);
         self.offset = u32::try_from(walk.offset).unwrap_or(u32::MAX);
-        walk.first_fragment
+        walk.place & FRAGMENT_OFFSET == 0
     }
 }

@@ -160,4 +160,6 @@ pub mod why {
     pub const UNREADABLE: u32 = 5;
     /// The project has learned as many addresses as it may, all in use.
     pub const FULL: u32 = 6;
+    /// No question of the pod for this answer is known.
+    pub const UNASKED: u32 = 7;
 }

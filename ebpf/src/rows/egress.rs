@@ -259,8 +259,10 @@ pub struct FlowKey {
     pub remote_port: u16,
     /// IP protocol.
     pub proto: u8,
+    /// 1 for the fragments of one packet of the pod, whose identification stands in the place of the ports; else 0.
+    pub fragments: u8,
     /// Zero.
-    pub reserved: [u8; 3],
+    pub reserved: [u8; 2],
 }
 
 /// How a connection began.
@@ -273,8 +275,8 @@ pub struct FlowRow {
     pub seen: u64,
     /// One of [`flow`].
     pub kind: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Interface index of the pod's endpoint: the row means nothing to another pod that has the address later.
+    pub ifindex: u32,
 }
 
 /// Values of [`FlowRow::kind`].
@@ -283,6 +285,8 @@ pub mod flow {
     pub const OUT: u32 = 1;
     /// The outside opened it: the pod's packets are answers, which no rule concerns.
     pub const IN: u32 = 2;
+    /// No connection: the first fragment of the packet was let go, and the others follow it.
+    pub const FRAGMENTS: u32 = 3;
 }
 
 /// Number of a project whose addresses were learned, and the address: key of `LEARNED`.

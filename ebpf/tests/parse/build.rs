@@ -76,10 +76,15 @@ pub fn options(number: u8, units: u8) -> (u8, Vec<u8>) {
     (number, bytes)
 }
 
+/// Identification of fragments.
+pub const IDENT: u32 = 0x1234_5678;
+
 /// `offset` in 8-byte units.
 pub fn fragment(offset: u16, more: bool) -> (u8, Vec<u8>) {
     let field = (offset << 3 | u16::from(more)).to_be_bytes();
-    (FRAGMENT, vec![0, 0, field[0], field[1], 0, 0, 0, 1])
+    let ident = IDENT.to_be_bytes();
+    let bytes = [&[0, 0], &field[..], &ident[..]];
+    (FRAGMENT, bytes.concat())
 }
 
 /// RFC 4302: the length field counts 4-byte units minus two.

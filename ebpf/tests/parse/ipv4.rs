@@ -58,6 +58,24 @@ fn only_the_first_fragment_has_ports() {
 }
 
 #[test]
+fn fragments_share_an_identification() {
+    for (place, first, later) in [
+        (0, false, false),
+        (DONT, false, false),
+        (MORE, true, false),
+        (MORE | 1, false, true),
+        (1, false, true),
+    ] {
+        let mut frame = ipv4(UDP, &[], place, &L4);
+        frame[ETH + 4..ETH + 6].copy_from_slice(&[0xab, 0xcd]);
+        let packet = parsed(&frame).unwrap();
+        let found = (packet.is_first_fragment(), packet.is_later_fragment());
+        assert_eq!(found, (first, later), "{place:#x}");
+        assert_eq!(packet.ident, 0xabcd, "{place:#x}");
+    }
+}
+
+#[test]
 fn a_length_that_contradicts_the_frame_is_malformed() {
     for words in 0..5 {
         let mut frame = ipv4(TCP, &[], 0, &L4);

@@ -87,6 +87,10 @@ fn only_the_first_fragment_has_ports() {
         let chain = [options(HOP_BY_HOP, 1), fragment(offset, more)];
         let why = format!("offset {offset}, more {more}");
         assert_ports(&ipv6(&chain, UDP, &L4), UDP, ports, &why);
+        let packet = parsed(&ipv6(&chain, UDP, &L4)).unwrap();
+        let found = (packet.is_first_fragment(), packet.is_later_fragment());
+        assert_eq!(found, (offset == 0 && more, offset != 0), "{why}");
+        assert_eq!(packet.ident, 0x1234 ^ 0x5678, "{why}");
     }
 }
 
@@ -152,8 +156,8 @@ fn truncated_at_every_length() {
     let starts = [fixed, fixed + 16, fixed + 24];
     let upper = fixed + 16 + 8 + 16;
     for len in 0..=frame.len() {
-        // Each header's first four bytes say what it is and how long; then the upper layer may be missing.
-        let whole = len >= fixed && starts.iter().all(|start| len >= start + 4);
+        // Of each header eight bytes must be there, which the shortest has; then the upper layer may be missing.
+        let whole = len >= fixed && starts.iter().all(|start| len >= start + 8);
         if whole {
             let ports = if len >= upper + 4 { PORTS } else { NONE };
             assert_ports(&frame[..len], UDP, ports, &format!("{len} bytes"));

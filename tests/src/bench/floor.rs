@@ -6,7 +6,7 @@ use std::os::fd::AsFd as _;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use ipnet::IpNet;
 use weft_agent::netlink::Netlink;
 use weft_agent::netlink::pod::PodInterface;
@@ -78,7 +78,7 @@ impl Attach for Floor {
 
         let start = Instant::now();
         let mut host = self.node.run(Netlink::open)??;
-        let device = host.create_veth(&VethPair {
+        let ends = host.create_veth(&VethPair {
             host_name: &name,
             host_mac: GATEWAY_MAC,
             pod_name: "eth0",
@@ -87,25 +87,21 @@ impl Attach for Floor {
             netns: pod.ns.as_fd(),
         })?;
         let mut inside = pod.ns.run(Netlink::open)??;
-        let index = inside
-            .link("eth0")?
-            .context("eth0 of a new veth pair")?
-            .index;
         inside.configure_pod(&PodInterface {
-            index,
+            index: ends.pod,
             addresses: &addresses,
             next_hops: &next_hops,
             next_hop_mac: GATEWAY_MAC,
             routes: &routes,
         })?;
-        host.set_link_up(device)?;
+        host.set_link_up(ends.host)?;
         for (address, source) in addresses.iter().zip(gateways) {
             let route = Route {
                 destination: IpNet::from(*address),
                 device: name.clone(),
                 source,
             };
-            host.put_route(&route, device, Placing::New)?;
+            host.put_route(&route, ends.host, Placing::New)?;
         }
         Ok(Attached {
             took: start.elapsed(),

@@ -49,7 +49,9 @@ fn a_thousand_attachments_some_killed_half_way_leave_nothing() {
             .unwrap();
         cluster.del_pod(project, "first").unwrap();
     }
-    let before = traces(&cluster, "node1");
+    let mut before = traces(&cluster, "node1");
+    // No pod is there: what a last packet has counted goes with the next full pass, and shall not be found again.
+    before.retain(|line| !line.starts_with("row DROPS"));
     let plugin = Plugin::of(&cluster, "node1");
     let tally = Tally::default();
     let over = AtomicBool::new(false);

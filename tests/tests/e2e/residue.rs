@@ -93,10 +93,16 @@ fn rows(maps: &Path, found: &mut BTreeSet<String>) {
     keys!(map::PEERS, HashMap, HashMap<Row<Addr>, Row<PeerRow>>);
     keys!(map::SUBNETS, HashMap, HashMap<Row<Addr>, Row<SubnetRow>>);
     keys!(map::TRAFFIC, PerCpuHashMap, PerCpuHashMap<u32, Row<TrafficRow>>);
-    keys!(
+    let drops: PerCpuHashMap<_, Row<DropKey>, Row<DropRow>> =
+        Map::PerCpuLruHashMap(open(map::DROPS)).try_into().unwrap();
+    // Interface 0 is no pod's: the node's own multicast on the overlay is dropped there, whenever the kernel sends it.
+    let drops = drops.keys().map(|key| key.unwrap());
+    note(
         map::DROPS,
-        PerCpuLruHashMap,
-        PerCpuHashMap<Row<DropKey>, Row<DropRow>>
+        drops
+            .filter(|key| key.0.ifindex != 0)
+            .map(|key| format!("{key:?}"))
+            .collect(),
     );
     let prefixes: LpmTrie<_, Row<Addr>, Row<PrefixRow>> =
         Map::LpmTrie(open(map::PREFIXES)).try_into().unwrap();

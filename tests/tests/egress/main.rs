@@ -35,6 +35,7 @@ mod example;
 mod exempt;
 mod forged;
 mod names;
+mod older;
 mod records;
 mod replace;
 mod restrictions;

@@ -1,5 +1,6 @@
 //! The world: everything the agent believes, as plain values. API types end before it, rows begin after it.
 
+mod connection;
 mod dns_name;
 mod egress;
 mod egress_state;
@@ -8,6 +9,7 @@ mod network;
 mod project;
 mod world;
 
+pub use connection::{Connection, Direction};
 pub use dns_name::{DnsName, InvalidDnsName};
 pub(crate) use egress::number;
 pub use egress::{

@@ -106,6 +106,21 @@ fn a_connection_from_outside_stays_one() {
     assert_eq!(scene.out(&answer), Ok(()));
 }
 
+/// What was open with a pod is not open with the next one that has its address.
+#[test]
+fn a_connection_ends_with_its_pod() {
+    let mut scene = Scene::new(deny_all().into());
+    let answer = udp(53, FAR[0], 5000);
+    scene.back(&reversed(&answer));
+    let (first, later) = fragments(&answer, 7);
+    assert_eq!(scene.out(&first), Ok(()));
+    scene.another_pod(IFINDEX + 1);
+    assert_eq!(scene.out(&answer), denied(1));
+    assert_eq!(scene.out(&later), denied(1), "nor the rest of a packet");
+    scene.back(&reversed(&answer));
+    assert_eq!(scene.out(&answer), Ok(()), "it has connections of its own");
+}
+
 #[test]
 fn a_connection_ends_when_nothing_is_sent() {
     for (asked, answer, idle) in [

@@ -1,7 +1,9 @@
 //! Echoes, errors, and what shows no ports: packets of both directions have one key there.
 
+use std::net::IpAddr;
+
 use weft_core::model::Protocol;
-use weft_ebpf::packet::proto;
+use weft_ebpf::packet::{Packet, proto};
 
 use crate::scene::*;
 
@@ -59,39 +61,57 @@ fn errors_open_nothing() {
     );
 }
 
-/// A later fragment shows no ports: it opens nothing, no rule with ports concerns it, and it is an answer only where a
-/// connection has no ports either.
+/// A later fragment shows no ports: it goes where the first one went.
 #[test]
-fn later_fragments() {
+fn fragments_go_together() {
     let mut scene = Scene::new(deny_all().into());
-    scene.back(&reversed(&fragment(&udp(53, FAR[0], 5000))));
-    assert_eq!(
-        scene.out(&fragment(&udp(53, FAR[0], 5000))),
-        denied(1),
-        "it opens nothing"
-    );
+    let (first, later) = fragments(&udp(53, FAR[0], 5000), 77);
+    assert_eq!(scene.out(&first), denied(1));
+    assert_eq!(scene.out(&later), denied(1));
     scene.back(&reversed(&udp(53, FAR[0], 5000)));
+    assert_eq!(scene.out(&first), Ok(()), "a large answer");
+    assert_eq!(scene.out(&later), Ok(()), "its rest");
     assert_eq!(
-        scene.out(&fragment(&udp(53, FAR[0], 5000))),
+        scene.out(&fragments(&udp(53, FAR[0], 5000), 78).1),
         denied(1),
-        "no port, no connection"
+        "of another packet"
     );
-    scene.back(&reversed(&ping(FAR[0])));
-    assert_eq!(
-        scene.out(&fragment(&icmp(FAR[0]))),
-        Ok(()),
-        "a large echo's answer"
-    );
+    let elsewhere = Packet {
+        dst: "203.0.113.9".parse::<IpAddr>().unwrap().into(),
+        ..later
+    };
+    assert_eq!(scene.out(&elsewhere), denied(1), "to another address");
+    let other = Packet {
+        proto: proto::TCP,
+        ..later
+    };
+    assert_eq!(scene.out(&other), denied(1), "of another protocol");
+    scene.later(30);
+    assert_eq!(scene.out(&later), denied(1), "nobody waits for it any more");
 
     let dns = |rule| on(Protocol::Udp, 53, rule);
+    let (first, later) = fragments(&udp(9, OTHER, 53), 79);
     scene.set(vec![dns(allow("0.0.0.0/0")), deny("0.0.0.0/0")]);
-    assert_eq!(scene.out(&udp(9, OTHER, 53)), Ok(()));
-    assert_eq!(scene.out(&fragment(&udp(9, OTHER, 53))), denied(2));
+    assert_eq!(scene.out(&later), denied(2), "it is too early");
+    assert_eq!(scene.out(&first), Ok(()));
+    assert_eq!(scene.out(&later), Ok(()));
     scene.set(vec![dns(deny("0.0.0.0/0"))]);
+    let (first, later) = fragments(&udp(9, OTHER, 53), 80);
     assert_eq!(
-        scene.out(&udp(9, OTHER, 53)),
+        scene.out(&first),
         denied(1),
         "without its beginning the rest is nothing"
     );
-    assert_eq!(scene.out(&fragment(&udp(9, OTHER, 53))), Ok(()));
+    assert_eq!(scene.out(&later), Ok(()));
+}
+
+/// A fragment that the outside sends opens nothing, unless it is the first.
+#[test]
+fn later_fragments_open_nothing() {
+    let scene = Scene::new(deny_all().into());
+    let (first, later) = fragments(&udp(5000, FAR[0], 53), 77);
+    scene.back(&reversed(&later));
+    assert_eq!(scene.out(&first), denied(1));
+    scene.back(&reversed(&first));
+    assert_eq!(scene.out(&udp(5000, FAR[0], 53)), Ok(()));
 }

@@ -13,4 +13,5 @@ mod echoes;
 #[path = "../live/mod.rs"]
 mod live;
 mod names;
+mod older;
 mod scene;

@@ -10,7 +10,7 @@ use weft_core::model::{
 };
 use weft_ebpf::addr::Addr;
 use weft_ebpf::decide::{self, Verdict};
-use weft_ebpf::packet::{Packet, proto};
+use weft_ebpf::packet::{MORE_FRAGMENTS, Packet, proto};
 use weft_ebpf::reason::DropReason;
 
 use crate::live::Live;
@@ -20,7 +20,7 @@ pub const POD: [&str; 2] = ["10.128.2.5", "fd01:0:0:2::5"];
 pub const FAR: [&str; 2] = ["198.51.100.9", "2001:db8::9"];
 pub const OTHER: &str = "203.0.113.4";
 pub const NODE: &str = "192.168.50.11";
-const IFINDEX: u32 = 7;
+pub const IFINDEX: u32 = 7;
 const MAC: [u8; 6] = [0x0a, 0x58, 10, 128, 2, 5];
 pub const SECOND: u64 = 1_000_000_000;
 
@@ -30,6 +30,7 @@ pub type Refusal = (DropReason, u32);
 pub struct Scene {
     pub world: World,
     pub live: Live,
+    ifindex: u32,
 }
 
 impl Scene {
@@ -84,7 +85,11 @@ impl Scene {
             world.take(change);
         }
         let live = Live::new(compile(&world));
-        let mut scene = Self { world, live };
+        let mut scene = Self {
+            world,
+            live,
+            ifindex: IFINDEX,
+        };
         scene.set(rules);
         scene
     }
@@ -98,6 +103,20 @@ impl Scene {
         let change = Change::Policy("a".into(), "default".into(), policy);
         self.world.take(change);
         self.live.tables = compile(&self.world);
+    }
+
+    /// The pod is gone, and another of the project has its addresses and this interface.
+    pub fn another_pod(&mut self, ifindex: u32) {
+        for endpoint in self.world.endpoints.clone().into_values() {
+            let id = endpoint.id.clone();
+            let next = Endpoint {
+                host_ifindex: ifindex,
+                ..endpoint
+            };
+            self.world.take(Change::Endpoint(id, Some(next)));
+        }
+        self.live.tables = compile(&self.world);
+        self.ifindex = ifindex;
     }
 
     pub fn later(&self, seconds: u64) {
@@ -115,7 +134,7 @@ impl Scene {
     /// The pod sends.
     #[track_caller]
     pub fn out(&self, packet: &Packet) -> Result<(), Refusal> {
-        match decide::from_pod(&self.live, packet, IFINDEX) {
+        match decide::from_pod(&self.live, packet, self.ifindex) {
             Verdict::Pass => Ok(()),
             Verdict::Drop(denial) => {
                 assert_eq!(
@@ -132,7 +151,7 @@ impl Scene {
     /// The outside sends, and the pod gets it: the firewall judges only what leaves.
     #[track_caller]
     pub fn back(&self, packet: &Packet) {
-        let verdict = decide::to_pod(&self.live, packet, IFINDEX);
+        let verdict = decide::to_pod(&self.live, packet, self.ifindex);
         assert!(matches!(verdict, Verdict::Deliver(_)), "{verdict:?}");
     }
 }
@@ -192,6 +211,8 @@ fn packet(proto: u8, pod_port: u16, far: &str, far_port: u16, opens: bool) -> Pa
         dst_port: far_port,
         proto,
         opens: u8::from(opens),
+        place: 0,
+        ident: 0,
         len: 100,
     }
 }
@@ -242,12 +263,19 @@ pub fn reversed(packet: &Packet) -> Packet {
     }
 }
 
-/// A later fragment of the packet.
-pub fn fragment(packet: &Packet) -> Packet {
-    Packet {
+/// The first fragment of the packet, and a later one, as the packet with this identification.
+pub fn fragments(packet: &Packet, ident: u16) -> (Packet, Packet) {
+    let first = Packet {
+        place: MORE_FRAGMENTS,
+        ident,
+        ..*packet
+    };
+    let later = Packet {
+        place: 185,
         src_port: 0,
         dst_port: 0,
         opens: 0,
-        ..*packet
-    }
+        ..first
+    };
+    (first, later)
 }

@@ -56,6 +56,8 @@ impl Case<'_> {
             dst_port: self.load.port(),
             proto: self.load.proto(ip),
             opens: 1,
+            place: 0,
+            ident: 0,
             len: 0,
         };
         let live = Live::new(self.maps);

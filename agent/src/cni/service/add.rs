@@ -19,7 +19,7 @@ use crate::cni::protocol::{Call, Verb};
 use crate::cni::result::next_hop;
 use crate::cni::spec::{CniError, code};
 use crate::netlink::pod::PodInterface;
-use crate::netlink::veth::VethPair;
+use crate::netlink::veth::{Ends, VethPair};
 use crate::netlink::{Netlink, NetlinkError};
 
 impl Service {
@@ -126,24 +126,27 @@ impl Service {
             CniError::new(code::ATTACHMENT_FAILED, msg)
         };
         let mut host = Netlink::open().map_err(|e| failed(e.to_string()))?;
-        record.endpoint.host_ifindex = self.create_pair(&mut host, &record, netns, netns_path)?;
-        let mut pod = netns
-            .run(|| configure(&record))
-            .map_err(|e| failed(e.to_string()))?
-            .map_err(failed)?;
+        let ends = self.create_pair(&mut host, &record, netns, netns_path)?;
+        record.endpoint.host_ifindex = ends.host;
+        // Side by side: neither needs the other, and what one has done is undone if the other fails.
+        let (pod, attached) = netns
+            .run_beside(
+                || configure(&record, ends.pod),
+                || self.datapath.attach(record.endpoint.clone(), deadline),
+            )
+            .map_err(|e| failed(e.to_string()))?;
+        let mut pod = pod.map_err(failed)?;
+        attached.map_err(|e| {
+            let error = failed(format!("data path: {e}"));
+            match e {
+                AttachError::Deadline(_) => CniError {
+                    code: code::TRY_AGAIN_LATER,
+                    ..error
+                },
+                _ => error,
+            }
+        })?;
         in_time(deadline, "interface configured").map_err(failed)?;
-        self.datapath
-            .attach(record.endpoint.clone(), deadline)
-            .map_err(|e| {
-                let error = failed(format!("data path: {e}"));
-                match e {
-                    AttachError::Deadline(_) => CniError {
-                        code: code::TRY_AGAIN_LATER,
-                        ..error
-                    },
-                    _ => error,
-                }
-            })?;
         wait_operational(&mut pod, &id.ifname, deadline).map_err(failed)?;
         self.journal.ready(&mut record)?;
         Ok(record)
@@ -155,7 +158,7 @@ impl Service {
         record: &Record,
         netns: &NetNs,
         netns_path: &str,
-    ) -> Result<u32, CniError> {
+    ) -> Result<Ends, CniError> {
         let endpoint = &record.endpoint;
         let pair = VethPair {
             host_name: &endpoint.host_ifname,
@@ -206,44 +209,40 @@ impl Service {
 }
 
 /// Runs inside the pod's namespace; the socket stays there.
-fn configure(record: &Record) -> Result<Netlink, String> {
+fn configure(record: &Record, index: u32) -> Result<Netlink, String> {
     let endpoint = &record.endpoint;
     let ifname = &endpoint.id.ifname;
     if endpoint.addresses.iter().any(IpAddr::is_ipv6) {
-        // The runtime may have switched IPv6 off in new namespaces; routers are not listened to.
-        for (name, value) in [
-            ("accept_ra", "0"),
-            ("router_solicitations", "0"),
-            ("disable_ipv6", "0"),
-        ] {
-            sysctl::write(&format!("net/ipv6/conf/{ifname}/{name}"), value)
-                .map_err(|e| e.to_string())?;
+        let key = |name| format!("net/ipv6/conf/{ifname}/{name}");
+        // Routers are not listened to.
+        for name in ["accept_ra", "router_solicitations"] {
+            sysctl::write(&key(name), "0").map_err(|e| e.to_string())?;
+        }
+        // The runtime may have switched IPv6 off in new namespaces. Reading is cheap; a write wants the RTNL lock, and spins
+        // as long as somebody else has it.
+        let disabled = key("disable_ipv6");
+        if sysctl::read(&disabled).map_err(|e| e.to_string())? != "0" {
+            sysctl::write(&disabled, "0").map_err(|e| e.to_string())?;
         }
     }
     let next_hops: Vec<IpAddr> = endpoint.addresses.iter().map(next_hop).collect();
-    let attempt = || -> Result<Option<Netlink>, NetlinkError> {
+    let attempt = || -> Result<Netlink, NetlinkError> {
         let mut pod = Netlink::open()?;
-        let Some(link) = pod.link(ifname)? else {
-            return Ok(None);
-        };
         pod.configure_pod(&PodInterface {
-            index: link.index,
+            index,
             addresses: &endpoint.addresses,
             next_hops: &next_hops,
             next_hop_mac: GATEWAY_MAC,
             routes: &record.routes,
         })?;
-        Ok(Some(pod))
+        Ok(pod)
     };
-    match attempt() {
-        Ok(Some(pod)) => Ok(pod),
-        Ok(None) => Err(format!("interface {ifname} vanished from the pod")),
-        Err(e) => Err(format!("in the pod: {e}")),
-    }
+    attempt().map_err(|e| format!("in the pod: {e}"))
 }
 
 /// The kernel starts an interface's queue a moment after its peer is set up, and drops packets until then.
 fn wait_operational(pod: &mut Netlink, ifname: &str, deadline: Instant) -> Result<(), String> {
+    let mut pause = Duration::from_micros(50);
     loop {
         match pod.link(ifname).map_err(|e| format!("in the pod: {e}"))? {
             Some(link) if link.operational => return Ok(()),
@@ -251,7 +250,8 @@ fn wait_operational(pod: &mut Netlink, ifname: &str, deadline: Instant) -> Resul
             None => return Err(format!("interface {ifname} vanished from the pod")),
         }
         in_time(deadline, "interface able to send")?;
-        std::thread::sleep(Duration::from_millis(1)); // no notification is cheaper than asking
+        std::thread::sleep(pause); // no notification is cheaper than asking
+        pause = (pause * 2).min(Duration::from_millis(1));
     }
 }
 

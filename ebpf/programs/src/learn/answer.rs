@@ -16,7 +16,8 @@ pub fn take(scratch: &mut Scratch) {
     if question == question::OTHER {
         return;
     }
-    let asked = asked(scratch);
+    let trusted = trusted(scratch);
+    let asked = trusted && asked(scratch);
     if question == question::UNREADABLE {
         // Anybody can send this; it matters if it may be what the pod waits for.
         if asked && scratch.carried.part != part::STREAM {
@@ -25,7 +26,12 @@ pub fn take(scratch: &mut Scratch) {
         return;
     }
     if !asked || scratch.query.name != scratch.reader.name_hash() {
-        return count(scratch, Counter::Distrusted);
+        count(scratch, Counter::Distrusted);
+        if trusted {
+            // A flood of questions may have pushed this one out of the map. The agent asks for itself and believes nothing here.
+            report::ask_agent(scratch, why::UNASKED);
+        }
+        return;
     }
     if scratch.carried.part == part::STREAM {
         return report::unread(scratch, why::STREAM);
@@ -60,14 +66,17 @@ fn read_answers(scratch: &mut Scratch) -> u32 {
     }
 }
 
+/// Whether the message is from a trusted server.
+#[inline(never)]
+fn trusted(scratch: &Scratch) -> bool {
+    // SAFETY: only its presence counts.
+    unsafe { TRUSTED.get(scratch.payload.src) }.is_some()
+}
+
 /// Whether the pod waits for an answer of this server with this ID; the question goes to `query`.
 #[inline(never)]
 fn asked(scratch: &mut Scratch) -> bool {
     let (pod, server) = (scratch.payload.dst, scratch.payload.src);
-    // SAFETY: only its presence counts.
-    if unsafe { TRUSTED.get(server) }.is_none() {
-        return false;
-    }
     scratch.query_key = query_key(scratch, pod, server, scratch.carried.dst_port);
     // SAFETY: the row is copied at once; a concurrent change shows the old or the new question.
     let Some(query) = unsafe { QUERIES.get(&scratch.query_key) }.copied() else {

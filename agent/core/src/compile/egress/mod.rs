@@ -5,8 +5,10 @@
 //! - `prefixes`: rules by prefix, searched by hash lookups
 //! - `ports`: which rules with ports concern which packets
 //! - [`names`]: names as keys and numbers
+//! - [`flows`]: what a policy must know of connections that are older than it
 //! - `project`: what of all this a project has
 
+pub mod flows;
 pub mod names;
 mod ports;
 mod prefixes;
