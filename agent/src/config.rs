@@ -1,6 +1,7 @@
 //! The configuration file: YAML, every key optional, unknown keys refused, flags override.
 
 mod dns;
+mod source;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -9,6 +10,8 @@ use serde::Deserialize;
 use weft_core::model::Conflicts;
 
 pub use dns::DnsConfig;
+pub use source::{Access, DEFAULT_MANIFESTS, Source, SourceArgs};
+use source::{Fallback, SourceKeys, Surroundings, source};
 
 /// Configuration of `weft agent` and `weft controller`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,17 +34,9 @@ pub struct Config {
     pub dns: DnsConfig,
     /// What becomes of egress policies in global and joined projects.
     pub egress_policy_conflicts: Conflicts,
+    /// Namespace of the Lease by which controllers on an API server agree which of them is active.
+    pub lease_namespace: String,
 }
-
-/// Where API objects come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// A directory of YAML and JSON files.
-    Manifests(PathBuf),
-}
-
-/// The manifests directory when none is configured.
-pub const DEFAULT_MANIFESTS: &str = "/etc/weft/manifests";
 
 /// Flags that name the configuration file and override it.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -58,9 +53,9 @@ pub struct ConfigArgs {
     /// Interface of this node in the underlay [default: that of the default route]
     #[arg(long, value_name = "NAME")]
     pub node_interface: Option<String>,
-    /// Directory of manifests to read API objects from [default: /etc/weft/manifests]
-    #[arg(long, value_name = "DIR")]
-    pub manifests: Option<PathBuf>,
+    /// Where the API objects are
+    #[command(flatten)]
+    pub source: SourceArgs,
     /// Directory of the sockets [default: /run/weft]
     #[arg(long, value_name = "DIR")]
     pub run_dir: Option<PathBuf>,
@@ -78,19 +73,28 @@ pub struct StoreArgs {
     /// Configuration file (YAML); built-in defaults without it
     #[arg(long, value_name = "FILE", env = "WEFT_CONFIG")]
     pub config: Option<PathBuf>,
-    /// Directory of manifests that holds the API objects [default: /etc/weft/manifests]
-    #[arg(long, value_name = "DIR")]
-    pub manifests: Option<PathBuf>,
+    /// Where the API objects are
+    #[command(flatten)]
+    pub source: SourceArgs,
 }
 
 impl StoreArgs {
     /// Reads the configuration.
     pub fn load(&self) -> Result<Config, ConfigError> {
-        Config::load(&ConfigArgs {
+        Config::load_or(&self.config_args(), Fallback::Manifests)
+    }
+
+    /// As [`StoreArgs::load`]; where no source is configured, the API server that kubectl would talk to.
+    pub fn load_as_kubectl(&self) -> Result<Config, ConfigError> {
+        Config::load_or(&self.config_args(), Fallback::AsKubectl)
+    }
+
+    fn config_args(&self) -> ConfigArgs {
+        ConfigArgs {
             config: self.config.clone(),
-            manifests: self.manifests.clone(),
+            source: self.source.clone(),
             ..ConfigArgs::default()
-        })
+        }
     }
 }
 
@@ -138,26 +142,31 @@ struct File {
     bpf_dir: Option<PathBuf>,
     dns: Option<dns::DnsKeys>,
     egress_policy_conflicts: Option<Conflicts>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct SourceKeys {
-    manifests: Option<PathBuf>,
-    kubernetes: Option<serde_json::Value>,
+    lease_namespace: Option<String>,
 }
 
 impl Config {
     /// Reads the file, if one is named, and lets the flags override it.
     pub fn load(args: &ConfigArgs) -> Result<Self, ConfigError> {
+        Self::load_or(args, Fallback::Manifests)
+    }
+
+    fn load_or(args: &ConfigArgs, fallback: Fallback) -> Result<Self, ConfigError> {
         let file = match &args.config {
             Some(path) => read(path)?,
             None => File::default(),
         };
-        Self::resolve(args, file)
+        Self::resolve(args, file, fallback)
     }
 
-    fn resolve(args: &ConfigArgs, file: File) -> Result<Self, ConfigError> {
+    fn resolve(args: &ConfigArgs, file: File, fallback: Fallback) -> Result<Self, ConfigError> {
+        let kubeconfig = std::env::var_os("KUBECONFIG");
+        let home = std::env::home_dir();
+        let around = Surroundings {
+            kubeconfig: kubeconfig.as_deref(),
+            home: home.as_deref(),
+            in_cluster: std::env::var_os("KUBERNETES_SERVICE_HOST").is_some(),
+        };
         let pick = |flag: &Option<PathBuf>, key: Option<PathBuf>, default: &str| {
             flag.clone().or(key).unwrap_or_else(|| default.into())
         };
@@ -168,12 +177,13 @@ impl Config {
             },
             node_ip: args.node_ip.or(file.node_ip),
             node_interface: args.node_interface.clone().or(file.node_interface),
-            source: source(args, file.source)?,
+            source: source(&args.source, file.source, fallback, &around)?,
             run_dir: pick(&args.run_dir, file.run_dir, "/run/weft"),
             state_dir: pick(&args.state_dir, file.state_dir, "/var/lib/weft"),
             bpf_dir: pick(&args.bpf_dir, file.bpf_dir, "/sys/fs/bpf/weft"),
             dns: DnsConfig::resolve(file.dns)?,
             egress_policy_conflicts: file.egress_policy_conflicts.unwrap_or_default(),
+            lease_namespace: file.lease_namespace.unwrap_or_else(|| "weft".into()),
         };
         config.check()?;
         Ok(config)
@@ -184,43 +194,26 @@ impl Config {
             key: "nodeName",
             reason,
         })?;
-        let Source::Manifests(manifests) = &self.source;
+        crate::store::check_name(&self.lease_namespace).map_err(|reason| ConfigError::Value {
+            key: "leaseNamespace",
+            reason,
+        })?;
+        let manifests = match &self.source {
+            Source::Manifests(dir) => Some(("source.manifests", dir)),
+            Source::Kubernetes(_) => None,
+        };
         let dirs = [
-            ("source.manifests", manifests),
             ("runDir", &self.run_dir),
             ("stateDir", &self.state_dir),
             ("bpfDir", &self.bpf_dir),
         ];
-        for (key, dir) in dirs {
+        for (key, dir) in manifests.into_iter().chain(dirs) {
             if dir.as_os_str().is_empty() {
                 let reason = "is empty: name a directory or leave the key out".into();
                 return Err(ConfigError::Value { key, reason });
             }
         }
         Ok(())
-    }
-}
-
-fn source(args: &ConfigArgs, keys: Option<SourceKeys>) -> Result<Source, ConfigError> {
-    if let Some(dir) = &args.manifests {
-        return Ok(Source::Manifests(dir.clone()));
-    }
-    let value = |reason: &str| ConfigError::Value {
-        key: "source",
-        reason: reason.into(),
-    };
-    match keys {
-        None => Ok(Source::Manifests(DEFAULT_MANIFESTS.into())),
-        Some(keys) => match (keys.manifests, keys.kubernetes) {
-            (Some(dir), None) => Ok(Source::Manifests(dir)),
-            (None, Some(_)) => Err(value(
-                "kubernetes is not supported yet: use `manifests: DIRECTORY`",
-            )),
-            (Some(_), Some(_)) => Err(value(
-                "names both manifests and kubernetes: keep exactly one",
-            )),
-            (None, None) => Err(value("names nothing: write `manifests: DIRECTORY`")),
-        },
     }
 }
 

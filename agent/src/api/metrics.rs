@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
@@ -45,6 +46,7 @@ pub fn text(handle: &Handle) -> Result<String, NoAnswer> {
         let passes = shared.pass().passes;
         let world = shared.world();
         let mut families = node(&world, passes, suppressed);
+        families.push(stale(shared.stale()));
         families.push(drops_of(packets));
         families.extend(policies(&found, &hits));
         families.push(names(&known));
@@ -128,6 +130,11 @@ fn node(world: &World, passes: u64, suppressed: u64) -> Vec<Family> {
         )
         .one(suppressed),
     ]
+}
+
+fn stale(stale: Duration) -> Family {
+    let help = "Seconds since the source of the API objects was heard; an API server says something once a minute";
+    Family::new("weft_store_stale_seconds", help, MetricType::Gauge).one(stale.as_secs())
 }
 
 fn drops_of(packets: impl Fn(DropReason) -> u64) -> Family {

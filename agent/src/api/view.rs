@@ -42,6 +42,8 @@ pub struct Status {
     /// What is in force and may have been meant otherwise.
     #[serde(default)]
     pub warnings: Vec<Problem>,
+    /// Seconds since the source of the API objects was heard.
+    pub store_stale_seconds: u64,
     /// Process of the agent.
     pub pid: u32,
     /// Version of the agent.

@@ -14,11 +14,12 @@ use super::open_files;
 use crate::api::{self, events::Feed};
 use crate::cni::{self, Journal};
 use crate::config::{Config, ConfigArgs};
+use crate::ingest;
 use crate::netlink::Netlink;
 use crate::observe::node::{self, Choice};
 use crate::observe::preflight::preflight;
+use crate::store::{self, Reader};
 use crate::sync::{self, Request};
-use crate::{ingest, store};
 
 /// How long CNI requests in work may take to end after a signal.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -85,7 +86,11 @@ pub fn run(args: &ConfigArgs) -> anyhow::Result<ExitCode> {
         }
     })
     .context("watch the node's addresses")?;
-    let store = store::open(&config.source);
+    let store = store::open(&config.source, Reader::Agent)?;
+    {
+        let store = Arc::clone(&store);
+        handle.shared().follow_store(move || store.stale());
+    }
     let (sender, objects) = channel();
     let _ingest = ingest::spawn(store.as_ref(), sender)?;
     let requests = handle.requests();

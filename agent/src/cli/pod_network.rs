@@ -16,7 +16,7 @@ use weft_core::model::Mode;
 use super::{Output, print};
 use crate::config::StoreArgs;
 use crate::ingest::cluster_network;
-use crate::store::{self, Listing};
+use crate::store::{self, Listing, Reader};
 
 pub use request::{Outcome, Report, change};
 pub use selector::Selector;
@@ -82,8 +82,8 @@ pub fn run(args: &PodNetworkArgs) -> anyhow::Result<ExitCode> {
         Command::IsolateProjects { common } => (common, "isolate".to_owned(), None),
         Command::MakeProjectsGlobal { common } => (common, "global".to_owned(), None),
     };
-    let config = common.store.load()?;
-    let store = store::open(&config.source);
+    let config = common.store.load_as_kubectl()?;
+    let store = store::open(&config.source, Reader::PodNetwork)?;
     let listing = store.list()?;
     check_mode(&listing)?;
     if let Some(to) = target

@@ -35,6 +35,7 @@ fn text(status: &Status) {
         egress,
         problems,
         warnings,
+        store_stale_seconds,
         ..
     } = status;
     let state = if *ready {
@@ -53,6 +54,7 @@ fn text(status: &Status) {
     print::line(&format!(
         "Knows      {pods} pods here, {nodes} nodes, {projects} projects"
     ));
+    print::line(&format!("Objects    heard {store_stale_seconds} s ago"));
     let policies: Vec<_> = PolicyState::ALL
         .iter()
         .filter(|state| egress.of(**state) > 0)

@@ -1,7 +1,7 @@
 use super::*;
 
 pub(super) fn resolve(text: &str, args: &ConfigArgs) -> Result<Config, String> {
-    Config::resolve(args, parse(text)?).map_err(|e| e.to_string())
+    Config::resolve(args, parse(text)?, Fallback::Manifests).map_err(|e| e.to_string())
 }
 
 pub(super) fn node(name: &str) -> ConfigArgs {
@@ -37,7 +37,10 @@ fn flags_override_the_file() {
 
     let args = ConfigArgs {
         node_ip: Some([192, 0, 2, 2].into()),
-        manifests: Some("/m2".into()),
+        source: SourceArgs {
+            manifests: Some("/m2".into()),
+            ..SourceArgs::default()
+        },
         run_dir: Some("/r2".into()),
         ..node("b")
     };
@@ -57,11 +60,11 @@ fn the_error_names_the_key() {
         ("nodeIP: 300.1.1.1", "nodeIP"),
         ("nodeName: [a]", "nodeName"),
         ("source: {manifests: /m, kubernetes: {}}", "exactly one"),
-        ("source: {kubernetes: {}}", "not supported yet"),
         ("source: {}", "manifests: DIRECTORY"),
         ("source: {manifests: ''}", "source.manifests"),
         ("runDir: ''", "runDir"),
         ("nodeName: Not/AName", "nodeName"),
+        ("leaseNamespace: ''", "leaseNamespace"),
         ("runDir: b: c", "line 1"),
         ("egressPolicyConflicts: allow", "egressPolicyConflicts"),
         ("egressPolicyConflicts: [drop]", "egressPolicyConflicts"),

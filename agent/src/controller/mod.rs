@@ -5,7 +5,7 @@
 //!
 //! # Layout
 //! - [`annotations`]: the annotations it reads and writes
-//! - `active`: at most one at a time
+//! - `active`, `election`: at most one at a time, on a directory and on an API server
 //! - `plan`: objects -> writes; pure
 //! - `subnets`, `projects`: the two halves of a plan; pure
 //! - `subnet_allocator`, `vnid_allocator`, `change_network`: their decisions; pure
@@ -14,6 +14,7 @@ pub mod annotations;
 
 mod active;
 mod change_network;
+mod election;
 mod plan;
 mod projects;
 mod subnet_allocator;
@@ -29,7 +30,9 @@ use std::time::{Duration, Instant};
 use weft_core::model::Problem;
 
 use crate::config::{Config, Source, StoreArgs};
-use crate::store::{self, Notice, Store, StoreError};
+use crate::store::Kubernetes;
+use crate::store::{Manifests, Notice, Reader, Store, StoreError};
+use election::Leadership;
 use plan::{Memory, Write};
 
 /// Flags of `weft controller`.
@@ -54,6 +57,9 @@ pub enum ControllerError {
         #[source]
         source: std::io::Error,
     },
+    /// A thread cannot be started.
+    #[error("start a thread: {0}")]
+    Thread(#[source] std::io::Error),
     /// The objects cannot be watched.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -69,22 +75,45 @@ const RESYNC: Duration = Duration::from_secs(10);
 
 /// Runs until `shutdown` is set; as a standby while another controller is active.
 pub fn run(config: &Config, shutdown: &Arc<AtomicBool>) -> Result<(), ControllerError> {
-    let Source::Manifests(dir) = &config.source;
-    let Some(_active) = active::acquire(dir, shutdown)? else {
-        return Ok(());
-    };
-    tracing::info!(manifests = %dir.display(), "this controller is active");
-    let store = store::open(&config.source);
-    serve(store.as_ref(), shutdown)
+    match &config.source {
+        Source::Manifests(dir) => {
+            let Some(_active) = active::acquire(dir, shutdown)? else {
+                return Ok(());
+            };
+            tracing::info!(manifests = %dir.display(), "this controller is active");
+            serve(&Manifests::new(dir), shutdown, &|| true)
+        }
+        Source::Kubernetes(access) => {
+            let store = Kubernetes::open(access, Reader::Controller)?;
+            let server = store.server().to_owned();
+            let store: Arc<dyn Store> = Arc::new(store);
+            let me = format!("{}_{:08x}", config.node_name, rand::random::<u32>());
+            let lease = (config.lease_namespace.as_str(), me.as_str());
+            while let Some(leadership) = Leadership::acquire(&store, lease, shutdown)? {
+                tracing::info!(server, me, "this controller is active");
+                serve(store.as_ref(), shutdown, &|| leadership.holds())?;
+                if !shutdown.load(Ordering::Relaxed) {
+                    tracing::warn!("the lease is lost: this controller is a standby again");
+                }
+            }
+            Ok(())
+        }
+    }
 }
 
-fn serve(store: &dyn Store, shutdown: &AtomicBool) -> Result<(), ControllerError> {
+/// Works until `shutdown` is set, or until it is not `active` any more.
+fn serve(
+    store: &dyn Store,
+    shutdown: &AtomicBool,
+    active: &dyn Fn() -> bool,
+) -> Result<(), ControllerError> {
     let watch = store.watch()?;
     let mut memory = Memory::default();
     let mut told = Vec::new();
+    let mut told_of_store = Vec::new();
     let mut listed = false;
     let mut next_pass = Instant::now() + RESYNC;
-    while !shutdown.load(Ordering::Relaxed) {
+    while !shutdown.load(Ordering::Relaxed) && active() {
         let wait = next_pass.saturating_duration_since(Instant::now());
         let mut news = match watch.notices.recv_timeout(wait.min(ATTENTION)) {
             Ok(notice) => Some(notice),
@@ -93,13 +122,16 @@ fn serve(store: &dyn Store, shutdown: &AtomicBool) -> Result<(), ControllerError
         };
         let mut due = Instant::now() >= next_pass;
         while let Some(notice) = news {
-            listed |= matches!(notice, Notice::Listed);
-            due |= !matches!(notice, Notice::Problems(_));
+            match notice {
+                Notice::Changed(_) => due = true,
+                Notice::Listed => (due, listed) = (true, true),
+                Notice::Problems(problems) => report(&mut told_of_store, problems),
+            }
             news = watch.notices.try_recv().ok();
         }
         // Before everything was read once, an object that is missing may only not have been read.
         if due && listed {
-            let problems = pass(store, &mut memory);
+            let problems = pass(store, &mut memory, active);
             report(&mut told, problems);
             next_pass = Instant::now() + RESYNC;
         }
@@ -108,12 +140,12 @@ fn serve(store: &dyn Store, shutdown: &AtomicBool) -> Result<(), ControllerError
 }
 
 /// Plans, writes, and tells what is wrong.
-fn pass(store: &dyn Store, memory: &mut Memory) -> Vec<Problem> {
+fn pass(store: &dyn Store, memory: &mut Memory, active: &dyn Fn() -> bool) -> Vec<Problem> {
     let listing = match store.list() {
         Ok(listing) => listing,
         Err(error) => {
             return vec![Problem {
-                object: "manifests".into(),
+                object: "API objects".into(),
                 message: error.to_string(),
             }];
         }
@@ -121,6 +153,10 @@ fn pass(store: &dyn Store, memory: &mut Memory) -> Vec<Problem> {
     let plan = memory.plan(&listing, &mut |bound| rand::random_range(0..bound));
     let mut problems = plan.problems;
     for write in plan.writes {
+        // Somebody else may be at work by now.
+        if !active() {
+            break;
+        }
         let key = write.object.key.to_string();
         let done = match write.how {
             Write::Create => store.create(&write.object).map(drop),

@@ -27,6 +27,9 @@ struct Fields {
     network: Option<String>,
     #[serde(rename = "hostsubnetlength")]
     host_subnet_length: Option<u64>,
+    /// Written by whoever reports; nothing is read from it.
+    #[serde(rename = "status")]
+    _status: Option<serde::de::IgnoredAny>,
 }
 
 #[derive(Deserialize)]

@@ -101,13 +101,17 @@ pub(super) fn parse_range(text: &str) -> Option<IpNet> {
 }
 
 /// Ranges that cannot be a pod or service range. Mapped addresses matter because rows hold IPv4 addresses in that form.
-const RESERVED: [(&str, &str); 9] = [
+const RESERVED: [(&str, &str); 10] = [
     ("0.0.0.0/8", "which means this host"),
     ("127.0.0.0/8", "the loopback range"),
     ("169.254.0.0/16", "the link-local range"),
     ("224.0.0.0/4", "the multicast range"),
     ("::/127", "the unspecified and loopback addresses"),
     ("::ffff:0:0/96", "the IPv4-mapped range"),
+    (
+        "::/80",
+        "the range of addresses with an IPv4 address in them",
+    ),
     ("fe80::/10", "the link-local range"),
     ("ff00::/8", "the multicast range"),
     ("255.255.255.255/32", "the broadcast address"),

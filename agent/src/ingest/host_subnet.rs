@@ -22,6 +22,9 @@ struct Fields {
     egress_ips: Option<Vec<String>>,
     #[serde(rename = "egressCIDRs")]
     egress_cidrs: Option<Vec<String>>,
+    /// Written by whoever reports; nothing is read from it.
+    #[serde(rename = "status")]
+    _status: Option<serde::de::IgnoredAny>,
 }
 
 /// Validates a HostSubnet by itself; whether it suits the ClusterNetwork is for [`fits`]. Bad egress addresses are no

@@ -13,6 +13,9 @@ struct Fields {
     netid: u64,
     #[serde(rename = "egressIPs")]
     egress_ips: Option<Vec<String>>,
+    /// Written by whoever reports; nothing is read from it.
+    #[serde(rename = "status")]
+    _status: Option<serde::de::IgnoredAny>,
 }
 
 /// Validates a NetNamespace. Bad egress addresses become a warning.

@@ -2,6 +2,7 @@ mod contradictions;
 mod egress;
 mod network;
 mod objects;
+mod table;
 mod whole;
 
 use serde_json::{Value, json};

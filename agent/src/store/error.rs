@@ -50,12 +50,12 @@ pub enum StoreError {
         object: Key,
     },
     /// There is such an object, or its file, already.
-    #[error("{object} cannot be created: {} exists already", file.display())]
+    #[error("{object} cannot be created: {there} exists already")]
     Exists {
         /// The object.
         object: Key,
-        /// The file in the way.
-        file: PathBuf,
+        /// What is in the way.
+        there: String,
     },
     /// The object cannot be written as it is.
     #[error("{object} cannot be written: {reason}")]
@@ -63,6 +63,26 @@ pub enum StoreError {
         /// The object.
         object: Key,
         /// Why not.
+        reason: String,
+    },
+    /// The way to the API server cannot be made out.
+    #[error("{from}: {reason}")]
+    Access {
+        /// Where the server's address and the credentials should have come from.
+        from: String,
+        /// What is wrong, and the remedy.
+        reason: String,
+    },
+    /// The API server refused, or could not be asked.
+    #[error("{verb} {what} at {server}: {reason}")]
+    Server {
+        /// `list`
+        verb: &'static str,
+        /// An object, or a resource.
+        what: String,
+        /// The server's address.
+        server: String,
+        /// What is wrong, and the remedy.
         reason: String,
     },
 }

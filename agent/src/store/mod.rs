@@ -4,17 +4,21 @@
 //! - [`Object`], [`Key`]: an untyped API object and its name
 //! - [`Store`]: what every implementation can do
 //! - [`Manifests`]: the objects of a directory of YAML and JSON files
+//! - [`Kubernetes`]: the objects of an API server
 
 mod error;
+pub mod kubernetes;
 mod manifests;
 mod object;
 
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
+use std::time::Duration;
 
 use weft_core::model::Problem;
 
 pub use error::StoreError;
+pub use kubernetes::Kubernetes;
 pub use manifests::Manifests;
 pub use object::{Key, Object, check_name};
 
@@ -24,6 +28,12 @@ use crate::config::Source;
 pub trait Store: Send + Sync {
     /// Every object in force. Reflects each write made through this store, and everything that its watches were told.
     fn list(&self) -> Result<Listing, StoreError>;
+
+    /// The object of a key, as [`Store::list`] has it.
+    fn get(&self, key: &Key) -> Result<Option<Arc<Object>>, StoreError> {
+        let listing = self.list()?;
+        Ok(listing.get(&key.kind, &key.namespace, &key.name).cloned())
+    }
 
     /// Every object in force and then each change, from a thread of the store's own.
     fn watch(&self) -> Result<Watch, StoreError>;
@@ -36,6 +46,10 @@ pub trait Store: Send + Sync {
 
     /// Removes the object of this key and version; [`StoreError::Conflict`] if it has another version by now.
     fn delete(&self, object: &Object) -> Result<(), StoreError>;
+
+    /// How long nothing was heard from where the objects are kept, so that what a watch has told may be out of date by this
+    /// much.
+    fn stale(&self) -> Duration;
 }
 
 /// What a store holds at one moment.
@@ -70,7 +84,7 @@ pub enum Notice {
     Changed(Vec<Delta>),
     /// The whole set of what is wrong in the store itself replaces the one before.
     Problems(Vec<Problem>),
-    /// All that was there at the start has been told. Comes once, and not before the store could be read.
+    /// All that was there at the start has been told. Comes once, and not before all of the store could be read.
     Listed,
 }
 
@@ -119,11 +133,23 @@ impl Drop for Watch {
     }
 }
 
+/// Who reads a store: an API server is only asked for the kinds that they need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    /// `weft agent`
+    Agent,
+    /// `weft controller`
+    Controller,
+    /// `weft pod-network`
+    PodNetwork,
+}
+
 /// Opens the store that the configuration names. Nothing is read yet.
-pub fn open(source: &Source) -> Arc<dyn Store> {
-    match source {
+pub fn open(source: &Source, reader: Reader) -> Result<Arc<dyn Store>, StoreError> {
+    Ok(match source {
         Source::Manifests(dir) => Arc::new(Manifests::new(dir)),
-    }
+        Source::Kubernetes(access) => Arc::new(Kubernetes::open(access, reader)?),
+    })
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What other threads read.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde::Serialize;
@@ -34,6 +34,8 @@ pub struct Shared {
     state: Mutex<State>,
     /// How the data path is loaded: fixed for the process.
     pub loaded: super::kernel::Loaded,
+    /// How long nothing was heard from where the API objects are.
+    stale: OnceLock<Box<dyn Fn() -> Duration + Send + Sync>>,
 }
 
 #[derive(Default)]
@@ -60,7 +62,20 @@ impl Shared {
                 ..State::default()
             }),
             loaded,
+            stale: OnceLock::new(),
         }
+    }
+
+    /// Says whom to ask how old the objects may be; the first one counts.
+    pub fn follow_store(&self, stale: impl Fn() -> Duration + Send + Sync + 'static) {
+        if self.stale.set(Box::new(stale)).is_err() {
+            tracing::debug!("a store is followed already");
+        }
+    }
+
+    /// How long nothing was heard from where the API objects are; nothing while no store is followed.
+    pub fn stale(&self) -> Duration {
+        self.stale.get().map_or(Duration::ZERO, |stale| stale())
     }
 
     /// The world, locked: be quick.

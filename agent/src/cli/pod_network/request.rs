@@ -1,14 +1,13 @@
 //! Requests to the controller and its answers.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
 use crate::controller::annotations::{self, CHANGE_NETWORK, REQUEST_ID, RESULT, Verdict};
-use crate::store::{Delta, Notice, Object, Store, StoreError};
+use crate::store::{Delta, Key, Notice, Object, Store, StoreError};
 
 /// What became of a project.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -153,8 +152,8 @@ fn ask(store: &dyn Store, project: &str, request: &str, id: &str) -> Result<Stri
 
 /// Takes an unanswered request back, unless the answer came at the last moment.
 fn withdraw(store: &dyn Store, project: &str, id: &str) -> Report {
-    let no_answer = "no answer from the controller: is `weft controller` running on this manifests directory? The \
-                     request was withdrawn";
+    let no_answer = "no answer from the controller: is `weft controller` running on these objects? The request \
+                     was withdrawn";
     for _ in 0..ATTEMPTS {
         let mut object = match find(store, project) {
             Ok(object) => object,
@@ -183,9 +182,9 @@ fn withdraw(store: &dyn Store, project: &str, id: &str) -> Report {
 }
 
 fn find(store: &dyn Store, project: &str) -> Result<Object, String> {
-    let listing = store.list().map_err(|e| e.to_string())?;
-    let object = listing.get("NetNamespace", "", project).map(Arc::as_ref);
-    object.cloned().ok_or_else(|| {
+    let found = store.get(&Key::cluster("NetNamespace", project));
+    let object = found.map_err(|e| e.to_string())?;
+    object.as_deref().cloned().ok_or_else(|| {
         "no such project, or the controller has not given it a network yet".to_owned()
     })
 }

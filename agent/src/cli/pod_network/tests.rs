@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::config::SourceArgs;
 use crate::controller;
 use crate::controller::annotations::{CHANGE_NETWORK, REQUEST_ID};
 use crate::store::scratch::Scratch;
@@ -31,7 +32,10 @@ impl Running {
     fn new(dir: &Scratch) -> Self {
         let config = StoreArgs {
             config: None,
-            manifests: Some(dir.path().into()),
+            source: SourceArgs {
+                manifests: Some(dir.path().into()),
+                ..SourceArgs::default()
+            },
         };
         let config = config.load().unwrap();
         let stop = Arc::new(AtomicBool::new(false));

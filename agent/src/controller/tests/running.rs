@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::super::run;
 use super::{namespace, network, node};
-use crate::config::{Config, StoreArgs};
+use crate::config::{Config, SourceArgs, StoreArgs};
 use crate::store::scratch::Scratch;
 use crate::store::{Manifests, Store};
 
@@ -40,7 +40,10 @@ impl Drop for Running {
 fn config(dir: &std::path::Path) -> Config {
     let args = StoreArgs {
         config: None,
-        manifests: Some(dir.into()),
+        source: SourceArgs {
+            manifests: Some(dir.into()),
+            ..SourceArgs::default()
+        },
     };
     args.load().unwrap()
 }

@@ -24,6 +24,7 @@ mod write;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use shared::Shared;
 
@@ -72,6 +73,10 @@ impl Store for Manifests {
 
     fn delete(&self, object: &Object) -> Result<(), StoreError> {
         write::replace(&self.shared, object, None).map(drop)
+    }
+
+    fn stale(&self) -> Duration {
+        self.shared.lock().unread()
     }
 }
 

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use weft_core::model::Problem;
 
@@ -23,8 +24,8 @@ pub(super) struct Shared {
 #[derive(Default)]
 pub(super) struct State {
     contents: Contents,
-    /// Why the directory cannot be read at the moment.
-    directory_error: Option<String>,
+    /// Why the directory cannot be read at the moment, and since when.
+    directory_error: Option<(String, Instant)>,
     /// Whether the directory was read once.
     listed: bool,
     subscribers: Vec<(u64, Sender<Notice>)>,
@@ -49,6 +50,12 @@ impl Shared {
 impl State {
     pub(super) fn is_watched(&self) -> bool {
         self.watcher.is_some() && self.listed
+    }
+
+    /// How long the directory could not be read.
+    pub(super) fn unread(&self) -> Duration {
+        let error = self.directory_error.as_ref();
+        error.map_or(Duration::ZERO, |(_, since)| since.elapsed())
     }
 
     pub(super) fn get(&self, key: &Key) -> Option<Arc<Object>> {
@@ -106,7 +113,9 @@ impl State {
         let found = match scan(dir) {
             Ok(found) => found,
             Err(error) => {
-                self.directory_error = Some(error.to_string());
+                let since = self.directory_error.take().map(|(_, since)| since);
+                self.directory_error =
+                    Some((error.to_string(), since.unwrap_or_else(Instant::now)));
                 self.tell(dir, Vec::new());
                 return Err(error);
             }
@@ -151,7 +160,7 @@ impl State {
 
     fn problems(&self, dir: &Path) -> Vec<Problem> {
         let mut problems = self.contents.problems();
-        if let Some(error) = &self.directory_error {
+        if let Some((error, _)) = &self.directory_error {
             problems.push(Problem {
                 object: dir.display().to_string(),
                 message: format!(

@@ -33,7 +33,7 @@ pub(super) fn create(shared: &Shared, object: &Object) -> Result<Arc<Object>, St
     }
     let exists = |file: &Path| StoreError::Exists {
         object: key.clone(),
-        file: file.to_owned(),
+        there: file.display().to_string(),
     };
     if let Some(other) = state.get(key) {
         return Err(exists(other.file.as_deref().unwrap_or(&path)));

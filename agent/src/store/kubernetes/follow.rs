@@ -1,0 +1,252 @@
+//! Follows the kinds of a reader: one watch each, put together into one stream of notices.
+
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, SystemTime};
+
+use futures_util::StreamExt as _;
+use kube::Client;
+use kube::api::Api;
+use kube::core::{DynamicObject, PartialObjectMeta};
+use kube::runtime::WatchStreamExt as _;
+use kube::runtime::utils::Backoff;
+use kube::runtime::watcher::{self, Event, watcher};
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+use weft_core::model::Problem;
+
+use super::cache::{Cache, Keep, Known};
+use super::failures::{Cause, Failures};
+use super::heard::Heard;
+use super::kinds::{Kind, Part};
+use super::received::{NodeAddresses, Received, key, object};
+use crate::store::{Delta, Key, Listing, Notice, Object};
+
+/// Objects that are told together at most; a page of a list.
+const PAGE: u32 = 500;
+
+/// What was told of all kinds, and to whom.
+pub(super) struct Following {
+    state: Mutex<State>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// One lock for all kinds, so that everybody sees the same order of changes.
+struct State {
+    /// `None` once the watch has ended.
+    to: Option<Sender<Notice>>,
+    cache: Cache,
+    failures: Failures,
+    told_problems: Vec<Problem>,
+    told_listed: bool,
+}
+
+impl Following {
+    /// Starts a watch of each kind on the connection's thread.
+    pub(super) fn start(
+        kinds: &'static [&'static Kind],
+        keep: Keep,
+        to: Sender<Notice>,
+        (client, runtime, server, heard): (&Client, &Handle, &str, &Heard),
+    ) -> Arc<Self> {
+        let following = Arc::new(Self {
+            state: Mutex::new(State {
+                to: Some(to),
+                cache: Cache::new(keep, kinds.iter().map(|kind| kind.name)),
+                failures: Failures::new(server.to_owned()),
+                told_problems: Vec::new(),
+                told_listed: false,
+            }),
+            tasks: Mutex::new(Vec::new()),
+        });
+        let weak = Arc::downgrade(&following);
+        heard.listen(Box::new(move |path, watch| {
+            let following = Weak::upgrade(&weak);
+            let Some(following) = following else {
+                return false;
+            };
+            // A watch that goes on where it broke off brings no event, only this answer.
+            if let Some(kind) = kinds.iter().find(|kind| path.ends_with(kind.plural)) {
+                following.answered(kind, if watch { "watch" } else { "list" });
+            }
+            true
+        }));
+        let tasks = kinds.iter().map(|kind| {
+            let following = Arc::clone(&following);
+            let client = client.clone();
+            match kind.part {
+                Part::Whole => runtime.spawn(follow::<DynamicObject>(client, kind, following)),
+                Part::Metadata => runtime.spawn(follow::<PartialObjectMeta<DynamicObject>>(
+                    client, kind, following,
+                )),
+                Part::Addresses => runtime.spawn(follow::<NodeAddresses>(client, kind, following)),
+            }
+        });
+        let tasks = tasks.collect();
+        *following
+            .tasks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = tasks;
+        following
+    }
+
+    /// Ends the watches; the receiver of the notices is disconnected.
+    pub(super) fn stop(&self) {
+        self.state().to = None;
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        for task in tasks.drain(..) {
+            task.abort();
+        }
+    }
+
+    /// Everything, if the watches have told everything and somebody keeps it.
+    pub(super) fn listing(&self) -> Option<Listing> {
+        let state = self.state();
+        state.to.as_ref()?;
+        Some(Listing {
+            objects: state.cache.objects()?.cloned().collect(),
+            problems: state.failures.problems(),
+        })
+    }
+
+    /// An object, on the same terms.
+    pub(super) fn get(&self, key: &Key) -> Known {
+        let state = self.state();
+        match state.to {
+            Some(_) => state.cache.get(key),
+            None => Known::Unknown,
+        }
+    }
+
+    /// Takes in what a write of ours answered, or what it stumbled on.
+    pub(super) fn wrote(&self, object: Object) {
+        let mut state = self.state();
+        let delta = state.cache.put(object);
+        state.tell(delta.into_iter().collect());
+    }
+
+    /// Takes in that this state of an object is no more.
+    pub(super) fn removed(&self, key: Key, version: &str) {
+        let mut state = self.state();
+        let delta = state.cache.bury(key, version);
+        state.tell(delta.into_iter().collect());
+    }
+
+    fn answered(&self, kind: &Kind, verb: &str) {
+        let mut state = self.state();
+        state.failures.answered(kind.name, verb);
+        state.tell(Vec::new());
+    }
+
+    fn take<K: Received>(&self, kind: &'static Kind, events: Vec<watcher::Result<Event<K>>>) {
+        let mut state = self.state();
+        let mut deltas = Vec::new();
+        for event in events {
+            match event {
+                Ok(Event::Init) => state.cache.begin(kind.name),
+                Ok(Event::InitApply(received) | Event::Apply(received)) => {
+                    let object = object(kind, received);
+                    deltas.extend(object.and_then(|object| state.cache.put(object)));
+                }
+                Ok(Event::InitDone) => deltas.extend(state.cache.end(kind.name)),
+                Ok(Event::Delete(received)) => {
+                    let meta = received.meta();
+                    let version = meta.resource_version.as_deref().unwrap_or_default();
+                    let gone = key(kind, meta).and_then(|key| state.cache.gone(key, version));
+                    deltas.extend(gone);
+                }
+                Err(error) => state.failed(kind, &error),
+            }
+        }
+        state.tell(deltas);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing panics between two states of the cache.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn failed(&mut self, kind: &'static Kind, error: &watcher::Error) {
+        let (verb, cause) = match error {
+            // What the watch missed is not there any more: it lists anew by itself.
+            watcher::Error::WatchError(status) if status.code == 410 => {
+                tracing::debug!(resource = kind.resource(), "the watch was too far behind");
+                return;
+            }
+            watcher::Error::InitialListFailed(error) => ("list", Cause::of(error)),
+            watcher::Error::WatchStartFailed(error) | watcher::Error::WatchFailed(error) => {
+                ("watch", Cause::of(error))
+            }
+            watcher::Error::WatchError(status) => {
+                ("watch", Cause::of(&kube::Error::Api(status.clone())))
+            }
+            watcher::Error::NoResourceVersion => ("watch", Cause::Other(error.to_string())),
+        };
+        tracing::debug!(resource = kind.resource(), verb, %error, "not followed");
+        self.failures.failed(kind, verb, cause, SystemTime::now());
+    }
+
+    fn tell(&mut self, deltas: Vec<Delta>) {
+        let mut news = Vec::new();
+        if !deltas.is_empty() {
+            news.push(Notice::Changed(deltas));
+        }
+        let problems = self.failures.problems();
+        if problems != self.told_problems {
+            self.told_problems.clone_from(&problems);
+            news.push(Notice::Problems(problems));
+        }
+        if self.cache.is_listed() && !self.told_listed {
+            self.told_listed = true;
+            news.push(Notice::Listed);
+        }
+        let told = self
+            .to
+            .as_ref()
+            .is_some_and(|to| news.into_iter().all(|it| to.send(it).is_ok()));
+        if !told {
+            self.to = None;
+        }
+    }
+}
+
+/// Lists in pages and watches, for good: goes on where a watch broke off, lists anew where the server cannot, waits longer
+/// with each failure in a row.
+///
+/// The list asks for what is stored, not for what a server happens to have in memory: after a change of servers an older
+/// state would take back policies that were in force. A streamed list, as this library asks for it, would be of that kind.
+async fn follow<K: Received>(client: Client, kind: &'static Kind, following: Arc<Following>) {
+    let api = Api::<K>::all_with(client, &kind.api_resource());
+    let config = watcher::Config::default().page_size(PAGE);
+    let events = watcher(api, config).backoff(Patience::default());
+    let mut events = std::pin::pin!(events.ready_chunks(PAGE as usize));
+    while let Some(events) = events.next().await {
+        following.take(kind, events);
+    }
+}
+
+/// Between two tries: half a second at first, ten at most, and up to as much again by chance, so that the agents of a large
+/// cluster do not come back to a server all at once.
+#[derive(Default)]
+struct Patience {
+    tries: u32,
+}
+
+impl Iterator for Patience {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let wait = Duration::from_millis(500) * 2_u32.pow(self.tries.min(5));
+        self.tries += 1;
+        let wait = wait.min(Duration::from_secs(10));
+        Some(wait.mul_f64(1.0 + rand::random::<f64>()))
+    }
+}
+
+impl Backoff for Patience {
+    fn reset(&mut self) {
+        self.tries = 0;
+    }
+}

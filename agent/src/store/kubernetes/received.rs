@@ -1,0 +1,135 @@
+//! Objects as they come over the wire, cut down to what is used.
+
+use kube::Resource;
+use kube::core::{ApiResource, DynamicObject, DynamicResourceScope, ObjectMeta, PartialObjectMeta};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+
+use super::kinds::Kind;
+use crate::store::{Key, Object};
+
+/// What a list or a watch of a kind decodes to.
+pub(super) trait Received:
+    Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>
+    + DeserializeOwned
+    + Clone
+    + std::fmt::Debug
+    + Send
+    + 'static
+{
+    /// The metadata to keep, and the fields beside apiVersion, kind and metadata.
+    fn cut(self) -> (ObjectMeta, Map<String, Value>);
+}
+
+impl Received for DynamicObject {
+    fn cut(self) -> (ObjectMeta, Map<String, Value>) {
+        let mut meta = self.metadata;
+        // Half of an object, and of use to the server only: a write without it leaves it as it is.
+        meta.managed_fields = None;
+        match self.data {
+            Value::Object(fields) => (meta, fields),
+            _ => (meta, Map::new()),
+        }
+    }
+}
+
+impl Received for PartialObjectMeta<DynamicObject> {
+    fn cut(self) -> (ObjectMeta, Map<String, Value>) {
+        let labels = self.metadata.labels.clone();
+        let meta = ObjectMeta {
+            labels,
+            ..identity(self.metadata)
+        };
+        (meta, Map::new())
+    }
+}
+
+/// A Node without all that is large in it.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct NodeAddresses {
+    metadata: ObjectMeta,
+    #[serde(default)]
+    status: Status,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct Status {
+    #[serde(default)]
+    addresses: Value,
+}
+
+impl Resource for NodeAddresses {
+    type DynamicType = ApiResource;
+    type Scope = DynamicResourceScope;
+
+    fn kind(it: &ApiResource) -> std::borrow::Cow<'_, str> {
+        DynamicObject::kind(it)
+    }
+
+    fn group(it: &ApiResource) -> std::borrow::Cow<'_, str> {
+        DynamicObject::group(it)
+    }
+
+    fn version(it: &ApiResource) -> std::borrow::Cow<'_, str> {
+        DynamicObject::version(it)
+    }
+
+    fn plural(it: &ApiResource) -> std::borrow::Cow<'_, str> {
+        DynamicObject::plural(it)
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}
+
+impl Received for NodeAddresses {
+    fn cut(self) -> (ObjectMeta, Map<String, Value>) {
+        let mut fields = Map::new();
+        let addresses = self.status.addresses;
+        fields.insert("status".into(), json!({ "addresses": addresses }));
+        (identity(self.metadata), fields)
+    }
+}
+
+fn identity(meta: ObjectMeta) -> ObjectMeta {
+    ObjectMeta {
+        name: meta.name,
+        namespace: meta.namespace,
+        uid: meta.uid,
+        resource_version: meta.resource_version,
+        ..ObjectMeta::default()
+    }
+}
+
+/// The object; items of a list lack apiVersion and kind, which are put back. `None` if it has no name: no server sends that.
+pub(super) fn object(kind: &Kind, received: impl Received) -> Option<Object> {
+    let (meta, fields) = received.cut();
+    let key = key(kind, &meta)?;
+    let version = meta.resource_version.clone().unwrap_or_default();
+    let mut value = fields;
+    value.insert("apiVersion".into(), kind.api_version().into());
+    value.insert("kind".into(), kind.name.into());
+    value.insert("metadata".into(), serde_json::to_value(meta).ok()?);
+    Some(Object {
+        key,
+        api_version: kind.api_version(),
+        value: Value::Object(value),
+        version,
+        file: None,
+    })
+}
+
+/// The name of a received object.
+pub(super) fn key(kind: &Kind, meta: &ObjectMeta) -> Option<Key> {
+    Some(Key {
+        kind: kind.name.into(),
+        namespace: meta.namespace.clone().unwrap_or_default(),
+        name: meta.name.clone()?,
+    })
+}

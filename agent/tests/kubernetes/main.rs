@@ -1,0 +1,12 @@
+//! The store on an API server, and the controllers on it: each test starts an etcd and a kube-apiserver of its own.
+//!
+//! The programs come from $WEFT_KUBERNETES, else from the newest folder in ~/.cache/weft/kubernetes, and etcd from the PATH.
+#![expect(clippy::unwrap_used, reason = "a panic is how a test reports")]
+
+mod faults;
+mod lease;
+mod rig;
+mod scale;
+mod schema;
+mod store;
+mod told;
