@@ -85,6 +85,8 @@ fn run(cli: Cli) -> Result<()> {
         }
         Command::Weft { node, arguments } => replace(open()?.weft(Some(&node))?.args(arguments))?,
         Command::Agent { node, action } => open()?.agent(&node, action.into())?,
+        Command::Api { action } => open()?.api(action.into())?,
+        Command::Kubectl { arguments } => replace(open()?.kubectl()?.args(arguments))?,
         Command::Controller { action } => open()?.controller(action.into())?,
         Command::Status { output } => {
             let status = open()?.status()?;
@@ -126,6 +128,8 @@ fn up(name: &LabName, arguments: UpArgs) -> Result<()> {
         agent_config: arguments.agent_config.as_deref().map(read).transpose()?,
         ipv4_only: arguments.ipv4_only,
         pod_ranges: arguments.pod_ranges,
+        kubernetes: arguments.kubernetes.map(Into::into),
+        crds: arguments.crds,
         bin_dir: None,
     };
     let interrupted = interrupt::catch()?;

@@ -151,14 +151,14 @@ fn objects_are_written_and_removed() {
         "Namespace/shop\n"
     );
     assert!(
-        lab.manifests()
+        lab.objects()
             .get("Namespace", "", "shop")
             .unwrap()
             .is_some()
     );
     said(&fixture, &["delete", "namespaces", "shop"]);
     assert!(
-        lab.manifests()
+        lab.objects()
             .get("Namespace", "", "shop")
             .unwrap()
             .is_none()
@@ -171,7 +171,7 @@ fn objects_are_written_and_removed() {
     let output = weft_lab(&fixture, &["apply", "-f", file.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(1));
     assert!(
-        lab.manifests().get("Namespace", "", "a").unwrap().is_none(),
+        lab.objects().get("Namespace", "", "a").unwrap().is_none(),
         "nothing of a file that does not parse"
     );
 }

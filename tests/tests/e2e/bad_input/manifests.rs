@@ -135,7 +135,7 @@ fn a_broken_change_of_the_cluster_network_leaves_the_last_good_one_in_force() {
     let cluster = &watched.cluster;
     cluster.controller(Action::Stop).unwrap();
     let good = cluster
-        .manifests()
+        .objects()
         .get("ClusterNetwork", "", "default")
         .unwrap()
         .unwrap();
@@ -174,9 +174,9 @@ fn a_broken_change_of_the_cluster_network_leaves_the_last_good_one_in_force() {
         for (key, value) in change {
             object.set_field(&key, value);
         }
-        cluster.manifests().apply(&object).unwrap();
+        cluster.objects().apply(&object).unwrap();
         watched.tells(&[&["ClusterNetwork/default"], words].concat());
-        cluster.manifests().apply(&good).unwrap();
+        cluster.objects().apply(&good).unwrap();
         watched.quiet("the cluster network");
     }
     watched.attaches("fresh");
@@ -201,13 +201,13 @@ fn networkpolicy_mode_is_refused_at_the_start_with_what_there_is() {
     });
     cluster.agent("node1", Action::Stop).unwrap();
     let good = cluster
-        .manifests()
+        .objects()
         .get("ClusterNetwork", "", "default")
         .unwrap()
         .unwrap();
     let mut object = (*good).clone();
     object.set_field("pluginName", "redhat/openshift-ovs-networkpolicy".into());
-    cluster.manifests().apply(&object).unwrap();
+    cluster.objects().apply(&object).unwrap();
     let mut agent = agent(&cluster, &[]);
     agent.stdout(Stdio::null()).stderr(Stdio::null());
     let _agent = Guard(agent.spawn().unwrap());
@@ -238,7 +238,7 @@ fn networkpolicy_mode_is_refused_at_the_start_with_what_there_is() {
                 .contains("ClusterNetwork"),
         "{status:?}"
     );
-    cluster.manifests().apply(&good).unwrap();
+    cluster.objects().apply(&good).unwrap();
     eventually("the agent is ready once it is mended", || {
         cluster.agent_status("node1").ready
     });

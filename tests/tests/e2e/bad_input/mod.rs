@@ -46,7 +46,7 @@ impl Watched {
 
     /// A file in the manifests directory, as an operator's editor would put it there.
     fn file(&self, name: &str) -> PathBuf {
-        self.cluster.status().unwrap().manifests.join(name)
+        self.cluster.status().unwrap().manifests.unwrap().join(name)
     }
 
     /// Waits until node1's status tells of a problem with all these words; then until both nodes' tell of none.
