@@ -44,12 +44,12 @@ pub enum Error {
         name: String,
     },
     /// The API server refused a request.
-    #[error("{what}: {}", told(source))]
+    #[error("{what}: {}", told(answer))]
     Api {
         /// What was asked.
         what: String,
         /// Its answer.
-        source: Box<kube::Error>,
+        answer: Box<kube::Error>,
     },
     /// The API server could not be asked, or its answer not be understood.
     #[error("{what}: {why}")]
@@ -71,11 +71,11 @@ impl Error {
 
     /// Whether it is the API server's answer of this HTTP status.
     pub(super) fn is(&self, code: u16) -> bool {
-        matches!(self, Self::Api { source, .. } if matches!(&**source, kube::Error::Api(status) if status.code == code))
+        matches!(self, Self::Api { answer, .. } if matches!(&**answer, kube::Error::Api(status) if status.code == code))
     }
 }
 
-/// The server's own words, or every cause of there being none.
+/// The server's own words, or the last cause of there being none: the others only tell which layer met it.
 fn told(error: &kube::Error) -> String {
     if let kube::Error::Api(status) = error {
         return status.message.clone();
@@ -83,9 +83,7 @@ fn told(error: &kube::Error) -> String {
     let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| {
         error.source()
     });
-    let mut words: Vec<String> = causes.map(ToString::to_string).collect();
-    words.dedup();
-    words.join(": ")
+    causes.last().map(ToString::to_string).unwrap_or_default()
 }
 
 /// Where a lab keeps its API objects. Kinds are named in any case, singular or plural; a namespace is ignored for kinds

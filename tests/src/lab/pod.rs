@@ -49,6 +49,9 @@ impl Lab {
     /// Makes a pod: Namespace object if it is missing, network namespace, Pod object, CNI ADD. When this fails, nothing
     /// of the pod is left.
     pub fn add_pod(&self, spec: &PodSpec) -> Result<Pod, Error> {
+        planned(&self.state()?, spec)?;
+        // Before anything of the pod is there: the first thing to fail while the objects are out of reach.
+        self.objects().create(cluster::namespace(&spec.namespace))?;
         let pod = self.update(|state| {
             let pod = planned(state, spec)?;
             state.pods.push(pod.clone());
@@ -62,7 +65,6 @@ impl Lab {
     }
 
     fn make_pod(&self, spec: &PodSpec, mut pod: Pod) -> Result<Pod, Error> {
-        self.objects().create(cluster::namespace(&pod.namespace))?;
         NetNs::create_at(netns_path(&pod.netns))?;
         pod.uid = self.write_pod(spec, &pod)?;
         let result = self.cni("ADD", &pod)?;
@@ -193,6 +195,9 @@ impl Lab {
             status["podIP"] = json!(first);
             status["podIPs"] = all.into();
             status["conditions"] = json!([{"type": "Ready", "status": "True"}]);
+            status["containerStatuses"] = json!([{
+                "name": "main", "image": "lab", "imageID": "lab", "ready": true, "started": true, "restartCount": 0,
+            }]);
         }
         Ok(status)
     }

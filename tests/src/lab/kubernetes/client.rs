@@ -65,9 +65,9 @@ impl Client {
             })
         });
         match answered {
-            Ok(Ok(answer)) => answer.map_err(|source| Error::Api {
+            Ok(Ok(answer)) => answer.map_err(|answer| Error::Api {
                 what: what.to_owned(),
-                source: Box::new(source),
+                answer: Box::new(answer),
             }),
             Ok(Err(_elapsed)) => Err(failed(format!("no answer within {PATIENCE:?}"))),
             Err(error) => Err(failed(error.to_string())),
