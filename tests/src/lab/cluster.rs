@@ -26,8 +26,11 @@ pub(super) fn write(objects: &dyn Objects, state: &State, options: &Options) -> 
             "status": {"addresses": addresses, "conditions": [{"type": "Ready", "status": "True"}]},
         })
     });
+    // Where controllers agree on who is active: their Lease.
+    let own = state.kubernetes.as_ref().map(|_| namespace("weft"));
     let all = [cluster_network(options), namespace("default")]
         .into_iter()
+        .chain(own)
         .chain(nodes);
     all.into_iter()
         .try_for_each(|object| Ok(objects.create(object)?))
