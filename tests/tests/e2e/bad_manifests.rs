@@ -1,13 +1,52 @@
-//! Objects that do not parse, contradict each other, or ask for what there is not.
+//! Objects that do not parse, contradict each other, or ask for what there is not: an API server would refuse most of them.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::{Child, Stdio};
 
 use weft_tests::lab::{Action, Options, PodSpec};
 
-use super::{Watched, agent};
-use crate::cluster::{Cluster, eventually};
+use crate::bad_input::{Watched, agent};
+use crate::cluster::{Cluster, DEADLINE, eventually, poll};
 use crate::plugin::Plugin;
+
+impl Watched {
+    /// A file in the manifests directory, as an operator's editor would put it there.
+    fn file(&self, name: &str) -> PathBuf {
+        self.cluster.status().unwrap().manifests.unwrap().join(name)
+    }
+
+    /// Waits until node1's status tells of a problem with all these words; then until both nodes' tell of none.
+    fn tells(&self, words: &[&str]) {
+        let mut problems = Vec::new();
+        let told = poll(DEADLINE, || {
+            problems = self.problems("node1");
+            problems
+                .iter()
+                .find(|line| words.iter().all(|word| line.contains(word)))
+                .cloned()
+        });
+        let told = told.unwrap_or_else(|| panic!("no problem has {words:?}: {problems:#?}"));
+        println!("{told}");
+    }
+
+    fn problems(&self, node: &str) -> Vec<String> {
+        let problems = self.cluster.agent_status(node).problems;
+        problems
+            .iter()
+            .map(|problem| format!("{}: {}", problem.object, problem.message))
+            .collect()
+    }
+
+    fn quiet(&self, after: &str) {
+        let mut problems = Vec::new();
+        let quiet = poll(DEADLINE, || {
+            problems = [self.problems("node1"), self.problems("node2")].concat();
+            problems.is_empty().then_some(())
+        });
+        assert!(quiet.is_some(), "after {after} was mended: {problems:#?}");
+    }
+}
 
 /// An object of the API group, in JSON.
 fn object(kind: &str, name: &str, fields: &str) -> String {
