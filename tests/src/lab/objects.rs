@@ -83,7 +83,8 @@ fn told(error: &kube::Error) -> String {
     let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| {
         error.source()
     });
-    causes.last().map(ToString::to_string).unwrap_or_default()
+    let last = causes.last().map(ToString::to_string);
+    format!("no answer of the API server: {}", last.unwrap_or_default())
 }
 
 /// Where a lab keeps its API objects. Kinds are named in any case, singular or plural; a namespace is ignored for kinds

@@ -10,16 +10,14 @@ const GO_MOD: &str = include_str!("../../../kubernetes/go.mod");
 /// `WEFT_KUBERNETES`, else the version's folder in the user's cache.
 pub fn directory() -> Result<PathBuf, Error> {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-    if let Some(told) = set("WEFT_KUBERNETES") {
-        return Ok(told.into());
-    }
     let cache = set("XDG_CACHE_HOME")
         .map(PathBuf::from)
         .or_else(|| Some(PathBuf::from(set("HOME")?).join(".cache")));
-    let cache = cache.ok_or_else(|| {
+    let built = cache.map(|cache| cache.join("weft/kubernetes").join(version()));
+    let told = set("WEFT_KUBERNETES").map(PathBuf::from);
+    let directory = told.or(built).ok_or_else(|| {
         Error::Invalid("neither WEFT_KUBERNETES, XDG_CACHE_HOME nor HOME is set".into())
     })?;
-    let directory = cache.join("weft/kubernetes").join(version());
     for name in ["kube-apiserver", "kubectl"] {
         program(&directory, name)?;
     }

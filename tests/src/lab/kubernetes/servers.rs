@@ -77,6 +77,8 @@ pub fn apiserver(state: &State) -> Result<Process, Error> {
         // Nobody makes the account `default` of a new namespace, without which that plug-in admits no pod.
         "--disable-admission-plugins=ServiceAccount".to_owned(),
         "--kubelet-preferred-address-types=InternalIP".to_owned(),
+        // Else an end waits a minute for watches, which do not end by themselves.
+        "--shutdown-send-retry-after=true".to_owned(),
     ];
     start(state, APISERVER, &program, &arguments)
 }
