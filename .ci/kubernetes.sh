@@ -36,7 +36,8 @@ missing() {
 # The first server of GOPROXY, which may have others after it, `direct` and `off`.
 proxy() {
     local entry
-    for entry in ${GOPROXY//[,|]/ }; do
+    local list=${GOPROXY:-}
+    for entry in ${list//[,|]/ }; do
         case $entry in http://* | https://* | file://*) echo "${entry%/}" && return ;; esac
     done
     echo https://proxy.golang.org
