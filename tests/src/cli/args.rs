@@ -108,7 +108,11 @@ pub(super) enum Command {
     /// End the lab and remove everything of it
     Down,
     /// Show isolation, joining and global projects on real connections
-    Demo,
+    Demo {
+        /// As with `up`
+        #[arg(long, value_enum, require_equals = true, value_name = "WHAT")]
+        kubernetes: Option<KubernetesArg>,
+    },
     /// A server that tells each client the address it came from
     #[command(hide = true)]
     Serve {

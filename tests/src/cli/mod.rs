@@ -31,7 +31,7 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<()> {
-    let fallback = if matches!(cli.command, Command::Demo) {
+    let fallback = if matches!(cli.command, Command::Demo { .. }) {
         "demo"
     } else {
         "lab"
@@ -100,7 +100,9 @@ fn run(cli: Cli) -> Result<()> {
                 eprintln!("there is no lab {name}");
             }
         }
-        Command::Demo => demo::run(&name, &interrupt::catch()?)?,
+        Command::Demo { kubernetes } => {
+            demo::run(&name, kubernetes.map(Into::into), &interrupt::catch()?)?;
+        }
         Command::Serve { address, name } => {
             let listener =
                 TcpListener::bind(address).with_context(|| format!("listen on {address}"))?;

@@ -127,12 +127,7 @@ fn make(
     if let Some(crds) = crds {
         (progress.say)("starting etcd and the API server");
         kubernetes::start(&mut state)?;
-        kubernetes::complete(
-            &state,
-            &kubernetes::Api::at(&state),
-            crds,
-            progress.cancelled,
-        )?;
+        kubernetes::complete(&state, &kubernetes::Api::at(&state), crds, progress)?;
     }
     cluster::write(lab.objects(), &state, options)?;
     goes_on()?;

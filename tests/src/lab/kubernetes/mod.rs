@@ -32,7 +32,7 @@ use super::daemon::Action;
 use super::error::Error;
 use super::options::{KubernetesMode, Options};
 use super::state::{Kubernetes, State};
-use super::{Lab, LabName, daemon, enter};
+use super::{Lab, LabName, Progress, daemon, enter};
 use servers::{APISERVER, READY};
 
 impl Kubernetes {
@@ -81,9 +81,10 @@ pub(super) fn complete(
     state: &State,
     api: &Api,
     crds: &Crds,
-    cancelled: &dyn Fn() -> bool,
+    progress: Progress<'_>,
 ) -> Result<(), Error> {
-    servers::wait_ready(state, api, cancelled)?;
+    servers::wait_ready(state, api, progress.cancelled)?;
+    (progress.say)(&format!("the API server is ready ({})", server()));
     crds.establish(api, Instant::now() + READY)
 }
 
