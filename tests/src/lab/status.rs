@@ -70,7 +70,7 @@ pub struct NodeStatus {
     pub ips: Vec<IpAddr>,
     /// Underlay interface inside the namespace.
     pub interface: &'static str,
-    /// Pod subnets; empty until the controller has given it some, and while the API server is away.
+    /// Pod subnets; empty until the controller has given it some, and while the API server does not answer.
     pub subnets: Vec<IpNet>,
     /// Null if it does not run.
     pub agent_pid: Option<i32>,
@@ -138,12 +138,10 @@ impl Lab {
             apiserver_pid: pid(servers.apiserver),
             etcd_pid: pid(servers.etcd),
         });
-        let away = kubernetes
-            .as_ref()
-            .is_some_and(|servers| servers.apiserver_pid.is_none());
-        let subnets = |node: &str| match away {
-            true => Ok(Vec::new()),
-            false => cluster::subnets(self.objects(), node),
+        let subnets = |node: &str| match cluster::subnets(self.objects(), node) {
+            // All else is known without it.
+            Err(_away) if kubernetes.is_some() => Ok(Vec::new()),
+            found => found,
         };
         let nodes = state.nodes.iter().map(|node| {
             let place = self.name().place(&node.name);

@@ -17,7 +17,7 @@ use crate::lab::objects::Error;
 use crate::lab::state::State;
 
 /// How long one request may take: as long as the API server gives itself.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A kind as the API server has it.
 pub type Resource = (ApiResource, ApiCapabilities);

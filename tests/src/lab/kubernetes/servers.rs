@@ -13,7 +13,7 @@ use crate::lab::state::State;
 use crate::lab::{daemon, enter};
 
 /// How long the API server may take from its start to its being ready: five seconds on an idle machine.
-pub const READY: Duration = Duration::from_secs(60);
+pub const READY: Duration = Duration::from_mins(1);
 /// What its place is called.
 pub const APISERVER: &str = "apiserver";
 /// What etcd's place is called.
