@@ -17,6 +17,7 @@ mod plugin;
 mod residue;
 mod wire;
 
+mod api_server;
 mod bad_input;
 mod churn;
 mod cnitool;
