@@ -69,8 +69,11 @@ impl Field {
     /// A policy, in the place of the one of its name.
     pub fn apply(&self, project: &str, name: &str, rules: &[&[&str]]) {
         let rules: Vec<Value> = rules.concat().into_iter().map(rule).collect();
-        let taken = self.takes(project, name, &json!({"egress": rules}));
-        assert!(taken, "{rules:?}");
+        self.apply_object(project, name, &json!({"egress": rules}));
+    }
+
+    pub fn apply_object(&self, project: &str, name: &str, spec: &Value) {
+        assert!(self.takes(project, name, spec), "{spec}");
     }
 
     /// Writes a policy that may not be understood; false if an API server refused it, so that nothing has changed.
