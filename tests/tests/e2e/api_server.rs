@@ -21,9 +21,6 @@ fn packets_flow_without_an_api_server_and_changes_follow_when_it_is_back() {
     };
     flows("packets flow");
     cluster.api(Action::Kill).unwrap();
-    eventually("the agent tells that it hears nothing", || {
-        cluster.agent_status("node1").store_stale_seconds >= 3
-    });
     flows("packets flow without an API server");
     // The objects that its start needs are out of reach: what is in the kernel stays in force.
     cluster.agent("node1", Action::Kill).unwrap();
@@ -31,9 +28,6 @@ fn packets_flow_without_an_api_server_and_changes_follow_when_it_is_back() {
     cluster.api(Action::Start).unwrap();
     cluster.agent("node1", Action::Start).unwrap();
     flows("packets flow when both are back");
-    eventually("the other agent hears again", || {
-        cluster.agent_status("node2").store_stale_seconds < 3
-    });
     let new = cluster.pod("b/p", "node2");
     let isolated = Stream::start(&near.netns, &new.netns, new.ips[0]).unwrap();
     cluster
