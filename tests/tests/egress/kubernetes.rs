@@ -36,7 +36,6 @@ mod forged;
 mod names;
 mod older;
 mod records;
-mod rename;
 mod replace;
 mod restrictions;
 mod room;
