@@ -2,7 +2,7 @@
 # when everything is there.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test bench fuzz lint clean
+.PHONY: help setup build kubernetes demo test bench fuzz lint clean
 
 CARGO ?= cargo
 # What runs as root keeps the caller's environment; cargo itself stays the caller's, so that
@@ -12,7 +12,7 @@ RUN_TESTS := $(if $(SUDO),--config "target.'cfg(all())'.runner='$(SUDO)'")
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin:/usr/sbin:/sbin
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 8
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
 
 setup: ## find or install the toolchain, the packages and the BPF file system
 	@.ci/setup.sh
@@ -26,7 +26,10 @@ build: setup ## all binaries, into target/release
 demo: build ## a cluster of two nodes on this machine: who reaches whom, and how to change it (root)
 	$(SUDO) target/release/weft-lab demo
 
-test: build ## all tests (root)
+kubernetes: setup ## the API server and kubectl that the tests run, once, into the user's cache: five to ten minutes
+	@.ci/kubernetes.sh
+
+test: build kubernetes ## all tests (root)
 	$(CARGO) test --release --no-fail-fast $(RUN_TESTS)
 
 bench: build ## the benchmarks beside their peers, about fifteen minutes (root)

@@ -14,9 +14,10 @@ readonly BUILD_PACKAGES=(gcc libc6-dev make ca-certificates)
 readonly RUN_PACKAGES=(iproute2 iptables procps kmod mount)
 # What the tests and benchmarks send traffic with and compare against.
 readonly TEST_PACKAGES=(g++ iperf3 iputils-ping tcpdump ethtool curl dnsmasq-base bind9-dnsutils
-    nftables containernetworking-plugins knot)
-# Of these only the programs are wanted: a name server for the tests is not to serve the machine.
-readonly NO_SERVICES=(knot)
+    nftables containernetworking-plugins knot etcd-server unzip)
+# Of these, with their services, only the programs are wanted: a name server or a store for the tests is not to serve
+# the machine.
+declare -rA NO_SERVICES=([knot]=knot [etcd-server]=etcd)
 # What bpf-linker links, beside llvm-N-dev.
 readonly LLVM_PACKAGES=(libzstd-dev zlib1g-dev libxml2-dev)
 
@@ -86,11 +87,11 @@ apt_install_fresh() {
 # Before the package comes, its service is made one that systemd will not start, now or at boot; without systemd, run
 # level 1 keeps the installation from starting it (apt_install). A service that was there before is its owner's.
 keep_off() {
-    local service
+    local package unit
     [ -d /etc/systemd/system ] || return 0
-    for service in "${NO_SERVICES[@]}"; do
-        [[ " $* " != *" $service "* ]] || [ -e "/etc/systemd/system/$service.service" ] ||
-            as_root ln -s /dev/null "/etc/systemd/system/$service.service"
+    for package in "${!NO_SERVICES[@]}"; do
+        unit=/etc/systemd/system/${NO_SERVICES[$package]}.service
+        [[ " $* " != *" $package "* ]] || [ -e "$unit" ] || as_root ln -s /dev/null "$unit"
     done
 }
 
@@ -115,7 +116,7 @@ want_commands() {
     for command in ip iptables-restore sysctl modprobe; do
         have "$command" || warn "no '$command' found: weft needs it at run time"
     done
-    for command in ping iperf3 tcpdump ethtool curl dig dnsmasq knotd nft; do
+    for command in ping iperf3 tcpdump ethtool curl dig dnsmasq knotd nft etcd; do
         have "$command" || warn "no '$command' found: some tests need it"
     done
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::lab::{Action, ExternalSpec, LabName, Mode, PodRange};
+use crate::lab::{Action, ExternalSpec, KubernetesMode, LabName, Mode, PodRange};
 
 /// A whole cluster on one machine: nodes, external hosts and pods are network namespaces, agents and controller are
 /// the real ones. Needs root.
@@ -24,13 +24,13 @@ pub(super) struct Cli {
 pub(super) enum Command {
     /// Make the lab: underlay, external hosts, controller and an agent on each node
     Up(UpArgs),
-    /// Write the objects of a file into the manifests directory
+    /// Write the objects of a file into the manifests directory, or to the API server
     Apply {
         /// YAML or JSON, several documents allowed; - is standard input
         #[arg(short, long, value_name = "FILE", required = true)]
         file: Vec<PathBuf>,
     },
-    /// Remove an object from the manifests directory
+    /// Remove an object from the manifests directory, or from the API server
     Delete {
         /// As in the object's `kind`, in any case, singular or plural
         kind: String,
@@ -89,6 +89,16 @@ pub(super) enum Command {
         #[arg(value_enum)]
         action: ActionArg,
     },
+    /// End or start the API server
+    Api {
+        #[arg(value_enum)]
+        action: ActionArg,
+    },
+    /// Run kubectl against the lab's API server
+    Kubectl {
+        #[arg(last = true, value_name = "ARGS")]
+        arguments: Vec<OsString>,
+    },
     /// Where everything is
     Status {
         /// Output format
@@ -98,7 +108,11 @@ pub(super) enum Command {
     /// End the lab and remove everything of it
     Down,
     /// Show isolation, joining and global projects on real connections
-    Demo,
+    Demo {
+        /// As with `up`
+        #[arg(long, value_enum, require_equals = true, value_name = "WHAT")]
+        kubernetes: Option<KubernetesArg>,
+    },
     /// A server that tells each client the address it came from
     #[command(hide = true)]
     Serve {
@@ -142,6 +156,26 @@ pub(super) struct UpArgs {
     /// Pod ranges in the place of 10.128.0.0/14:9 and fd01::/48:64
     #[arg(long = "cluster-network", value_name = "CIDR:BITS")]
     pub(super) pod_ranges: Vec<PodRange>,
+    /// Keep the objects on a Kubernetes API server in the place of the manifests directory
+    #[arg(long, value_enum, require_equals = true, value_name = "WHAT")]
+    pub(super) kubernetes: Option<KubernetesArg>,
+    /// Folder of weft's custom resource definitions for the API server [default: deploy/crds of the source tree]
+    #[arg(long, value_name = "DIR", requires = "kubernetes")]
+    pub(super) crds: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum KubernetesArg {
+    /// The API server alone; pods are the lab's, agents and controller its processes
+    Api,
+}
+
+impl From<KubernetesArg> for KubernetesMode {
+    fn from(argument: KubernetesArg) -> Self {
+        match argument {
+            KubernetesArg::Api => Self::Api,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -31,7 +31,7 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<()> {
-    let fallback = if matches!(cli.command, Command::Demo) {
+    let fallback = if matches!(cli.command, Command::Demo { .. }) {
         "demo"
     } else {
         "lab"
@@ -85,6 +85,8 @@ fn run(cli: Cli) -> Result<()> {
         }
         Command::Weft { node, arguments } => replace(open()?.weft(Some(&node))?.args(arguments))?,
         Command::Agent { node, action } => open()?.agent(&node, action.into())?,
+        Command::Api { action } => open()?.api(action.into())?,
+        Command::Kubectl { arguments } => replace(open()?.kubectl()?.args(arguments))?,
         Command::Controller { action } => open()?.controller(action.into())?,
         Command::Status { output } => {
             let status = open()?.status()?;
@@ -98,7 +100,9 @@ fn run(cli: Cli) -> Result<()> {
                 eprintln!("there is no lab {name}");
             }
         }
-        Command::Demo => demo::run(&name, &interrupt::catch()?)?,
+        Command::Demo { kubernetes } => {
+            demo::run(&name, kubernetes.map(Into::into), &interrupt::catch()?)?;
+        }
         Command::Serve { address, name } => {
             let listener =
                 TcpListener::bind(address).with_context(|| format!("listen on {address}"))?;
@@ -126,6 +130,8 @@ fn up(name: &LabName, arguments: UpArgs) -> Result<()> {
         agent_config: arguments.agent_config.as_deref().map(read).transpose()?,
         ipv4_only: arguments.ipv4_only,
         pod_ranges: arguments.pod_ranges,
+        kubernetes: arguments.kubernetes.map(Into::into),
+        crds: arguments.crds,
         bin_dir: None,
     };
     let interrupted = interrupt::catch()?;

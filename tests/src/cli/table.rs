@@ -32,11 +32,11 @@ pub(super) fn status(status: &Status) -> String {
     }
     let mut sections = vec![
         format!(
-            "lab {}, {} mode, controller {}\nmanifests in {}",
+            "lab {}, {} mode, controller {}\n{}",
             status.lab,
             status.mode,
             pid(status.controller_pid),
-            status.manifests.display()
+            store(status)
         ),
         nodes.trim_fmt(),
     ];
@@ -69,6 +69,23 @@ pub(super) fn status(status: &Status) -> String {
         sections.push(pods.trim_fmt());
     }
     sections.join("\n\n") + "\n"
+}
+
+/// Where the objects are.
+fn store(status: &Status) -> String {
+    if let Some(servers) = &status.kubernetes {
+        let pid = servers.apiserver_pid;
+        let runs = pid.map_or_else(|| "not running".to_owned(), |pid| format!("pid {pid}"));
+        return format!(
+            "API server {} {runs}, kubeconfig {}",
+            servers.server,
+            servers.kubeconfig.display()
+        );
+    }
+    let directory = status.manifests.as_deref();
+    directory.map_or_else(String::new, |path| {
+        format!("manifests in {}", path.display())
+    })
 }
 
 fn list(items: &[impl Display]) -> String {

@@ -15,7 +15,7 @@ use weft_netns::NetNs;
 
 use crate::cli::interrupt::Interrupt;
 use crate::lab::state::Pod;
-use crate::lab::{self, Lab, LabName, Options, PodSpec, Progress};
+use crate::lab::{self, KubernetesMode, Lab, LabName, Options, PodSpec, Progress};
 use crate::probe;
 use change::Change;
 use matrix::Networks;
@@ -51,7 +51,11 @@ impl Drop for Ends<'_> {
 }
 
 /// Runs the demo in a lab of its own.
-pub(crate) fn run(name: &LabName, interrupt: &Interrupt) -> Result<()> {
+pub(crate) fn run(
+    name: &LabName,
+    kubernetes: Option<KubernetesMode>,
+    interrupt: &Interrupt,
+) -> Result<()> {
     let started = Instant::now();
     say(
         "weft demo: a cluster of two nodes on this machine. Nodes and pods are network namespaces, the agents,",
@@ -71,6 +75,7 @@ pub(crate) fn run(name: &LabName, interrupt: &Interrupt) -> Result<()> {
             .collect::<Result<_, String>>()
             .map_err(Error::msg)?,
         dns: vec![firewall::DNS],
+        kubernetes,
         ..Options::default()
     };
     let lab = lab::up(name, &options, progress)?;

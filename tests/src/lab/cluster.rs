@@ -4,7 +4,7 @@ use ipnet::IpNet;
 use serde_json::{Value, json};
 
 use super::error::Error;
-use super::objects::Manifests;
+use super::objects::Objects;
 use super::options::{Mode, Options};
 use super::plan::UNDERLAY_MTU;
 use super::state::State;
@@ -13,8 +13,7 @@ use super::state::State;
 const OVERHEAD: u16 = 20 + 8 + 8 + 14;
 
 /// Writes ClusterNetwork, Nodes and the project `default`; all else comes from the controller and from users.
-pub(super) fn write(state: &State, options: &Options) -> Result<(), Error> {
-    let manifests = Manifests::at(state.lab.manifests());
+pub(super) fn write(objects: &dyn Objects, state: &State, options: &Options) -> Result<(), Error> {
     let nodes = state.nodes.iter().map(|node| {
         let addresses: Vec<Value> = node
             .addresses
@@ -27,12 +26,14 @@ pub(super) fn write(state: &State, options: &Options) -> Result<(), Error> {
             "status": {"addresses": addresses, "conditions": [{"type": "Ready", "status": "True"}]},
         })
     });
-    let objects = [cluster_network(options), namespace("default")]
+    // Where controllers agree on who is active: their Lease.
+    let own = state.kubernetes.as_ref().map(|_| namespace("weft"));
+    let all = [cluster_network(options), namespace("default")]
         .into_iter()
+        .chain(own)
         .chain(nodes);
-    objects
-        .into_iter()
-        .try_for_each(|object| Ok(manifests.create(object)?))
+    all.into_iter()
+        .try_for_each(|object| Ok(objects.create(object)?))
 }
 
 /// A project's Namespace object.
@@ -77,8 +78,8 @@ fn plugin(mode: Mode) -> String {
 }
 
 /// Each node's pod subnets, from the HostSubnets the controller wrote.
-pub(super) fn subnets(manifests: &Manifests, node: &str) -> Result<Vec<IpNet>, Error> {
-    let Some(object) = manifests.get("HostSubnet", "", node)? else {
+pub(super) fn subnets(objects: &dyn Objects, node: &str) -> Result<Vec<IpNet>, Error> {
+    let Some(object) = objects.get("HostSubnet", "", node)? else {
         return Ok(Vec::new());
     };
     let parse = |value: &Value| value.as_str().and_then(|text| text.parse().ok());

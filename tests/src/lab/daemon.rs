@@ -42,7 +42,7 @@ pub enum Action {
 pub(super) fn prepare_node(
     lab: &LabName,
     name: &str,
-    agent_config: Option<&str>,
+    (source, agent_config): (&Value, Option<&str>),
     bin_dir: &Path,
 ) -> Result<(), Error> {
     let place = lab.place(name);
@@ -67,7 +67,7 @@ pub(super) fn prepare_node(
     fs::create_dir(place.bpf()).map_err(file("create", &place.bpf()))?;
     write_yaml(
         &place.config(),
-        &agent_configuration(lab, name, agent_config)?,
+        &agent_configuration(lab, name, source, agent_config)?,
     )?;
     let conflist = place.cni_conf().join("10-weft.conflist");
     let text = format!("{:#}\n", network_config(&place));
@@ -89,6 +89,7 @@ pub(super) fn network_config(place: &Place) -> Value {
 pub(super) fn agent_configuration(
     lab: &LabName,
     name: &str,
+    source: &Value,
     merged: Option<&str>,
 ) -> Result<yaml_serde::Value, Error> {
     let invalid = |why: String| Error::Invalid(format!("--agent-config: {why}"));
@@ -96,7 +97,7 @@ pub(super) fn agent_configuration(
     let mut own = json!({
         "nodeName": name,
         "nodeInterface": "eth0",
-        "source": {"manifests": lab.manifests()},
+        "source": source,
         "runDir": place.run(),
         "stateDir": place.state(),
         "bpfDir": place.bpf(),
@@ -120,14 +121,14 @@ pub(super) fn agent_configuration(
     yaml_serde::to_value(own).map_err(|error| invalid(error.to_string()))
 }
 
-pub(super) fn prepare_controller(lab: &LabName) -> Result<(), Error> {
+pub(super) fn prepare_controller(lab: &LabName, source: &Value) -> Result<(), Error> {
     let place = lab.place("controller");
     for directory in [place.run(), place.state()] {
         fs::create_dir_all(&directory).map_err(file("create", &directory))?;
     }
     let config = json!({
         "nodeName": "controller",
-        "source": {"manifests": lab.manifests()},
+        "source": source,
         "runDir": place.run(),
         "stateDir": place.state(),
     });
@@ -260,7 +261,7 @@ pub(super) fn weft(state: &State, node: &str) -> Result<Command, Error> {
     Ok(command)
 }
 
-fn failure(lab: &LabName, name: &str, why: String) -> Error {
+pub(super) fn failure(lab: &LabName, name: &str, why: String) -> Error {
     Error::Daemon {
         name: name.to_owned(),
         why,

@@ -38,12 +38,7 @@ pub(super) fn down_locked(name: &LabName, state: Option<&State>) -> Result<(), E
         }
     };
     if let Some(state) = state {
-        let daemons: Vec<_> = state
-            .nodes
-            .iter()
-            .filter_map(|node| node.agent)
-            .chain(state.controller)
-            .collect();
+        let daemons: Vec<_> = state.daemons().flatten().collect();
         for daemon in &daemons {
             daemon.signal(Signal::SIGKILL);
         }

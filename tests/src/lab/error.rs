@@ -79,6 +79,9 @@ pub enum Error {
     /// No binary to run.
     #[error("{} is not there; `make build` makes it, WEFT_BIN_DIR names another directory", .0.display())]
     Binary(PathBuf),
+    /// A program of Kubernetes is missing.
+    #[error("{} is not there; `make kubernetes` builds it, WEFT_KUBERNETES names another directory", .0.display())]
+    Kubernetes(PathBuf),
     /// A daemon did not do what was asked of it.
     #[error("{name}: {why}{}", tail(log))]
     Daemon {

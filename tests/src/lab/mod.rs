@@ -5,7 +5,8 @@
 //! - [`name`], [`options`], [`plan`], [`state`]: what there shall be and is, as plain values; `state.json` under `/run/weft-lab/NAME`
 //! - [`underlay`]: namespaces, bridge, veth pairs, external hosts
 //! - [`process`], [`output`], `enter`, `daemon`: agents, controller and other programs
-//! - [`objects`], `cluster`: the manifests directory and what it begins with
+//! - [`objects`], `cluster`: API objects, where they are kept, and those a lab begins with
+//! - [`kubernetes`]: an API server in the place of the manifests directory
 //! - [`pod`]: pods through the CNI plugin
 //! - `up`, `down`, [`status`]
 
@@ -14,6 +15,7 @@ mod daemon;
 mod down;
 mod enter;
 mod error;
+pub mod kubernetes;
 pub mod name;
 pub mod objects;
 pub mod options;
@@ -29,6 +31,7 @@ mod up;
 use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use weft_netns::NetNs;
@@ -37,37 +40,47 @@ pub use daemon::{Action, READY};
 pub use down::down;
 pub use error::Error;
 pub use name::LabName;
-pub use options::{ExternalSpec, Mode, Options, PodRange};
+pub use options::{ExternalSpec, KubernetesMode, Mode, Options, PodRange};
 pub use pod::PodSpec;
 pub use up::{Progress, up};
 
 use name::netns_path;
-use objects::Manifests;
+use objects::{Manifests, Objects};
 use state::{Lock, Phase, State};
 
 /// How long a command waits for another one's turn to end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A lab that is up. Several handles, also in several processes, may work on one lab.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Lab {
     name: LabName,
-    manifests: Manifests,
+    objects: Arc<dyn Objects>,
+}
+
+impl std::fmt::Debug for Lab {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Lab").field(&self.name).finish()
+    }
 }
 
 impl Lab {
     /// Finds a lab that is up.
     pub fn open(name: LabName) -> Result<Self, Error> {
         match State::load(&name)? {
-            Some(state) if state.phase == Phase::Ready => Ok(Self::named(name)),
+            Some(state) if state.phase == Phase::Ready => Ok(Self::of(&state)),
             Some(_) => Err(Error::HalfMade(name)),
             None => Err(Error::Down(name)),
         }
     }
 
-    fn named(name: LabName) -> Self {
-        let manifests = Manifests::at(name.manifests());
-        Self { name, manifests }
+    fn of(state: &State) -> Self {
+        let name = state.lab.clone();
+        let objects: Arc<dyn Objects> = match state.kubernetes {
+            Some(_) => Arc::new(kubernetes::Api::at(state)),
+            None => Arc::new(Manifests::at(name.manifests())),
+        };
+        Self { name, objects }
     }
 
     /// Its name.
@@ -92,9 +105,9 @@ impl Lab {
         Ok(value)
     }
 
-    /// The manifests directory.
-    pub fn manifests(&self) -> &Manifests {
-        &self.manifests
+    /// Its API objects.
+    pub fn objects(&self) -> &dyn Objects {
+        &*self.objects
     }
 
     /// Writes the objects of a YAML or JSON text; all are read before the first is written. Returns what was written,
@@ -102,7 +115,7 @@ impl Lab {
     pub fn apply(&self, text: &str, origin: &str) -> Result<Vec<String>, Error> {
         let objects = objects::parse(text, origin)?;
         for object in &objects {
-            self.manifests.apply(object)?;
+            self.objects.apply(object)?;
         }
         Ok(objects
             .iter()
@@ -113,7 +126,7 @@ impl Lab {
     /// Removes an object; `namespace` is `default` when left out, and ignored for kinds without.
     pub fn delete(&self, kind: &str, namespace: Option<&str>, name: &str) -> Result<(), Error> {
         Ok(self
-            .manifests()
+            .objects()
             .delete(kind, namespace.unwrap_or("default"), name)?)
     }
 

@@ -1,12 +1,14 @@
-//! API objects in the lab's manifests directory: what an API server would add to the agents' own store.
+//! API objects of a lab: read from what users write, kept in a manifests directory or on an API server.
 
-use std::fmt;
-use std::path::PathBuf;
+mod manifests;
+
 use std::sync::Arc;
 
 use serde::Deserialize as _;
 use serde_json::{Map, Value};
-use weft_agent::store::{self, Object, Store as _, StoreError};
+use weft_agent::store::{Object, StoreError};
+
+pub use manifests::Manifests;
 
 /// An object could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -41,15 +43,86 @@ pub enum Error {
         /// `NAME` or `NAMESPACE/NAME`
         name: String,
     },
+    /// The API server refused a request.
+    #[error("{what}: {}", told(answer))]
+    Api {
+        /// What was asked.
+        what: String,
+        /// Its answer.
+        answer: Box<kube::Error>,
+    },
+    /// The API server could not be asked, or its answer not be understood.
+    #[error("{what}: {why}")]
+    Server {
+        /// What was asked.
+        what: String,
+        /// What is in the way.
+        why: String,
+    },
+}
+
+impl Error {
+    pub(super) fn missing(kind: &str, namespace: &str, name: &str) -> Self {
+        Self::Missing {
+            kind: kind.to_owned(),
+            name: format!("{namespace}/{name}"),
+        }
+    }
+
+    /// Whether it is the API server's answer of this HTTP status.
+    pub(super) fn is(&self, code: u16) -> bool {
+        matches!(self, Self::Api { answer, .. } if matches!(&**answer, kube::Error::Api(status) if status.code == code))
+    }
+}
+
+/// The server's own words, or the last cause of there being none: the others only tell which layer met it.
+fn told(error: &kube::Error) -> String {
+    if let kube::Error::Api(status) = error {
+        return status.message.clone();
+    }
+    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| {
+        error.source()
+    });
+    let last = causes.last().map(ToString::to_string);
+    format!("no answer of the API server: {}", last.unwrap_or_default())
+}
+
+/// Where a lab keeps its API objects. Kinds are named in any case, singular or plural; a namespace is ignored for kinds
+/// without.
+pub trait Objects: Send + Sync {
+    /// Writes an object in the place of the one of its kind and name; what only a server gives (`metadata.uid`) stays,
+    /// and so does `status` if the new one has none. Answers the object as it is kept.
+    fn apply(&self, object: &Object) -> Result<Arc<Object>, Error>;
+
+    /// Writes an object unless there is one of its kind and name.
+    fn create(&self, value: Value) -> Result<(), Error>;
+
+    /// Replaces the status of an object.
+    fn set_status(
+        &self,
+        kind: &str,
+        namespace: &str,
+        name: &str,
+        status: Value,
+    ) -> Result<(), Error>;
+
+    /// Removes an object.
+    fn delete(&self, kind: &str, namespace: &str, name: &str) -> Result<(), Error>;
+
+    /// The object of a kind and name.
+    fn get(&self, kind: &str, namespace: &str, name: &str) -> Result<Option<Arc<Object>>, Error>;
 }
 
 /// Kinds without a namespace, of those a lab meets.
-const CLUSTER_SCOPED: [&str; 5] = [
+const CLUSTER_SCOPED: [&str; 8] = [
     "Namespace",
     "Node",
     "ClusterNetwork",
     "HostSubnet",
     "NetNamespace",
+    "CustomResourceDefinition",
+    "ClusterRole",
+    "ClusterRoleBinding",
 ];
 
 /// The objects of a text of YAML or JSON documents; lists are taken apart. All or nothing.
@@ -100,153 +173,13 @@ fn metadata(value: &mut Value) -> Option<&mut Map<String, Value>> {
     value.get_mut("metadata")?.as_object_mut()
 }
 
-/// A manifests directory. Reads only what changed since it was last asked.
-#[derive(Clone)]
-pub struct Manifests(Arc<store::Manifests>);
-
-impl Manifests {
-    /// The directory need not exist yet.
-    pub fn at(directory: PathBuf) -> Self {
-        Self(Arc::new(store::Manifests::new(directory)))
-    }
-
-    /// Writes an object in the place of the one of its kind and name, wherever that is.
-    ///
-    /// As an API server would, keeps `metadata.uid` and `status` of the old one where the new one has none, and gives
-    /// a new one a uid.
-    pub fn apply(&self, object: &Object) -> Result<(), Error> {
-        loop {
-            let done = match self
-                .0
-                .list()?
-                .objects
-                .iter()
-                .find(|old| old.key == object.key)
-            {
-                Some(old) => {
-                    let mut new = Object::clone(old);
-                    new.value = complete(object, Some(old));
-                    self.0.update(&new)
-                }
-                None => self.insert(object),
-            };
-            match done {
-                // Somebody else was faster: once more, against what is there now.
-                Err(StoreError::Conflict { .. } | StoreError::NotFound { .. }) => {}
-                Err(StoreError::Exists { .. }) if self.contains(object)? => {}
-                done => return Ok(done.map(drop)?),
-            }
-        }
-    }
-
-    /// Writes an object unless there is one of its kind and name.
-    pub fn create(&self, value: Value) -> Result<(), Error> {
-        let object = object(value).map_err(|why| Error::Document {
-            origin: "the lab".into(),
-            number: 1,
-            why,
-        })?;
-        match self.insert(&object) {
-            Err(StoreError::Exists { .. }) if self.contains(&object)? => Ok(()),
-            done => Ok(done.map(drop)?),
-        }
-    }
-
-    fn insert(&self, object: &Object) -> Result<Arc<Object>, StoreError> {
-        self.0.create(&Object {
-            value: complete(object, None),
-            ..object.clone()
-        })
-    }
-
-    fn contains(&self, object: &Object) -> Result<bool, Error> {
-        Ok(self
-            .0
-            .list()?
-            .objects
-            .iter()
-            .any(|found| found.key == object.key))
-    }
-
-    /// Removes an object; `kind` in any case, singular or plural; `namespace` is ignored for kinds without.
-    pub fn delete(&self, kind: &str, namespace: &str, name: &str) -> Result<(), Error> {
-        loop {
-            let Some(found) = self.get(kind, namespace, name)? else {
-                let name = format!("{namespace}/{name}");
-                return Err(Error::Missing {
-                    kind: kind.to_owned(),
-                    name,
-                });
-            };
-            match self.0.delete(&found) {
-                Err(StoreError::Conflict { .. } | StoreError::NotFound { .. }) => {}
-                done => return Ok(done?),
-            }
-        }
-    }
-
-    /// The object of a kind and name, as in [`Manifests::delete`].
-    pub fn get(
-        &self,
-        kind: &str,
-        namespace: &str,
-        name: &str,
-    ) -> Result<Option<Arc<Object>>, Error> {
-        let kind = kind.to_lowercase();
-        let listing = self.0.list()?;
-        let found = listing.objects.iter().find(|object| {
-            let key = &object.key;
-            let here = key.namespace == namespace || key.namespace.is_empty();
-            key.name == name && here && is_kind(&kind, &key.kind.to_lowercase())
-        });
-        Ok(found.cloned())
-    }
-}
-
-impl fmt::Debug for Manifests {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Manifests").finish_non_exhaustive()
-    }
-}
-
-/// Singular or plural.
-fn is_kind(asked: &str, kind: &str) -> bool {
-    let plural = match kind.strip_suffix('y') {
-        Some(stem) => format!("{stem}ies"),
-        None if kind.ends_with('s') => format!("{kind}es"),
-        None => format!("{kind}s"),
-    };
-    asked == kind || asked == plural
-}
-
-/// With what an API server fills in.
-fn complete(object: &Object, old: Option<&Object>) -> Value {
-    let mut value = object.value.clone();
-    let kept = old.and_then(|old| old.value["metadata"].get("uid").cloned());
-    if let Some(metadata) = metadata(&mut value) {
-        metadata
-            .entry("uid")
-            .or_insert_with(|| kept.unwrap_or_else(|| uid().into()));
-    }
-    let status = old.and_then(|old| old.value.get("status").cloned());
-    if let (Some(fields), Some(status)) = (value.as_object_mut(), status) {
-        fields.entry("status").or_insert(status);
-    }
-    value
-}
-
-/// Random, in the form of RFC 9562 version 4.
-fn uid() -> String {
-    let bits = rand::random::<u128>() & !((0xf << 76) | (0x3 << 62)) | (0x4 << 76) | (0x2 << 62);
-    let hex = format!("{bits:032x}");
-    [
-        &hex[..8],
-        &hex[8..12],
-        &hex[12..16],
-        &hex[16..20],
-        &hex[20..],
-    ]
-    .join("-")
+/// An object of the lab's own.
+pub(super) fn checked(value: Value) -> Result<Object, Error> {
+    object(value).map_err(|why| Error::Document {
+        origin: "the lab".into(),
+        number: 1,
+        why,
+    })
 }
 
 #[cfg(test)]

@@ -48,6 +48,14 @@ impl FromStr for Mode {
     }
 }
 
+/// How much of Kubernetes a lab has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KubernetesMode {
+    /// The API server alone, with etcd.
+    Api,
+}
+
 /// A host outside the cluster: `NAME=ADDR[,ADDR...]`, each ADDR an address or a whole prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExternalSpec {
@@ -135,6 +143,10 @@ pub struct Options {
     pub ipv4_only: bool,
     /// Pod ranges in the place of the default ones.
     pub pod_ranges: Vec<PodRange>,
+    /// Objects are kept on an API server in the place of a manifests directory.
+    pub kubernetes: Option<KubernetesMode>,
+    /// Folder of weft's custom resource definitions, where an API server wants them; default: `deploy/crds`.
+    pub crds: Option<PathBuf>,
     /// Where `weft` and `weft-cni` are; default: `WEFT_BIN_DIR`, else beside this program.
     pub bin_dir: Option<PathBuf>,
 }
@@ -149,6 +161,8 @@ impl Default for Options {
             agent_config: None,
             ipv4_only: false,
             pod_ranges: Vec::new(),
+            kubernetes: None,
+            crds: None,
             bin_dir: None,
         }
     }

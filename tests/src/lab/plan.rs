@@ -70,6 +70,7 @@ pub fn plan(
         bin_dir,
         underlay: lab.netns("net"),
         controller: None,
+        kubernetes: None,
         nodes,
         externals,
         pods: Vec::new(),
@@ -91,7 +92,14 @@ fn check_externals(options: &Options, nodes: &[Node], externals: &[External]) ->
         .chain(services)
         .collect();
     let mut names: BTreeSet<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
-    names.extend(["net", "controller", "manifests"]);
+    names.extend([
+        "net",
+        "controller",
+        "manifests",
+        "kubernetes",
+        "apiserver",
+        "etcd",
+    ]);
     let taken = nodes.iter().flat_map(|node| &node.addresses);
     let taken = taken.chain(externals.iter().flat_map(|external| &external.underlay));
     let mut addrs: BTreeSet<IpNet> = taken.map(|address| IpNet::from(*address)).collect();

@@ -49,6 +49,9 @@ impl Lab {
     /// Makes a pod: Namespace object if it is missing, network namespace, Pod object, CNI ADD. When this fails, nothing
     /// of the pod is left.
     pub fn add_pod(&self, spec: &PodSpec) -> Result<Pod, Error> {
+        planned(&self.state()?, spec)?;
+        // Before anything of the pod is there: the first thing to fail while the objects are out of reach.
+        self.objects().create(cluster::namespace(&spec.namespace))?;
         let pod = self.update(|state| {
             let pod = planned(state, spec)?;
             state.pods.push(pod.clone());
@@ -62,10 +65,8 @@ impl Lab {
     }
 
     fn make_pod(&self, spec: &PodSpec, mut pod: Pod) -> Result<Pod, Error> {
-        let manifests = self.manifests();
-        manifests.create(cluster::namespace(&pod.namespace))?;
         NetNs::create_at(netns_path(&pod.netns))?;
-        self.write_pod(spec, &pod)?;
+        pod.uid = self.write_pod(spec, &pod)?;
         let result = self.cni("ADD", &pod)?;
         pod.ips = addresses(&result);
         if pod.ips.is_empty() {
@@ -86,7 +87,9 @@ impl Lab {
                 pod.clone();
             Ok(())
         })?;
-        self.write_pod(spec, &pod)?;
+        let status = self.pod_status(&pod)?;
+        self.objects()
+            .set_status("Pod", &pod.namespace, &pod.name, status)?;
         Ok(pod)
     }
 
@@ -102,7 +105,7 @@ impl Lab {
             end_inside(&[ns.id()].into(), Duration::from_secs(10));
         }
         remove_netns(&pod.netns)?;
-        match self.manifests().delete("Pod", &pod.namespace, &pod.name) {
+        match self.objects().delete("Pod", &pod.namespace, &pod.name) {
             Ok(()) | Err(super::objects::Error::Missing { .. }) => {}
             Err(error) => return Err(error.into()),
         }
@@ -146,7 +149,7 @@ impl Lab {
                 format!(
                     "IgnoreUnknown=1;K8S_POD_NAMESPACE={namespace};K8S_POD_NAME={name};\
                      K8S_POD_INFRA_CONTAINER_ID={container};K8S_POD_UID={}",
-                    uid(container)
+                    pod.uid
                 ),
             );
         let output = output_within(&mut run, config.to_string().as_bytes(), CNI_PATIENCE)?;
@@ -165,24 +168,38 @@ impl Lab {
         }
     }
 
-    fn write_pod(&self, spec: &PodSpec, pod: &Pod) -> Result<(), Error> {
-        let host = self.state()?.node(&pod.node)?.addresses[0];
-        let mut object = json!({
+    /// Writes the pod's object, bound to its node; answers its uid, which an API server chooses by itself.
+    fn write_pod(&self, spec: &PodSpec, pod: &Pod) -> Result<String, Error> {
+        let object = json!({
             "apiVersion": "v1", "kind": "Pod",
             "metadata": {
-                "name": pod.name, "namespace": pod.namespace, "uid": uid(&pod.container),
+                "name": pod.name, "namespace": pod.namespace, "uid": pod.uid,
                 "labels": spec.labels, "annotations": spec.annotations,
             },
             "spec": {"nodeName": pod.node, "containers": [{"name": "main", "image": "lab"}]},
-            "status": {"phase": "Pending", "hostIP": host},
+            "status": self.pod_status(pod)?,
         });
+        let object = weft_agent::store::Object::from_value(object).map_err(Error::Invalid)?;
+        let written = self.objects().apply(&object)?;
+        let uid = written.value["metadata"]["uid"].as_str();
+        Ok(uid.unwrap_or_default().to_owned())
+    }
+
+    /// What a kubelet would report of it.
+    fn pod_status(&self, pod: &Pod) -> Result<Value, Error> {
+        let host = self.state()?.node(&pod.node)?.addresses[0];
+        let mut status = json!({"phase": "Pending", "hostIP": host, "hostIPs": [{"ip": host}]});
         if let Some(first) = pod.ips.first() {
             let all: Vec<Value> = pod.ips.iter().map(|ip| json!({"ip": ip})).collect();
-            object["status"] =
-                json!({"phase": "Running", "hostIP": host, "podIP": first, "podIPs": all});
+            status["phase"] = "Running".into();
+            status["podIP"] = json!(first);
+            status["podIPs"] = all.into();
+            status["conditions"] = json!([{"type": "Ready", "status": "True"}]);
+            status["containerStatuses"] = json!([{
+                "name": "main", "image": "lab", "imageID": "lab", "ready": true, "started": true, "restartCount": 0,
+            }]);
         }
-        let object = weft_agent::store::Object::from_value(object).map_err(Error::Invalid)?;
-        Ok(self.manifests().apply(&object)?)
+        Ok(status)
     }
 }
 
@@ -224,13 +241,14 @@ fn planned(state: &State, spec: &PodSpec) -> Result<Pod, Error> {
         name: name.clone(),
         node,
         netns,
+        uid: uid(&container),
         container,
         ips: Vec::new(),
         result: None,
     })
 }
 
-/// The pod's uid follows from its container id, so that both stay the same over its life.
+/// A uid that follows from the container id: what the pod has before a server gives it another.
 fn uid(container: &str) -> String {
     let part = |from, to| container.get(from..to).unwrap_or_default();
     format!(

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::{Error, file};
 use super::name::{LabName, ROOT};
-use super::options::Mode;
+use super::options::{KubernetesMode, Mode};
 use super::process::Process;
 
 /// How far `up` got.
@@ -40,12 +40,30 @@ pub struct State {
     pub underlay: String,
     /// The controller, unless it was ended on purpose.
     pub controller: Option<Process>,
+    /// The API server, if the lab keeps its objects there.
+    #[serde(default)]
+    pub kubernetes: Option<Kubernetes>,
     /// In the order of their addresses.
     pub nodes: Vec<Node>,
     /// In the order they were asked for.
     pub externals: Vec<External>,
     /// In the order they were added.
     pub pods: Vec<Pod>,
+}
+
+/// The API server and what it needs.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Kubernetes {
+    /// How much of a cluster there is.
+    pub mode: KubernetesMode,
+    /// Where the programs were at `up`.
+    pub programs: PathBuf,
+    /// Ranges of service addresses, IPv4 first.
+    pub services: Vec<IpNet>,
+    /// Keeps what the API server knows.
+    pub etcd: Option<Process>,
+    /// The API server, unless it was ended on purpose.
+    pub apiserver: Option<Process>,
 }
 
 /// A node.
@@ -89,6 +107,8 @@ pub struct Pod {
     pub container: String,
     /// From the CNI result; empty until ADD succeeded.
     pub ips: Vec<IpAddr>,
+    /// `metadata.uid` of its object.
+    pub uid: String,
     /// The CNI result, which DEL is given back.
     pub result: Option<serde_json::Value>,
 }
@@ -110,6 +130,9 @@ impl State {
         if state.boot != boot_id()? {
             state.controller = None;
             state.nodes.iter_mut().for_each(|node| node.agent = None);
+            if let Some(kubernetes) = &mut state.kubernetes {
+                (kubernetes.etcd, kubernetes.apiserver) = (None, None);
+            }
             state.phase = Phase::Making;
         }
         Ok(Some(state))
@@ -124,6 +147,15 @@ impl State {
             source,
         })?;
         write_atomic(&path, &text)
+    }
+
+    /// Every process that should run.
+    pub fn daemons(&self) -> impl Iterator<Item = Option<Process>> {
+        let servers = self.kubernetes.iter();
+        let agents = self.nodes.iter().map(|node| node.agent);
+        agents
+            .chain([self.controller])
+            .chain(servers.flat_map(|servers| [servers.apiserver, servers.etcd]))
     }
 
     /// Names of all the lab's namespaces.

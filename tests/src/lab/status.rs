@@ -8,11 +8,11 @@ use serde::Serialize;
 
 use super::error::Error;
 use super::name::netns_path;
-use super::options::Mode;
+use super::options::{KubernetesMode, Mode};
 use super::plan::shown;
 use super::process::Process;
 use super::state::Phase;
-use super::{Lab, LabName, cluster};
+use super::{Lab, LabName, cluster, kubernetes};
 
 /// `weft-lab status -o json`
 #[derive(Clone, Debug, Serialize)]
@@ -24,8 +24,10 @@ pub struct Status {
     pub ready: bool,
     /// Isolation mode at `up`.
     pub mode: Mode,
-    /// The manifests directory.
-    pub manifests: PathBuf,
+    /// The manifests directory; null if objects are kept on an API server.
+    pub manifests: Option<PathBuf>,
+    /// The API server; null if objects are kept in a manifests directory.
+    pub kubernetes: Option<KubernetesStatus>,
     /// Null if it does not run.
     pub controller_pid: Option<i32>,
     /// Network namespace of the underlay, in which the controller runs.
@@ -36,6 +38,22 @@ pub struct Status {
     pub externals: Vec<ExternalStatus>,
     /// In the order they were added.
     pub pods: Vec<PodStatus>,
+}
+
+/// The API server.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KubernetesStatus {
+    /// How much of a cluster there is.
+    pub mode: KubernetesMode,
+    /// Of the administrator, the agents and the controller.
+    pub kubeconfig: PathBuf,
+    /// Where it listens, in the namespaces of the nodes and of the underlay.
+    pub server: String,
+    /// Null if it does not run.
+    pub apiserver_pid: Option<i32>,
+    /// Null if it does not run.
+    pub etcd_pid: Option<i32>,
 }
 
 /// A node.
@@ -52,7 +70,7 @@ pub struct NodeStatus {
     pub ips: Vec<IpAddr>,
     /// Underlay interface inside the namespace.
     pub interface: &'static str,
-    /// Pod subnets; empty until the controller has given it some.
+    /// Pod subnets; empty until the controller has given it some, and while the API server does not answer.
     pub subnets: Vec<IpNet>,
     /// Null if it does not run.
     pub agent_pid: Option<i32>,
@@ -113,6 +131,18 @@ impl Lab {
                 .filter(|process| process.is_alive())
                 .map(|process| process.pid)
         };
+        let kubernetes = state.kubernetes.as_ref().map(|servers| KubernetesStatus {
+            mode: servers.mode,
+            kubeconfig: kubernetes::Files::of(self.name()).kubeconfig(),
+            server: kubernetes::server(),
+            apiserver_pid: pid(servers.apiserver),
+            etcd_pid: pid(servers.etcd),
+        });
+        let subnets = |node: &str| match cluster::subnets(self.objects(), node) {
+            // All else is known without it.
+            Err(_away) if kubernetes.is_some() => Ok(Vec::new()),
+            found => found,
+        };
         let nodes = state.nodes.iter().map(|node| {
             let place = self.name().place(&node.name);
             Ok(NodeStatus {
@@ -121,7 +151,7 @@ impl Lab {
                 ip: node.addresses[0],
                 ips: node.addresses.to_vec(),
                 interface: "eth0",
-                subnets: cluster::subnets(self.manifests(), &node.name)?,
+                subnets: subnets(&node.name)?,
                 agent_pid: pid(node.agent),
                 config: place.config(),
                 run_dir: place.run(),
@@ -151,7 +181,8 @@ impl Lab {
             lab: state.lab.clone(),
             ready: state.phase == Phase::Ready,
             mode: state.mode,
-            manifests: self.name().manifests(),
+            manifests: kubernetes.is_none().then(|| self.name().manifests()),
+            kubernetes,
             controller_pid: pid(state.controller),
             underlay_netns: netns_path(&state.underlay),
             nodes,

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use super::daemon::{self, READY};
 use super::down::{down_locked, remains};
 use super::error::{Error, file};
+use super::kubernetes::{self, Crds};
 use super::name::{LabName, netns_path};
 use super::options::Options;
 use super::plan::plan;
-use super::state::{Lock, Phase, State, boot_id};
+use super::state::{Kubernetes, Lock, Phase, State, boot_id};
 use super::{Lab, cluster, set_agent, underlay};
 
 /// How `up` reports, and is told to give up.
@@ -40,8 +41,18 @@ pub fn up(name: &LabName, options: &Options, progress: Progress<'_>) -> Result<L
     for binary in ["weft", "weft-cni"] {
         daemon::binary(&bin_dir, binary)?;
     }
-    let state = plan(name, options, bin_dir, boot_id()?)?;
-    daemon::agent_configuration(name, "node1", options.agent_config.as_deref())?;
+    let mut state = plan(name, options, bin_dir, boot_id()?)?;
+    state.kubernetes = options
+        .kubernetes
+        .map(|mode| Kubernetes::planned(mode, options))
+        .transpose()?;
+    let crds = state.kubernetes.as_ref().map(|_| {
+        let told = options.crds.clone();
+        Crds::read(&told.unwrap_or_else(kubernetes::own_crds))
+    });
+    let crds = crds.transpose()?;
+    let source = kubernetes::source(name, state.kubernetes.is_some());
+    daemon::agent_configuration(name, "node1", &source, options.agent_config.as_deref())?;
 
     let lock = Lock::take(name, Duration::from_secs(1))?;
     match State::load(name)? {
@@ -59,8 +70,8 @@ pub fn up(name: &LabName, options: &Options, progress: Progress<'_>) -> Result<L
     {
         return Err(Error::Foreign(foreign.to_owned()));
     }
-    match make(state, options, progress) {
-        Ok(()) => Ok(Lab::named(name.clone())),
+    match make(state, options, crds.as_ref(), progress) {
+        Ok(lab) => Ok(lab),
         Err(error) => {
             (progress.say)("removing what was made so far");
             // The first error is the one to report; what this leaves, the next `up` or `down` removes.
@@ -77,12 +88,15 @@ fn works(state: &State) -> bool {
     let alive = |process: Option<super::process::Process>| {
         process.is_some_and(super::process::Process::is_alive)
     };
-    state.phase == Phase::Ready
-        && alive(state.controller)
-        && state.nodes.iter().all(|node| alive(node.agent))
+    state.phase == Phase::Ready && state.daemons().all(alive)
 }
 
-fn make(mut state: State, options: &Options, progress: Progress<'_>) -> Result<(), Error> {
+fn make(
+    mut state: State,
+    options: &Options,
+    crds: Option<&Crds>,
+    progress: Progress<'_>,
+) -> Result<Lab, Error> {
     let name = state.lab.clone();
     let goes_on = || {
         if (progress.cancelled)() {
@@ -91,8 +105,12 @@ fn make(mut state: State, options: &Options, progress: Progress<'_>) -> Result<(
             Ok(())
         }
     };
-    let manifests = name.manifests();
-    fs::create_dir_all(&manifests).map_err(file("create", &manifests))?;
+    let source = kubernetes::source(&name, state.kubernetes.is_some());
+    let directory = match state.kubernetes {
+        Some(_) => name.dir(),
+        None => name.manifests(),
+    };
+    fs::create_dir_all(&directory).map_err(file("create", &directory))?;
     state.save()?;
     (progress.say)(&format!(
         "underlay {}, {} nodes, {} external hosts",
@@ -105,11 +123,17 @@ fn make(mut state: State, options: &Options, progress: Progress<'_>) -> Result<(
         fs::write(&path, resolver(&options.dns)).map_err(file("write", &path))?;
     }
     underlay::make(&state)?;
-    cluster::write(&state, options)?;
+    let lab = Lab::of(&state);
+    if let Some(crds) = crds {
+        (progress.say)("starting etcd and the API server");
+        kubernetes::start(&mut state)?;
+        kubernetes::complete(&state, &kubernetes::Api::at(&state), crds, progress)?;
+    }
+    cluster::write(lab.objects(), &state, options)?;
     goes_on()?;
 
     (progress.say)("starting the controller and an agent on each node");
-    daemon::prepare_controller(&name)?;
+    daemon::prepare_controller(&name, &source)?;
     state.controller = Some(daemon::start(
         &state,
         "controller",
@@ -121,7 +145,7 @@ fn make(mut state: State, options: &Options, progress: Progress<'_>) -> Result<(
         daemon::prepare_node(
             &name,
             &node.name,
-            options.agent_config.as_deref(),
+            (&source, options.agent_config.as_deref()),
             &state.bin_dir,
         )?;
         let process = daemon::start(&state, "agent", &node.name, &node.netns)?;
@@ -136,7 +160,8 @@ fn make(mut state: State, options: &Options, progress: Progress<'_>) -> Result<(
     }
     goes_on()?;
     state.phase = Phase::Ready;
-    state.save()
+    state.save()?;
+    Ok(lab)
 }
 
 fn resolver(servers: &[IpAddr]) -> String {

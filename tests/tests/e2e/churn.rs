@@ -143,11 +143,11 @@ fn a_pod_whose_namespace_vanished_is_told_and_holds_nobody_up() {
 
 /// A change of what concerns the whole node, which is followed by a full pass.
 fn touch_cluster_network(cluster: &Cluster) {
-    let found = cluster.manifests().get("ClusterNetwork", "", "default");
+    let found = cluster.objects().get("ClusterNetwork", "", "default");
     let mut object = (*found.unwrap().unwrap()).clone();
     let mtu = object.value["mtu"].as_u64().unwrap() - 1;
     object.set_field("mtu", mtu.into());
-    cluster.manifests().apply(&object).unwrap();
+    cluster.objects().apply(&object).unwrap();
 }
 
 /// A path by which this process's children find the namespace, which has no name.

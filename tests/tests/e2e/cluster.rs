@@ -76,7 +76,11 @@ pub fn two_nodes() -> Options {
 impl Cluster {
     pub fn up(options: &Options) -> Self {
         let name = format!("e2e{:08x}", rand::random::<u32>()).parse().unwrap();
-        let lab = lab::up(&name, options, Progress::SILENT).unwrap_or_else(|error| {
+        let options = Options {
+            kubernetes: crate::STORE,
+            ..options.clone()
+        };
+        let lab = lab::up(&name, &options, Progress::SILENT).unwrap_or_else(|error| {
             panic!("the lab does not come up: {error}");
         });
         Self { lab }
@@ -200,7 +204,7 @@ impl Deref for Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         if thread::panicking() {
-            for place in ["controller", "node1", "node2"] {
+            for place in ["apiserver", "controller", "node1", "node2"] {
                 let log = fs::read_to_string(self.log(place)).unwrap_or_default();
                 let lines: Vec<&str> = log.lines().collect();
                 let end = &lines[lines.len().saturating_sub(15)..];

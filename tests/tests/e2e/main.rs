@@ -12,6 +12,11 @@
     reason = "a panic is how a test fails, also in its fixture"
 )]
 
+use weft_tests::lab::KubernetesMode;
+
+/// Where the labs keep their objects: in a manifests directory.
+const STORE: Option<KubernetesMode> = None;
+
 mod cluster;
 mod frame;
 mod icmp;
@@ -21,6 +26,7 @@ mod residue;
 mod wire;
 
 mod bad_input;
+mod bad_manifests;
 mod churn;
 mod cnitool;
 mod egress_admin;

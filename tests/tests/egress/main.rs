@@ -11,6 +11,11 @@
     reason = "a panic is how a test fails, also in its fixture"
 )]
 
+use weft_tests::lab::KubernetesMode;
+
+/// Where the labs keep their objects: in a manifests directory.
+const STORE: Option<KubernetesMode> = None;
+
 #[path = "../e2e/cluster.rs"]
 #[expect(dead_code, reason = "the other end-to-end tests use the rest")]
 mod cluster;

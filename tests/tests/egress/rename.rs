@@ -60,7 +60,7 @@ fn named(field: &Field, name: &str) {
         "apiVersion": "network.openshift.io/v1", "kind": "EgressNetworkPolicy",
         "metadata": {"namespace": "a", "name": name}, "spec": {"egress": rules},
     });
-    let directory = field.cluster.status().unwrap().manifests;
+    let directory = field.cluster.status().unwrap().manifests.unwrap();
     let [temporary, file] = [".policy", "policy.json"].map(|name| directory.join(name));
     fs::write(&temporary, object.to_string()).unwrap();
     fs::rename(temporary, file).unwrap();

@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use crate::stubs::Fixture;
 use serde_json::Value;
 
-fn weft_lab(fixture: &Fixture, arguments: &[&str]) -> Output {
+pub fn weft_lab(fixture: &Fixture, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_weft-lab"));
     command
         .args(["--lab", &fixture.name.to_string()])
@@ -16,7 +16,7 @@ fn weft_lab(fixture: &Fixture, arguments: &[&str]) -> Output {
 }
 
 /// Standard output of a command that has to succeed.
-fn said(fixture: &Fixture, arguments: &[&str]) -> String {
+pub fn said(fixture: &Fixture, arguments: &[&str]) -> String {
     let output = weft_lab(fixture, arguments);
     assert!(
         output.status.success(),
@@ -26,7 +26,7 @@ fn said(fixture: &Fixture, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-fn keys(value: &Value) -> Vec<&str> {
+pub fn keys(value: &Value) -> Vec<&str> {
     value
         .as_object()
         .unwrap()
@@ -151,14 +151,14 @@ fn objects_are_written_and_removed() {
         "Namespace/shop\n"
     );
     assert!(
-        lab.manifests()
+        lab.objects()
             .get("Namespace", "", "shop")
             .unwrap()
             .is_some()
     );
     said(&fixture, &["delete", "namespaces", "shop"]);
     assert!(
-        lab.manifests()
+        lab.objects()
             .get("Namespace", "", "shop")
             .unwrap()
             .is_none()
@@ -171,7 +171,7 @@ fn objects_are_written_and_removed() {
     let output = weft_lab(&fixture, &["apply", "-f", file.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(1));
     assert!(
-        lab.manifests().get("Namespace", "", "a").unwrap().is_none(),
+        lab.objects().get("Namespace", "", "a").unwrap().is_none(),
         "nothing of a file that does not parse"
     );
 }

@@ -6,6 +6,7 @@
 
 mod command_line;
 mod dns;
+mod kubernetes;
 mod pods;
 mod probes;
 mod stubs;

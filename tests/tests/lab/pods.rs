@@ -20,26 +20,21 @@ fn pods_go_through_the_plugin_with_what_a_runtime_gives_it() {
     };
     let pod = lab.add_pod(&spec).unwrap();
     assert_eq!(pod.ips, [ip("10.128.0.2"), ip("fd01::2")]);
-    let object = lab.manifests().get("Pod", "shop", "cart").unwrap().unwrap();
+    let object = lab.objects().get("Pod", "shop", "cart").unwrap().unwrap();
     assert_eq!(object.value["status"]["podIP"].as_str(), Some("10.128.0.2"));
     assert_eq!(
         object.value["metadata"]["labels"]["app"].as_str(),
         Some("x")
     );
     assert!(
-        lab.manifests()
+        lab.objects()
             .get("Namespace", "", "shop")
             .unwrap()
             .is_some(),
         "made on the way"
     );
     lab.del_pod("shop", "cart").unwrap();
-    assert!(
-        lab.manifests()
-            .get("Pod", "shop", "cart")
-            .unwrap()
-            .is_none()
-    );
+    assert!(lab.objects().get("Pod", "shop", "cart").unwrap().is_none());
     assert!(!lab::name::netns_path(&pod.netns).exists());
     let calls = fs::read_to_string(fixture.bin.join("calls")).unwrap();
     let (add, del) = calls.split_once("DEL ").unwrap();
@@ -66,12 +61,7 @@ fn pods_go_through_the_plugin_with_what_a_runtime_gives_it() {
         "weft-cni ADD for pod shop/cart on node2: try again later (code 11)"
     );
     assert!(lab.status().unwrap().pods.is_empty() && !lab::name::netns_path(&pod.netns).exists());
-    assert!(
-        lab.manifests()
-            .get("Pod", "shop", "cart")
-            .unwrap()
-            .is_none()
-    );
+    assert!(lab.objects().get("Pod", "shop", "cart").unwrap().is_none());
 }
 
 #[test]

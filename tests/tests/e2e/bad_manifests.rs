@@ -1,13 +1,52 @@
-//! Objects that do not parse, contradict each other, or ask for what there is not.
+//! Objects that do not parse, contradict each other, or ask for what there is not: an API server would refuse most of them.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::{Child, Stdio};
 
 use weft_tests::lab::{Action, Options, PodSpec};
 
-use super::{Watched, agent};
-use crate::cluster::{Cluster, eventually};
+use crate::bad_input::{Watched, agent};
+use crate::cluster::{Cluster, DEADLINE, eventually, poll};
 use crate::plugin::Plugin;
+
+impl Watched {
+    /// A file in the manifests directory, as an operator's editor would put it there.
+    fn file(&self, name: &str) -> PathBuf {
+        self.cluster.status().unwrap().manifests.unwrap().join(name)
+    }
+
+    /// Waits until node1's status tells of a problem with all these words; then until both nodes' tell of none.
+    fn tells(&self, words: &[&str]) {
+        let mut problems = Vec::new();
+        let told = poll(DEADLINE, || {
+            problems = self.problems("node1");
+            problems
+                .iter()
+                .find(|line| words.iter().all(|word| line.contains(word)))
+                .cloned()
+        });
+        let told = told.unwrap_or_else(|| panic!("no problem has {words:?}: {problems:#?}"));
+        println!("{told}");
+    }
+
+    fn problems(&self, node: &str) -> Vec<String> {
+        let problems = self.cluster.agent_status(node).problems;
+        problems
+            .iter()
+            .map(|problem| format!("{}: {}", problem.object, problem.message))
+            .collect()
+    }
+
+    fn quiet(&self, after: &str) {
+        let mut problems = Vec::new();
+        let quiet = poll(DEADLINE, || {
+            problems = [self.problems("node1"), self.problems("node2")].concat();
+            problems.is_empty().then_some(())
+        });
+        assert!(quiet.is_some(), "after {after} was mended: {problems:#?}");
+    }
+}
 
 /// An object of the API group, in JSON.
 fn object(kind: &str, name: &str, fields: &str) -> String {
@@ -135,7 +174,7 @@ fn a_broken_change_of_the_cluster_network_leaves_the_last_good_one_in_force() {
     let cluster = &watched.cluster;
     cluster.controller(Action::Stop).unwrap();
     let good = cluster
-        .manifests()
+        .objects()
         .get("ClusterNetwork", "", "default")
         .unwrap()
         .unwrap();
@@ -174,9 +213,9 @@ fn a_broken_change_of_the_cluster_network_leaves_the_last_good_one_in_force() {
         for (key, value) in change {
             object.set_field(&key, value);
         }
-        cluster.manifests().apply(&object).unwrap();
+        cluster.objects().apply(&object).unwrap();
         watched.tells(&[&["ClusterNetwork/default"], words].concat());
-        cluster.manifests().apply(&good).unwrap();
+        cluster.objects().apply(&good).unwrap();
         watched.quiet("the cluster network");
     }
     watched.attaches("fresh");
@@ -201,13 +240,13 @@ fn networkpolicy_mode_is_refused_at_the_start_with_what_there_is() {
     });
     cluster.agent("node1", Action::Stop).unwrap();
     let good = cluster
-        .manifests()
+        .objects()
         .get("ClusterNetwork", "", "default")
         .unwrap()
         .unwrap();
     let mut object = (*good).clone();
     object.set_field("pluginName", "redhat/openshift-ovs-networkpolicy".into());
-    cluster.manifests().apply(&object).unwrap();
+    cluster.objects().apply(&object).unwrap();
     let mut agent = agent(&cluster, &[]);
     agent.stdout(Stdio::null()).stderr(Stdio::null());
     let _agent = Guard(agent.spawn().unwrap());
@@ -238,7 +277,7 @@ fn networkpolicy_mode_is_refused_at_the_start_with_what_there_is() {
                 .contains("ClusterNetwork"),
         "{status:?}"
     );
-    cluster.manifests().apply(&good).unwrap();
+    cluster.objects().apply(&good).unwrap();
     eventually("the agent is ready once it is mended", || {
         cluster.agent_status("node1").ready
     });

@@ -1,0 +1,152 @@
+//! Who the API server is and who may speak to it.
+
+use std::fs::{DirBuilder, OpenOptions};
+use std::io::Write as _;
+use std::net::IpAddr;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use ipnet::IpNet;
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, KeyUsagePurpose, SanType,
+};
+use serde_json::json;
+
+use crate::lab::LabName;
+use crate::lab::error::{Error, file};
+use crate::lab::plan::underlay_addresses;
+
+/// Where the API server listens, on the underlay's own address.
+pub const PORT: u16 = 6443;
+
+/// The API server's address, from every node and from the underlay's namespace.
+pub fn server() -> String {
+    format!("https://{}:{PORT}", underlay_addresses(1)[0])
+}
+
+/// The files of the API server, readable by root only.
+#[derive(Clone, Debug)]
+pub struct Files(PathBuf);
+
+impl Files {
+    /// Those of a lab.
+    pub fn of(lab: &LabName) -> Self {
+        Self(lab.dir().join("kubernetes"))
+    }
+
+    /// How administrator, agents and controller find the API server, and who they are there.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.0.join("kubeconfig")
+    }
+
+    /// The authority that signed the API server's certificate.
+    pub fn ca(&self) -> PathBuf {
+        self.0.join("ca.crt")
+    }
+
+    /// The API server's certificate.
+    pub fn certificate(&self) -> PathBuf {
+        self.0.join("apiserver.crt")
+    }
+
+    /// Its key.
+    pub fn key(&self) -> PathBuf {
+        self.0.join("apiserver.key")
+    }
+
+    /// Checks the tokens of service accounts.
+    pub fn service_account_public(&self) -> PathBuf {
+        self.0.join("service-account.pub")
+    }
+
+    /// Signs them.
+    pub fn service_account_key(&self) -> PathBuf {
+        self.0.join("service-account.key")
+    }
+
+    /// The static users, as `--token-auth-file` has them.
+    pub fn users(&self) -> PathBuf {
+        self.0.join("users.csv")
+    }
+
+    /// What kubectl remembers of the server.
+    pub fn cache(&self) -> PathBuf {
+        self.0.join("cache")
+    }
+}
+
+/// Makes all of them anew.
+pub fn write(files: &Files, services: &[IpNet]) -> Result<(), Error> {
+    DirBuilder::new()
+        .mode(0o700)
+        .create(&files.0)
+        .map_err(file("create", &files.0))?;
+    let keys = |error: rcgen::Error| Error::Invalid(format!("make a certificate: {error}"));
+    let (authority, key) = (
+        authority().map_err(keys)?,
+        KeyPair::generate().map_err(keys)?,
+    );
+    let certificate = certificate(services)
+        .and_then(|params| params.signed_by(&key, &authority))
+        .map_err(keys)?;
+    let accounts = KeyPair::generate().map_err(keys)?;
+    let token = format!("{:032x}", rand::random::<u128>());
+    secret(&files.ca(), &authority.pem())?;
+    secret(&files.certificate(), &certificate.pem())?;
+    secret(&files.key(), &key.serialize_pem())?;
+    secret(&files.service_account_key(), &accounts.serialize_pem())?;
+    secret(&files.service_account_public(), &accounts.public_key_pem())?;
+    secret(
+        &files.users(),
+        &format!("{token},admin,admin,\"system:masters\"\n"),
+    )?;
+    let kubeconfig = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "lab",
+        "clusters": [{"name": "lab", "cluster": {"server": server(), "certificate-authority": files.ca()}}],
+        "users": [{"name": "admin", "user": {"token": token}}],
+        "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": "admin"}}],
+    });
+    // JSON is YAML.
+    secret(&files.kubeconfig(), &format!("{kubeconfig:#}\n"))
+}
+
+fn authority() -> Result<CertifiedIssuer<'static, KeyPair>, rcgen::Error> {
+    let mut params = CertificateParams::new(Vec::new())?;
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "weft lab");
+    CertifiedIssuer::self_signed(params, KeyPair::generate()?)
+}
+
+/// For every name and address by which nodes and pods may ask for the API server.
+fn certificate(services: &[IpNet]) -> Result<CertificateParams, rcgen::Error> {
+    let names = ["", ".default", ".default.svc", ".default.svc.cluster.local"];
+    let mut params = CertificateParams::new(names.map(|end| format!("kubernetes{end}")))?;
+    let service = services
+        .iter()
+        .filter_map(|net| net.hosts().nth(usize::from(net.addr().is_ipv6())));
+    let loopback = IpAddr::from([127, 0, 0, 1]);
+    params.subject_alt_names.extend(
+        underlay_addresses(1)
+            .into_iter()
+            .chain(service)
+            .chain([loopback])
+            .map(SanType::IpAddress),
+    );
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "kube-apiserver");
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    Ok(params)
+}
+
+fn secret(path: &Path, text: &str) -> Result<(), Error> {
+    let mut open = OpenOptions::new();
+    let opened = open.create_new(true).write(true).mode(0o600).open(path);
+    opened
+        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .map_err(file("write", path))
+}

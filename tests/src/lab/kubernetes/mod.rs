@@ -1,0 +1,155 @@
+//! A real API server, and etcd below it, in the place of the manifests directory: `--kubernetes=api`.
+//!
+//! Both run in the underlay's namespace, where every node reaches the API server at the underlay's own address and
+//! nobody but the API server reaches etcd. No other part of a control plane runs, and no kubelet: lab pods are Pod
+//! objects that the lab itself binds, reports as running and removes.
+//!
+//! # Layout
+//! - `programs`: where the programs are, and which version is expected
+//! - `credentials`: certificates, keys, users, kubeconfig
+//! - `servers`: etcd and kube-apiserver, their start and end
+//! - `api`: objects on the API server; `client`: the connection below it
+//! - `crds`: weft's own kinds
+
+mod api;
+mod client;
+mod crds;
+mod credentials;
+mod programs;
+mod servers;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+pub(super) use api::Api;
+pub(super) use crds::Crds;
+pub use credentials::{Files, server};
+
+use super::daemon::Action;
+use super::error::Error;
+use super::options::{KubernetesMode, Options};
+use super::state::{Kubernetes, State};
+use super::{Lab, LabName, Progress, daemon, enter};
+use servers::{APISERVER, READY};
+
+impl Kubernetes {
+    /// What the state says of it before anything is made; refuses what cannot work.
+    pub(super) fn planned(mode: KubernetesMode, options: &Options) -> Result<Self, Error> {
+        let (_, services) = options.networks();
+        programs::etcd()?;
+        Ok(Self {
+            mode,
+            programs: programs::directory()?,
+            services,
+            etcd: None,
+            apiserver: None,
+        })
+    }
+}
+
+/// Where agents and controller find the objects, as their configuration says it.
+pub(super) fn source(lab: &LabName, kubernetes: bool) -> Value {
+    if kubernetes {
+        json!({"kubernetes": {"kubeconfig": Files::of(lab).kubeconfig()}})
+    } else {
+        json!({"manifests": lab.manifests()})
+    }
+}
+
+/// Starts etcd and the API server; both are in the state when this returns.
+pub(super) fn start(state: &mut State) -> Result<(), Error> {
+    let Some(planned) = &mut state.kubernetes else {
+        return Ok(());
+    };
+    credentials::write(&Files::of(&state.lab), &planned.services)?;
+    let (etcd, api) = (
+        servers::etcd(state)?,
+        // It waits for etcd by itself.
+        servers::apiserver(state)?,
+    );
+    if let Some(kubernetes) = &mut state.kubernetes {
+        (kubernetes.etcd, kubernetes.apiserver) = (Some(etcd), Some(api));
+    }
+    state.save()
+}
+
+/// Waits until the API server is ready and knows weft's kinds.
+pub(super) fn complete(
+    state: &State,
+    api: &Api,
+    crds: &Crds,
+    progress: Progress<'_>,
+) -> Result<(), Error> {
+    servers::wait_ready(state, api, progress.cancelled)?;
+    (progress.say)(&format!("the API server is ready ({})", server()));
+    crds.establish(api, Instant::now() + READY)
+}
+
+impl Lab {
+    /// `kubectl` with the lab's kubeconfig, in the namespace from which the API server is reached.
+    pub fn kubectl(&self) -> Result<Command, Error> {
+        let state = self.state()?;
+        let kubernetes = self.kubernetes(&state)?;
+        let files = Files::of(self.name());
+        let kubectl = programs::program(&kubernetes.programs, "kubectl")?;
+        let mut command = enter::command(self.name(), &state.underlay, kubectl)?;
+        command
+            .env("KUBECONFIG", files.kubeconfig())
+            // All labs have the same server address, by which the cache in the user's home would name its files.
+            .env("KUBECACHEDIR", files.cache())
+            .env("KUBERC", "off");
+        Ok(command)
+    }
+
+    /// Stops, kills or starts the API server. A start returns when it is ready.
+    pub fn api(&self, action: Action) -> Result<(), Error> {
+        let state = self.state()?;
+        let running = self.kubernetes(&state)?.apiserver;
+        match (action, running.filter(|process| process.is_alive())) {
+            (Action::Start, Some(running)) => Err(Error::Invalid(format!(
+                "the API server runs, pid {}",
+                running.pid
+            ))),
+            (Action::Start, None) => {
+                self.update(|state| {
+                    let started = servers::apiserver(state)?;
+                    set_apiserver(state, Some(started));
+                    Ok(())
+                })?;
+                let api = Api::at(&state);
+                servers::wait_ready(&self.state()?, &api, &|| false)
+            }
+            (_, Some(running)) => {
+                daemon::end(self.name(), APISERVER, running, action)?;
+                self.update(|state| {
+                    set_apiserver(state, None);
+                    Ok(())
+                })
+            }
+            (_, None) => Err(Error::Invalid("the API server does not run".into())),
+        }
+    }
+
+    fn kubernetes<'a>(&self, state: &'a State) -> Result<&'a Kubernetes, Error> {
+        state.kubernetes.as_ref().ok_or_else(|| {
+            Error::Invalid(format!(
+                "lab {} keeps its objects in a directory; `weft-lab up --kubernetes=api` makes one with an API server",
+                self.name()
+            ))
+        })
+    }
+}
+
+fn set_apiserver(state: &mut State, process: Option<super::process::Process>) {
+    if let Some(kubernetes) = &mut state.kubernetes {
+        kubernetes.apiserver = process;
+    }
+}
+
+/// Weft's own definitions, in the source tree that this program was built from.
+pub(super) fn own_crds() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/crds")
+}
