@@ -13,6 +13,8 @@
 //! - [`cni`]: the CNI protocol, server, address management and attachment
 //! - [`controller`]: allocates what is cluster-wide
 //! - [`api`]: the admin socket
+//! - [`preflight`]: what a node needs, looked at before the agent starts
+//! - [`install`]: the CNI plugin and its configuration, put where the container runtime looks
 //! - [`cli`]: the commands of `weft`
 //! - `memory`: what was freed goes back to the system
 
@@ -25,7 +27,9 @@ pub mod controller;
 pub mod dns;
 pub mod ingest;
 mod memory;
+pub mod install;
 pub mod netlink;
 pub mod observe;
+pub mod preflight;
 pub mod store;
 pub mod sync;

@@ -6,7 +6,25 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+/// Where a container finds the host's sysctls, if somebody mounted its `/proc/sys/net` at `net` in here: a container's own
+/// `/proc/sys` is read-only, and nothing may be mounted over it. Either shows those of the calling thread's namespace.
+pub const HOST_FOLDER: &str = "/host/proc/sys";
+
+/// The folder in use: [`HOST_FOLDER`] where it is there, else `/proc/sys`.
+pub fn folder() -> &'static Path {
+    static FOLDER: OnceLock<&Path> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let host = Path::new(HOST_FOLDER);
+        if host.join("net").is_dir() {
+            host
+        } else {
+            Path::new("/proc/sys")
+        }
+    })
+}
 
 /// A sysctl could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -85,10 +103,9 @@ fn file(key: &str) -> Result<PathBuf, Error> {
     {
         return Err(refuse("a part of the name is empty or no name"));
     }
-    Ok(["/proc/sys"]
-        .into_iter()
-        .chain(parts.iter().map(String::as_str))
-        .collect())
+    let mut path = folder().to_owned();
+    path.extend(&parts);
+    Ok(path)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 mod keeper;
 
 use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use weft_core::compile::iptables::{Family, Ruleset, Table};
@@ -79,6 +79,11 @@ impl Iptables {
     pub fn in_folder(folder: impl Into<PathBuf>) -> Self {
         let folder = folder.into();
         Self { folder }
+    }
+
+    /// Where they are; an empty path stands for PATH.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Brings the rules of the calling thread's network namespace in line. Writes nothing when nothing differs.

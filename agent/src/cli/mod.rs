@@ -9,11 +9,13 @@ mod controller;
 mod egress;
 mod explain;
 mod get;
+mod install;
 mod log;
 mod metrics;
 mod monitor;
 mod open_files;
 pub mod pod_network;
+mod preflight;
 mod print;
 mod status;
 
@@ -55,6 +57,12 @@ enum Command {
     Explain(explain::Explain),
     /// Print the agent's figures as Prometheus reads them (GET /metrics on the admin socket)
     Metrics(ConfigArgs),
+    /// Tell whether this node has what the agent needs, and what to do where it has not (exit code 1 if something fails)
+    Preflight(preflight::Preflight),
+    /// Put the CNI plugin and, as soon as the agent is ready, its configuration where the container runtime looks
+    InstallCni(install::Install),
+    /// Remove what install-cni put there
+    UninstallCni(install::Uninstall),
     /// Measure what a packet costs in each eBPF program, by the number of rows in the maps (root)
     #[command(hide = true)]
     BenchPrograms(bench_programs::BenchPrograms),
@@ -90,6 +98,9 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Monitor(query) => monitor::run(&query),
         Command::Explain(args) => Ok(explain::run(&args)),
         Command::Metrics(config) => metrics::run(&config),
+        Command::Preflight(args) => preflight::run(&args),
+        Command::InstallCni(args) => install::install(&args),
+        Command::UninstallCni(args) => install::uninstall(&args),
         Command::BenchPrograms(args) => bench_programs::run(&args),
     }
 }

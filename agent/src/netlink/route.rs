@@ -57,6 +57,25 @@ impl Netlink {
         Ok(routes)
     }
 
+    /// Routes that are not ours, both families: where to, and the output interface.
+    pub fn foreign_routes(&mut self) -> Result<Vec<(IpNet, Option<u32>)>, NetlinkError> {
+        let mut routes = Vec::new();
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            for message in self.routes(family, RouteProtocol::Unspec)? {
+                if message.header.protocol != RouteProtocol::Other(ROUTE_PROTOCOL)
+                    && message.header.kind == RouteType::Unicast
+                    && let Some(route) = installed(&message)
+                {
+                    routes.push((
+                        route.destination,
+                        route.device.or_else(|| first_hop(&message)),
+                    ));
+                }
+            }
+        }
+        Ok(routes)
+    }
+
     fn routes(
         &mut self,
         family: AddressFamily,

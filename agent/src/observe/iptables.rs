@@ -9,6 +9,23 @@ use weft_core::diff::iptables::{ActualTable, parse_save};
 
 use crate::apply::iptables::IptablesError;
 
+/// What the program says of its version and variant.
+///
+/// `folder` holds the program; an empty path stands for PATH.
+pub fn version(folder: &Path, family: Family) -> Result<String, IptablesError> {
+    let program = family.program().to_owned();
+    let output = Command::new(folder.join(&program))
+        .arg("--version")
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|source| IptablesError::Start {
+            program: program.clone(),
+            source,
+        })?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    Ok(said.lines().next().unwrap_or_default().to_owned())
+}
+
 /// Our tables in the calling thread's network namespace. Tables that nobody made are missing.
 ///
 /// `folder` holds the program; an empty path stands for PATH.

@@ -43,6 +43,15 @@ pub enum PreflightError {
     Status(#[source] io::Error),
 }
 
+/// What the agent needs of the privileges of root.
+pub const NEEDED: [&str; 3] = [CAPABILITIES[0].1, CAPABILITIES[1].1, CAPABILITIES[2].1];
+
+/// Whether the sysctls below a folder can be written.
+pub fn writable(folder: &Path) -> Result<(), nix::errno::Errno> {
+    use nix::unistd::{AccessFlags, access};
+    access(&folder.join("net/ipv4/ip_forward"), AccessFlags::W_OK)
+}
+
 /// Everything that is missing; empty when the agent can start.
 pub fn preflight(bpf_dir: &Path) -> Vec<PreflightError> {
     let mut missing = Vec::new();
@@ -83,27 +92,29 @@ fn parse_capabilities(status: &str) -> Option<u64> {
     u64::from_str_radix(line.trim(), 16).ok()
 }
 
-/// Bit numbers of linux/capability.h.
-const CAP_NET_ADMIN: u32 = 12;
-const CAP_SYS_ADMIN: u32 = 21;
-const CAP_BPF: u32 = 39;
+/// Bit numbers of linux/capability.h, and what for.
+const CAPABILITIES: [(u32, &str, &str); 3] = [
+    (
+        12,
+        "CAP_NET_ADMIN",
+        "set up devices, routes and firewall rules",
+    ),
+    (13, "CAP_NET_RAW", "run iptables"),
+    // The two others would do for that: it is needed for `setns`, which no smaller capability allows.
+    (
+        21,
+        "CAP_SYS_ADMIN",
+        "enter the network namespaces of pods, and load programs and maps",
+    ),
+];
 
 fn missing_capabilities(mask: u64) -> Vec<PreflightError> {
-    let has = |bit: u32| mask & (1 << bit) != 0;
-    let mut missing = Vec::new();
-    if !has(CAP_NET_ADMIN) {
-        missing.push(PreflightError::Capability {
-            capability: "CAP_NET_ADMIN",
-            what: "set up devices, routes and firewall rules",
-        });
-    }
-    if !has(CAP_BPF) && !has(CAP_SYS_ADMIN) {
-        missing.push(PreflightError::Capability {
-            capability: "CAP_BPF (or CAP_SYS_ADMIN)",
-            what: "load programs and maps",
-        });
-    }
-    missing
+    let missing = CAPABILITIES
+        .iter()
+        .filter(|(bit, ..)| mask & (1 << bit) == 0);
+    let missing =
+        missing.map(|(_, capability, what)| PreflightError::Capability { capability, what });
+    missing.collect()
 }
 
 #[cfg(test)]
@@ -112,16 +123,19 @@ mod tests {
 
     #[test]
     fn each_missing_capability_is_named() {
-        let all = (1 << CAP_NET_ADMIN) | (1 << CAP_BPF);
+        let all = (1 << 12) | (1 << 13) | (1 << 21);
         assert!(missing_capabilities(all).is_empty());
-        assert!(missing_capabilities((1 << CAP_NET_ADMIN) | (1 << CAP_SYS_ADMIN)).is_empty());
         let text: Vec<_> = missing_capabilities(0)
             .iter()
             .map(ToString::to_string)
             .collect();
-        assert!(text[0].contains("CAP_NET_ADMIN") && text[0].contains("run it as root"));
-        assert!(text[1].contains("CAP_BPF"));
-        assert_eq!(missing_capabilities(1 << CAP_BPF).len(), 1);
+        for (text, name) in text.iter().zip(NEEDED) {
+            assert!(
+                text.contains(name) && text.contains("run it as root"),
+                "{text}"
+            );
+        }
+        assert_eq!(missing_capabilities(1 << 12).len(), 2);
     }
 
     #[test]

@@ -1,0 +1,146 @@
+//! Does once, in a network namespace that nobody uses, what the agent does: probes by doing say more than version numbers.
+
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+
+use aya::programs::ProgramType;
+use aya::sys::{BpfHelper, is_helper_supported};
+use weft_core::compile::host::{OVERLAY, Overlay};
+use weft_netns::NetNs;
+
+use super::{Check, State};
+use crate::apply::links::{self, Attachment, OVERLAY_HOOKS, POD_ATTACHMENT, POD_HOOKS};
+use crate::apply::object::{self, Object};
+use crate::apply::pins::Pins;
+use crate::netlink::Netlink;
+use crate::netlink::veth::VethPair;
+
+const LOOP: &str = "bpf_loop";
+const PROGRAMS: &str = "eBPF programs";
+const DEVICES: &str = "VXLAN, veth, clsact";
+
+/// A folder of pins that goes with the value; and the one around it, if it is empty then.
+struct Folder(PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            tracing::warn!(folder = %self.0.display(), %error, "a folder of pins stays");
+        }
+        if let Some(parent) = self.0.parent() {
+            // Not empty: an agent was here.
+            drop(std::fs::remove_dir(parent));
+        }
+    }
+}
+
+/// `possible` is whether privileges and the BPF file system are there; without them nothing can be tried.
+pub(super) fn rehearse(bpf_dir: &Path, possible: bool) -> Vec<Check> {
+    if !possible {
+        let message = "not tried: capabilities or the BPF file system are missing";
+        return vec![Check::new(PROGRAMS, State::Warning, message)];
+    }
+    let mut checks = vec![helper()];
+    let folder = Folder(bpf_dir.join(format!("preflight-{:016x}", rand::random::<u64>())));
+    let pins = match Pins::open(&folder.0) {
+        Ok(pins) => pins,
+        Err(error) => {
+            checks.push(Check::new(PROGRAMS, State::Failed, error.to_string()));
+            return checks;
+        }
+    };
+    match object::load(&pins) {
+        Ok(mut object) => {
+            let took = object.took.as_millis();
+            checks.push(Check::new(
+                PROGRAMS,
+                State::Ok,
+                format!("loaded in {took} ms"),
+            ));
+            checks.push(devices(&mut object, &pins));
+        }
+        Err(error) => checks.push(Check::new(PROGRAMS, State::Failed, error.to_string())),
+    }
+    checks
+}
+
+fn helper() -> Check {
+    let kernel = nix::sys::utsname::uname();
+    let release = kernel.map_or_else(
+        |_| String::new(),
+        |it| it.release().to_string_lossy().into_owned(),
+    );
+    match is_helper_supported(ProgramType::SchedClassifier, BpfHelper::BPF_FUNC_loop) {
+        Ok(true) => Check::new(LOOP, State::Ok, format!("Linux {release} has it")),
+        Ok(false) => Check::new(
+            LOOP,
+            State::Failed,
+            format!("Linux {release} does not have it: weft needs Linux 5.17 or newer"),
+        ),
+        Err(error) => Check::new(
+            LOOP,
+            State::Warning,
+            format!("the kernel does not say: {error}"),
+        ),
+    }
+}
+
+fn devices(object: &mut Object, pins: &Pins) -> Check {
+    let mut tried = || -> Result<Attachment, String> {
+        let text = |error: &dyn std::fmt::Display| error.to_string();
+        let node = NetNs::create().map_err(|e| text(&e))?;
+        let pod = NetNs::create().map_err(|e| text(&e))?;
+        node.run(|| attach(object, pins, &pod))
+            .map_err(|e| text(&e))?
+    };
+    match tried() {
+        Ok(Attachment::Tcx) => Check::new(
+            DEVICES,
+            State::Ok,
+            "made and attached; TCX links for the overlay",
+        ),
+        Ok(Attachment::Clsact) => Check::new(
+            DEVICES,
+            State::Ok,
+            "made and attached; filters for the overlay, since this kernel has no TCX links (Linux 6.6 has)",
+        ),
+        Err(error) => Check::new(
+            DEVICES,
+            State::Failed,
+            format!(
+                "{error}: are the kernel's modules vxlan, veth, sch_ingress and cls_bpf there (modprobe)?"
+            ),
+        ),
+    }
+}
+
+fn attach(object: &mut Object, pins: &Pins, pod: &NetNs) -> Result<Attachment, String> {
+    const POD: &str = "weftpreflight";
+    const MTU: u16 = 1450;
+    let text = |error: &dyn std::fmt::Display| error.to_string();
+    let mut netlink = Netlink::open().map_err(|e| text(&e))?;
+    let overlay = Overlay {
+        name: OVERLAY.into(),
+        mac: [2, 0, 0, 0, 0, 1],
+        port: 4789,
+        mtu: MTU.into(),
+    };
+    netlink.create_overlay(&overlay).map_err(|e| text(&e))?;
+    let pair = VethPair {
+        host_name: POD,
+        host_mac: [2, 0, 0, 0, 0, 2],
+        pod_name: "eth0",
+        pod_mac: [2, 0, 0, 0, 0, 3],
+        mtu: MTU,
+        netns: pod.as_fd(),
+    };
+    netlink.create_veth(&pair).map_err(|e| text(&e))?;
+    let how = Attachment::probe();
+    for (how, interface, hooks) in [
+        (how, OVERLAY, &OVERLAY_HOOKS),
+        (POD_ATTACHMENT, POD, &POD_HOOKS),
+    ] {
+        links::attach(&mut object.ebpf, pins, how, interface, hooks, true).map_err(|e| text(&e))?;
+    }
+    Ok(how)
+}
