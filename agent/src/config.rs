@@ -3,7 +3,7 @@
 mod dns;
 mod source;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -36,6 +36,8 @@ pub struct Config {
     pub egress_policy_conflicts: Conflicts,
     /// Namespace of the Lease by which controllers on an API server agree which of them is active.
     pub lease_namespace: String,
+    /// Where figures and probes are served over TCP; nowhere without it.
+    pub metrics_address: Option<SocketAddr>,
 }
 
 /// Flags that name the configuration file and override it.
@@ -65,6 +67,9 @@ pub struct ConfigArgs {
     /// Directory on bpffs for maps and links [default: /sys/fs/bpf/weft]
     #[arg(long, value_name = "DIR")]
     pub bpf_dir: Option<PathBuf>,
+    /// Address and port of figures and probes over TCP, such as 127.0.0.1:9618 [default: none]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub metrics_address: Option<SocketAddr>,
 }
 
 /// Flags of commands that only need to know where the API objects are.
@@ -143,6 +148,7 @@ struct File {
     dns: Option<dns::DnsKeys>,
     egress_policy_conflicts: Option<Conflicts>,
     lease_namespace: Option<String>,
+    metrics_address: Option<SocketAddr>,
 }
 
 impl Config {
@@ -184,6 +190,7 @@ impl Config {
             dns: DnsConfig::resolve(file.dns)?,
             egress_policy_conflicts: file.egress_policy_conflicts.unwrap_or_default(),
             lease_namespace: file.lease_namespace.unwrap_or_else(|| "weft".into()),
+            metrics_address: args.metrics_address.or(file.metrics_address),
         };
         config.check()?;
         Ok(config)

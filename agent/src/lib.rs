@@ -13,6 +13,7 @@
 //! - [`cni`]: the CNI protocol, server, address management and attachment
 //! - [`controller`]: allocates what is cluster-wide
 //! - [`api`]: the admin socket
+//! - [`figures`]: metrics for Prometheus, and probes
 //! - [`preflight`]: what a node needs, looked at before the agent starts
 //! - [`install`]: the CNI plugin and its configuration, put where the container runtime looks
 //! - [`cli`]: the commands of `weft`
@@ -25,6 +26,7 @@ pub mod cni;
 pub mod config;
 pub mod controller;
 pub mod dns;
+pub mod figures;
 pub mod ingest;
 mod memory;
 pub mod install;

@@ -4,17 +4,9 @@
 //! figures of their own (`weft get egress-policies --rules` has them): an object may hold a thousand.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use prometheus_client::collector::Collector;
-use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder};
-use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::counter::ConstCounter;
-use prometheus_client::metrics::gauge::ConstGauge;
-use prometheus_client::registry::Registry;
 use weft_core::compile::project_key;
 use weft_core::model::{Action, DnsName, World};
 use weft_core::names::{NameState, Resolution};
@@ -26,107 +18,102 @@ use weft_ebpf::rows::egress::HitRow;
 use super::egress::{Found, counts};
 use super::read::{NoAnswer, policies as policies_of, read};
 use super::view::PolicyState;
+use crate::cni;
+use crate::figures::{Family, Labels, written};
 use crate::observe::{egress, maps};
-use crate::sync::Handle;
-
-/// Of the answer: `OpenMetrics`, which Prometheus asks for.
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+use crate::sync::{Handle, Shared};
 
 /// The answer to `GET /metrics`.
-pub fn text(handle: &Handle) -> Result<String, NoAnswer> {
+pub fn text(handle: &Handle, cni: &cni::metrics::Metrics) -> Result<String, NoAnswer> {
     let known = handle.names().ok_or(NoAnswer::Loop)?;
     let shared = Arc::clone(handle.shared());
-    let families = read(handle, move |m| {
+    let mut families = read(handle, move |m| {
         let drops = maps::drops_by_reason(m)?;
         let packets = |reason| drops.get(&reason).map_or(0, |row| row.packets);
         let hits = egress::hits(m)?;
         let suppressed = maps::suppressed_events(m)?;
         let found = policies_of(m, &shared)?;
         let learned = egress::learning(m)?;
-        let passes = shared.pass().passes;
-        let world = shared.world();
-        let mut families = node(&world, passes, suppressed);
+        let mut families = passes(&shared);
         families.push(stale(shared.stale()));
+        let world = shared.world();
+        families.extend(node(&world, suppressed));
         families.push(drops_of(packets));
         families.extend(policies(&found, &hits));
         families.push(names(&known));
         families.extend(learning(&world, &learned));
         Ok(families)
     })?;
+    families.extend(requests(cni));
     Ok(written(families))
 }
 
-fn written(families: Vec<Family>) -> String {
-    let mut registry = Registry::default();
-    registry.register_collector(Box::new(Figures(families)));
-    let mut text = String::new();
-    if let Err(error) = encode(&mut text, &registry) {
-        tracing::error!(%error, "figures written to memory"); // a string takes all
-    }
-    text
+fn passes(shared: &Shared) -> Vec<Family> {
+    let pass = shared.pass();
+    let (problems, ready) = (shared.problems().len(), shared.ready().is_ok());
+    let durations = vec![(Labels::new(), shared.passes())];
+    vec![
+        Family::version("weft_agent_info"),
+        Family::gauge(
+            "weft_ready",
+            "1 while pods can be attached and the last full pass was good",
+        )
+        .one(ready.into()),
+        Family::gauge(
+            "weft_problems",
+            "What `weft status` lists as problems, but for names and policies",
+        )
+        .one(problems as u64),
+        Family::counter("weft_sync_passes", "Full passes since the agent started").one(pass.passes),
+        Family::histogram(
+            "weft_sync_pass_duration_seconds",
+            "What full passes took",
+            durations,
+        ),
+        Family::gauge(
+            "weft_sync_pass_failures",
+            "What the last full pass could not do",
+        )
+        .one(pass.failures.len() as u64),
+        Family::gauge(
+            "weft_sync_last_pass_timestamp_seconds",
+            "When the last full pass ended, seconds since 1970",
+        )
+        .one(pass.ended),
+    ]
 }
 
-/// Figures with one name.
-#[derive(Debug)]
-struct Family {
-    name: &'static str,
-    help: &'static str,
-    kind: MetricType,
-    rows: Vec<(Labels, u64)>,
+/// CNI requests by command and outcome.
+fn requests(metrics: &cni::metrics::Metrics) -> [Family; 2] {
+    let samples = metrics.snapshot();
+    let labels = |sample: &cni::metrics::Sample| {
+        let pairs = [("verb", sample.verb), ("result", sample.result)];
+        Labels::from(pairs.map(|(name, value)| (name, value.to_owned())))
+    };
+    let mut count = Family::counter("weft_cni_requests", "CNI requests, by command and outcome");
+    count.rows = samples
+        .iter()
+        .map(|it| (labels(it), it.took.count()))
+        .collect();
+    let rows = samples.iter().filter(|it| it.result == "ok");
+    let rows = rows.map(|it| (vec![("verb", it.verb.to_owned())], it.took));
+    let help = "What CNI requests that were done took in the agent";
+    [
+        count,
+        Family::histogram("weft_cni_request_duration_seconds", help, rows.collect()),
+    ]
 }
 
-type Labels = Vec<(&'static str, String)>;
-
-impl Family {
-    /// A counter's name gets `_total` behind it.
-    fn new(name: &'static str, help: &'static str, kind: MetricType) -> Self {
-        Self {
-            name,
-            help,
-            kind,
-            rows: Vec::new(),
-        }
-    }
-
-    fn one(mut self, value: u64) -> Self {
-        self.rows.push((Labels::new(), value));
-        self
-    }
-
-    fn labelled(
-        mut self,
-        label: &'static str,
-        rows: impl IntoIterator<Item = (&'static str, u64)>,
-    ) -> Self {
-        let rows = rows.into_iter();
-        let rows = rows.map(|(value, count)| (vec![(label, value.to_owned())], count));
-        self.rows.extend(rows);
-        self
-    }
-}
-
-fn node(world: &World, passes: u64, suppressed: u64) -> Vec<Family> {
+fn node(world: &World, suppressed: u64) -> Vec<Family> {
     let size = |items: usize| items as u64;
     vec![
-        Family::new(
-            "weft_endpoints",
-            "Pods attached to this node",
-            MetricType::Gauge,
-        )
-        .one(size(world.endpoints.len())),
-        Family::new("weft_nodes", "Nodes known", MetricType::Gauge).one(size(world.hosts.len())),
-        Family::new("weft_projects", "Projects known", MetricType::Gauge)
-            .one(size(world.projects.len())),
-        Family::new(
-            "weft_sync_passes",
-            "Full passes since the agent started",
-            MetricType::Counter,
-        )
-        .one(passes),
-        Family::new(
+        Family::gauge("weft_endpoints", "Pods attached to this node")
+            .one(size(world.endpoints.len())),
+        Family::gauge("weft_nodes", "Nodes known").one(size(world.hosts.len())),
+        Family::gauge("weft_projects", "Projects known").one(size(world.projects.len())),
+        Family::counter(
             "weft_drop_events_suppressed",
             "Drops that were counted and not sent as events",
-            MetricType::Counter,
         )
         .one(suppressed),
     ]
@@ -134,31 +121,32 @@ fn node(world: &World, passes: u64, suppressed: u64) -> Vec<Family> {
 
 fn stale(stale: Duration) -> Family {
     let help = "Seconds since the source of the API objects was heard; an API server says something once a minute";
-    Family::new("weft_store_stale_seconds", help, MetricType::Gauge).one(stale.as_secs())
+    Family::gauge("weft_store_stale_seconds", help).one(stale.as_secs())
 }
 
 fn drops_of(packets: impl Fn(DropReason) -> u64) -> Family {
     let rows = DropReason::ALL.iter().map(|it| (it.name(), packets(*it)));
     let help = "Packets dropped, by reason";
-    Family::new("weft_drops", help, MetricType::Counter).labelled("reason", rows)
+    Family::counter("weft_drops", help).labelled("reason", rows)
 }
 
 /// A policy's counters begin at zero with each change of its rules, which is what a counter may do.
-fn policies(found: &[Found], hits: &BTreeMap<(u64, u32), HitRow>) -> [Family; 2] {
+fn policies(found: &[Found], hits: &BTreeMap<(u64, u32), HitRow>) -> [Family; 3] {
     let counts = counts(found);
     let states = PolicyState::ALL.map(|state| (state.name(), counts.of(state) as u64));
     let help = "Egress policies, by what becomes of them on this node";
-    let by_state =
-        Family::new("weft_egress_policies", help, MetricType::Gauge).labelled("state", states);
+    let by_state = Family::gauge("weft_egress_policies", help).labelled("state", states);
 
     let help = "Packets for which a rule of the namespace's egress policy decided";
-    let mut packets = Family::new("weft_egress_packets", help, MetricType::Counter);
+    let mut packets = Family::counter("weft_egress_packets", help);
+    let mut rules = 0;
     let enforced = found
         .iter()
         .filter(|one| one.state == PolicyState::Enforced);
     for one in enforced {
         let Some(policy) = &one.policy else { continue };
         let mut sums = [0, 0];
+        rules += policy.rules.iter().flatten().count() as u64;
         for (rule, rank) in policy.rules.iter().flatten().zip(0..) {
             let hit = hits.get(&(policy.number(), rank));
             sums[usize::from(rule.action == Action::Deny)] += hit.map_or(0, |hit| hit.packets);
@@ -171,7 +159,12 @@ fn policies(found: &[Found], hits: &BTreeMap<(u64, u32), HitRow>) -> [Family; 2]
             packets.rows.push((labels, sum));
         }
     }
-    [by_state, packets]
+    let help = "Rules of the egress policies that are enforced on this node";
+    [
+        by_state,
+        Family::gauge("weft_egress_rules", help).one(rules),
+        packets,
+    ]
 }
 
 fn names(known: &BTreeMap<DnsName, Resolution>) -> Family {
@@ -189,7 +182,7 @@ fn names(known: &BTreeMap<DnsName, Resolution>) -> Family {
         ("stale", stale),
         ("unresolved", unresolved),
     ];
-    Family::new("weft_dns_names", help, MetricType::Gauge).labelled("state", states)
+    Family::gauge("weft_dns_names", help).labelled("state", states)
 }
 
 /// What the data path learned from pods' DNS answers, of projects with a pod here. By namespace, since a sum would fall when a
@@ -229,38 +222,10 @@ fn learning(world: &World, rows: &BTreeMap<ProjectKey, LearningRow>) -> [Family;
             let row = rows.get(&project_key(project))?;
             Some((vec![("namespace", (*project).clone())], value(row)))
         });
-        let mut family = Family::new(name, help, MetricType::Counter);
+        let mut family = Family::counter(name, help);
         family.rows = found.collect();
         family
     })
-}
-
-#[derive(Debug)]
-struct Figures(Vec<Family>);
-
-impl Collector for Figures {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        for family in &self.0 {
-            let Family {
-                name,
-                help,
-                kind,
-                rows,
-            } = family;
-            let mut metric = encoder.encode_descriptor(name, help, None, *kind)?;
-            for (labels, value) in rows {
-                write(*kind, *value, metric.encode_family(labels)?)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-fn write(kind: MetricType, value: u64, encoder: MetricEncoder<'_>) -> fmt::Result {
-    match kind {
-        MetricType::Counter => ConstCounter::new(value).encode(encoder),
-        _ => ConstGauge::new(value).encode(encoder),
-    }
 }
 
 #[cfg(test)]

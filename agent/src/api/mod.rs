@@ -39,6 +39,8 @@ use serde::Deserialize;
 use tokio::net::UnixListener;
 use tokio::sync::broadcast::error::RecvError;
 
+use crate::cni::metrics::Metrics;
+use crate::figures::{self, serve::Telling};
 use crate::sync::Handle;
 use events::Feed;
 use explain::{Question, Unexplained};
@@ -62,6 +64,7 @@ pub struct SocketError {
 struct Context {
     handle: Handle,
     feed: Arc<Feed>,
+    cni: Arc<Metrics>,
 }
 
 /// File name of the socket in the run directory.
@@ -85,7 +88,12 @@ pub fn listen(run_dir: &Path) -> Result<UnixListener, SocketError> {
 }
 
 /// Serves until the future is dropped.
-pub async fn serve(listener: UnixListener, handle: Handle, feed: Arc<Feed>) -> io::Result<()> {
+pub async fn serve(
+    listener: UnixListener,
+    handle: Handle,
+    feed: Arc<Feed>,
+    cni: Arc<Metrics>,
+) -> io::Result<()> {
     let app = Router::new()
         .route(
             "/v1/status",
@@ -110,9 +118,33 @@ pub async fn serve(listener: UnixListener, handle: Handle, feed: Arc<Feed>) -> i
         .route("/v1/monitor", get(monitor))
         .route("/v1/egress-policies", get(egress_policies))
         .route("/v1/explain", get(explained))
-        .route("/metrics", get(figures))
-        .with_state(Context { handle, feed });
+        .route("/metrics", get(metrics_text))
+        .with_state(Context { handle, feed, cni });
     axum::serve(listener, app).await
+}
+
+/// What the agent tells over TCP.
+pub struct Told {
+    /// The sync loop.
+    pub handle: Handle,
+    /// Of the CNI server.
+    pub cni: Arc<Metrics>,
+}
+
+impl Telling for Told {
+    fn metrics(&self) -> Result<String, String> {
+        metrics::text(&self.handle, &self.cni).map_err(|error| error.to_string())
+    }
+
+    /// A loop that is gone, or stuck for ten seconds.
+    fn alive(&self) -> Result<(), String> {
+        let answer = self.handle.read(|_| ());
+        answer.ok_or_else(|| NoAnswer::Loop.to_string())
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        self.handle.shared().ready()
+    }
 }
 
 /// Reading waits for the sync loop, so it runs beside the server's own thread.
@@ -166,10 +198,10 @@ async fn explained(State(c): State<Context>, Query(question): Query<Question>) -
     (code, error.to_string()).into_response()
 }
 
-async fn figures(State(c): State<Context>) -> Response {
-    let asked = tokio::task::spawn_blocking(move || metrics::text(&c.handle)).await;
+async fn metrics_text(State(c): State<Context>) -> Response {
+    let asked = tokio::task::spawn_blocking(move || metrics::text(&c.handle, &c.cni)).await;
     match asked.unwrap_or(Err(NoAnswer::Loop)) {
-        Ok(text) => ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+        Ok(text) => ([(CONTENT_TYPE, figures::CONTENT_TYPE)], text).into_response(),
         Err(error) => failed(&error),
     }
 }

@@ -11,7 +11,7 @@ use super::events::Feed;
 use super::view::{Drops, Node, Pod, PodDrops, Project, Reason, Status};
 use crate::apply::maps::{Maps, TableError};
 use crate::observe::maps;
-use crate::sync::{Handle, Shared, pod_network};
+use crate::sync::{Handle, Shared};
 
 /// There is no answer. A count that could not be read is never shown as zero.
 #[derive(Debug, thiserror::Error)]
@@ -47,14 +47,11 @@ pub fn status(handle: &Handle) -> Result<Status, NoAnswer> {
     let shared = handle.shared();
     let mut problems = shared.problems();
     let pass = shared.pass();
+    let not_ready = shared.ready().err().unwrap_or_default();
     let world = shared.world();
     problems.extend(egress::problems(&world, &found));
     problems.extend(super::names::problems(&names));
     problems.sort();
-    let not_ready = match pod_network(&world, &pass, None) {
-        Err(e) => e.to_string(),
-        Ok(_) => pass.failures.join("; "),
-    };
     Ok(Status {
         node: world.node.name.clone(),
         node_ip: world.node.ip,

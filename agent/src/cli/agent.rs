@@ -100,7 +100,15 @@ pub fn run(args: &ConfigArgs) -> anyhow::Result<ExitCode> {
         .context("start the object thread")?;
 
     let cni = cni::serve(&config.run_dir, journal, Arc::new(handle.clone()))?;
-    let outcome = serve(&config.run_dir, handle.clone(), feed);
+    let figures = cni.metrics();
+    if let Some(address) = config.metrics_address {
+        let told = api::Told {
+            handle: handle.clone(),
+            cni: Arc::clone(&figures),
+        };
+        crate::figures::serve::serve(address, Arc::new(told))?;
+    }
+    let outcome = serve(&config.run_dir, handle.clone(), feed, figures);
     cni.shutdown(PATIENCE);
     handle.stop();
     if thread.join().is_err() {
@@ -142,13 +150,18 @@ fn check(config: &Config) -> anyhow::Result<()> {
 
 /// The admin socket, until SIGTERM or SIGINT.
 #[tokio::main(flavor = "current_thread")]
-async fn serve(run_dir: &Path, handle: sync::Handle, feed: Arc<Feed>) -> anyhow::Result<ExitCode> {
+async fn serve(
+    run_dir: &Path,
+    handle: sync::Handle,
+    feed: Arc<Feed>,
+    figures: Arc<cni::metrics::Metrics>,
+) -> anyhow::Result<ExitCode> {
     let mut term = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
     let mut int = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
     let listener = api::listen(run_dir)?;
     tracing::info!(folder = %run_dir.display(), "sockets are open");
     tokio::select! {
-        ended = api::serve(listener, handle, feed) => ended.context("the admin socket")?,
+        ended = api::serve(listener, handle, feed, figures) => ended.context("the admin socket")?,
         _ = term.recv() => tracing::info!("SIGTERM: ending; forwarding goes on"),
         _ = int.recv() => tracing::info!("SIGINT: ending; forwarding goes on"),
     }

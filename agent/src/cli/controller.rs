@@ -7,7 +7,9 @@ use std::sync::atomic::AtomicBool;
 use anyhow::Context;
 use nix::libc::{SIGINT, SIGTERM};
 
+use crate::controller::figures::Figures;
 use crate::controller::{self, ControllerArgs};
+use crate::figures::serve::serve;
 
 /// Runs the controller until a signal.
 pub fn run(args: &ControllerArgs) -> anyhow::Result<ExitCode> {
@@ -17,6 +19,10 @@ pub fn run(args: &ControllerArgs) -> anyhow::Result<ExitCode> {
     for signal in [SIGTERM, SIGINT] {
         signal_hook::flag::register(signal, Arc::clone(&shutdown)).context("listen for signals")?;
     }
-    controller::run(&config, &shutdown)?;
+    let figures = Arc::new(Figures::default());
+    if let Some(address) = args.metrics_address.or(config.metrics_address) {
+        serve(address, Arc::<Figures>::clone(&figures))?;
+    }
+    controller::run(&config, &shutdown, &figures)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,22 +1,16 @@
 //! Requests by command and outcome, and the time they took.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+use crate::figures::{Durations, Reading};
 
 /// The commands the agent serves, in the order of [`Metrics::snapshot`].
 pub const VERBS: [&str; 5] = ["ADD", "DEL", "CHECK", "GC", "STATUS"];
 
-#[derive(Debug, Default)]
-struct Cell {
-    count: AtomicU64,
-    micros: AtomicU64,
-    longest_micros: AtomicU64,
-}
-
 /// Counters since start.
 #[derive(Debug, Default)]
 pub struct Metrics {
-    cells: [[Cell; 2]; VERBS.len()],
+    cells: [[Durations; 2]; VERBS.len()],
 }
 
 /// One command with one outcome.
@@ -26,24 +20,16 @@ pub struct Sample {
     pub verb: &'static str,
     /// `ok` or `error`
     pub result: &'static str,
-    /// Requests.
-    pub count: u64,
-    /// Their time in the agent, added up.
-    pub total: Duration,
-    /// The slowest.
-    pub longest: Duration,
+    /// Their number, and their time in the agent.
+    pub took: Reading,
 }
 
 impl Metrics {
-    pub(super) fn record(&self, verb: &str, ok: bool, took: Duration) {
+    pub(crate) fn record(&self, verb: &str, ok: bool, took: Duration) {
         let Some(row) = VERBS.iter().position(|v| *v == verb) else {
             return;
         };
-        let cell = &self.cells[row][usize::from(!ok)];
-        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        cell.count.fetch_add(1, Ordering::Relaxed);
-        cell.micros.fetch_add(micros, Ordering::Relaxed);
-        cell.longest_micros.fetch_max(micros, Ordering::Relaxed);
+        self.cells[row][usize::from(!ok)].record(took);
     }
 
     /// Every command with both outcomes.
@@ -54,9 +40,7 @@ impl Metrics {
                 samples.push(Sample {
                     verb,
                     result,
-                    count: cell.count.load(Ordering::Relaxed),
-                    total: Duration::from_micros(cell.micros.load(Ordering::Relaxed)),
-                    longest: Duration::from_micros(cell.longest_micros.load(Ordering::Relaxed)),
+                    took: cell.read(),
                 });
             }
         }

@@ -97,3 +97,21 @@ fn conflicting_egress_firewalls_drop_unless_enforcement_is_asked_for() {
         assert_eq!(config.egress_policy_conflicts, expected, "{text:?}");
     }
 }
+
+#[test]
+fn the_address_of_the_figures_is_off_by_default() {
+    assert_eq!(resolve("", &node("n1")).unwrap().metrics_address, None);
+    let text = "metricsAddress: 127.0.0.1:9618";
+    let of_file = resolve(text, &node("n1")).unwrap().metrics_address;
+    assert_eq!(of_file, Some(([127, 0, 0, 1], 9618).into()));
+    let args = ConfigArgs {
+        metrics_address: Some(([127, 0, 0, 1], 7).into()),
+        ..node("n1")
+    };
+    assert_eq!(
+        resolve(text, &args).unwrap().metrics_address,
+        args.metrics_address
+    );
+    let error = resolve("metricsAddress: 9618", &node("n1")).unwrap_err();
+    assert!(error.contains("metricsAddress"), "{error}");
+}

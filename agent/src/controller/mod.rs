@@ -6,6 +6,7 @@
 //! # Layout
 //! - [`annotations`]: the annotations it reads and writes
 //! - `active`, `election`: at most one at a time, on a directory and on an API server
+//! - [`figures`]: what it tells over TCP
 //! - `plan`: objects -> writes; pure
 //! - `subnets`, `projects`: the two halves of a plan; pure
 //! - `subnet_allocator`, `vnid_allocator`, `change_network`: their decisions; pure
@@ -15,6 +16,7 @@ pub mod annotations;
 mod active;
 mod change_network;
 mod election;
+pub mod figures;
 mod plan;
 mod projects;
 mod subnet_allocator;
@@ -33,6 +35,7 @@ use crate::config::{Config, Source, StoreArgs};
 use crate::store::Kubernetes;
 use crate::store::{Manifests, Notice, Reader, Store, StoreError};
 use election::Leadership;
+use figures::Figures;
 use plan::{Memory, Write};
 
 /// Flags of `weft controller`.
@@ -41,6 +44,9 @@ pub struct ControllerArgs {
     /// Where the API objects are.
     #[command(flatten)]
     pub store: StoreArgs,
+    /// Address and port of figures and probes over TCP, such as 127.0.0.1:9619 [default: none]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub metrics_address: Option<std::net::SocketAddr>,
 }
 
 /// The controller cannot go on.
@@ -74,14 +80,18 @@ const ATTENTION: Duration = Duration::from_millis(100);
 const RESYNC: Duration = Duration::from_secs(10);
 
 /// Runs until `shutdown` is set; as a standby while another controller is active.
-pub fn run(config: &Config, shutdown: &Arc<AtomicBool>) -> Result<(), ControllerError> {
+pub fn run(
+    config: &Config,
+    shutdown: &Arc<AtomicBool>,
+    figures: &Figures,
+) -> Result<(), ControllerError> {
     match &config.source {
         Source::Manifests(dir) => {
             let Some(_active) = active::acquire(dir, shutdown)? else {
                 return Ok(());
             };
             tracing::info!(manifests = %dir.display(), "this controller is active");
-            serve(&Manifests::new(dir), shutdown, &|| true)
+            serve(&Manifests::new(dir), shutdown, &|| true, figures)
         }
         Source::Kubernetes(access) => {
             let store = Kubernetes::open(access, Reader::Controller)?;
@@ -91,7 +101,9 @@ pub fn run(config: &Config, shutdown: &Arc<AtomicBool>) -> Result<(), Controller
             let lease = (config.lease_namespace.as_str(), me.as_str());
             while let Some(leadership) = Leadership::acquire(&store, lease, shutdown)? {
                 tracing::info!(server, me, "this controller is active");
-                serve(store.as_ref(), shutdown, &|| leadership.holds())?;
+                let served = serve(store.as_ref(), shutdown, &|| leadership.holds(), figures);
+                figures.standby();
+                served?;
                 if !shutdown.load(Ordering::Relaxed) {
                     tracing::warn!("the lease is lost: this controller is a standby again");
                 }
@@ -106,8 +118,10 @@ fn serve(
     store: &dyn Store,
     shutdown: &AtomicBool,
     active: &dyn Fn() -> bool,
+    figures: &Figures,
 ) -> Result<(), ControllerError> {
     let watch = store.watch()?;
+    figures.active();
     let mut memory = Memory::default();
     let mut told = Vec::new();
     let mut told_of_store = Vec::new();
@@ -131,7 +145,9 @@ fn serve(
         }
         // Before everything was read once, an object that is missing may only not have been read.
         if due && listed {
+            let start = Instant::now();
             let problems = pass(store, &mut memory, active);
+            figures.passed(start.elapsed(), problems.len());
             report(&mut told, problems);
             next_pass = Instant::now() + RESYNC;
         }

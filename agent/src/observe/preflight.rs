@@ -44,7 +44,7 @@ pub enum PreflightError {
 }
 
 /// What the agent needs of the privileges of root.
-pub const NEEDED: [&str; 3] = [CAPABILITIES[0].1, CAPABILITIES[1].1, CAPABILITIES[2].1];
+pub const NEEDED: [&str; 2] = [CAPABILITIES[0].1, CAPABILITIES[1].1];
 
 /// Whether the sysctls below a folder can be written.
 pub fn writable(folder: &Path) -> Result<(), nix::errno::Errno> {
@@ -93,14 +93,13 @@ fn parse_capabilities(status: &str) -> Option<u64> {
 }
 
 /// Bit numbers of linux/capability.h, and what for.
-const CAPABILITIES: [(u32, &str, &str); 3] = [
+const CAPABILITIES: [(u32, &str, &str); 2] = [
     (
         12,
         "CAP_NET_ADMIN",
         "set up devices, routes and firewall rules",
     ),
-    (13, "CAP_NET_RAW", "run iptables"),
-    // The two others would do for that: it is needed for `setns`, which no smaller capability allows.
+    // CAP_BPF and CAP_PERFMON would do for the programs: it is needed for `setns`, which no smaller capability allows.
     (
         21,
         "CAP_SYS_ADMIN",
@@ -123,7 +122,7 @@ mod tests {
 
     #[test]
     fn each_missing_capability_is_named() {
-        let all = (1 << 12) | (1 << 13) | (1 << 21);
+        let all = (1 << 12) | (1 << 21);
         assert!(missing_capabilities(all).is_empty());
         let text: Vec<_> = missing_capabilities(0)
             .iter()
@@ -135,7 +134,7 @@ mod tests {
                 "{text}"
             );
         }
-        assert_eq!(missing_capabilities(1 << 12).len(), 2);
+        assert_eq!(missing_capabilities(1 << 12).len(), 1);
     }
 
     #[test]

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::Serialize;
 use weft_core::model::{DnsName, EgressState, Problem, World};
 
+use super::handle::pod_network;
 use super::pass::PassReport;
+use crate::figures::{Durations, Reading};
 
 /// The outcome of the last full pass.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -32,6 +34,7 @@ pub struct Shared {
     world: Mutex<World>,
     changed: Condvar,
     state: Mutex<State>,
+    passes: Durations,
     /// How the data path is loaded: fixed for the process.
     pub loaded: super::kernel::Loaded,
     /// How long nothing was heard from where the API objects are.
@@ -61,6 +64,7 @@ impl Shared {
                 found,
                 ..State::default()
             }),
+            passes: Durations::default(),
             loaded,
             stale: OnceLock::new(),
         }
@@ -199,6 +203,22 @@ impl Shared {
         self.state().refused.clone()
     }
 
+    /// What full passes took.
+    pub fn passes(&self) -> Reading {
+        self.passes.read()
+    }
+
+    /// An error while pods cannot be attached, or if the last full pass failed somewhere.
+    pub fn ready(&self) -> Result<(), String> {
+        let pass = self.pass();
+        let network = pod_network(&self.world(), &pass, None);
+        network.map_err(|error| error.to_string())?;
+        match pass.failures.as_slice() {
+            [] => Ok(()),
+            failures => Err(failures.join("; ")),
+        }
+    }
+
     /// The last full pass.
     pub fn pass(&self) -> PassState {
         self.state().pass.clone()
@@ -251,6 +271,7 @@ impl Shared {
         let ended = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap_or_default();
+        self.passes.record(took);
         // Under the world's lock, so that who waits cannot miss the wake-up between looking and sleeping.
         let world = self.world();
         {

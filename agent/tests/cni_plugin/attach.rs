@@ -227,7 +227,8 @@ fn pods_are_attached_in_parallel_with_different_addresses() {
             .iter()
             .find(|s| s.verb == verb && s.result == "ok")
             .unwrap()
-            .count
+            .took
+            .count()
     };
     assert_eq!((ok("ADD"), ok("CHECK"), ok("DEL")), (20, 20, 20));
 }

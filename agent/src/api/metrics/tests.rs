@@ -3,7 +3,7 @@ use super::*;
 #[test]
 fn a_family_is_written_as_prometheus_reads_it() {
     let drops = drops_of(|reason| u64::from(reason == DropReason::EgressDenied) * 3);
-    let nodes = Family::new("weft_nodes", "Nodes known", MetricType::Gauge).one(2);
+    let nodes = Family::gauge("weft_nodes", "Nodes known").one(2);
     let text = written(vec![nodes, drops]);
     let lines: Vec<_> = text.lines().collect();
     assert_eq!(lines[0], "# HELP weft_nodes Nodes known");
@@ -34,4 +34,20 @@ fn learning_is_told_of_projects_with_a_pod_here() {
         assert!(text.lines().any(|it| it == line), "{line} in:\n{text}");
     }
     assert!(!text.contains("away"), "{text}");
+}
+
+#[test]
+fn requests_are_told_by_command_and_outcome() {
+    let metrics = cni::metrics::Metrics::default();
+    metrics.record("ADD", true, Duration::from_millis(3));
+    metrics.record("ADD", false, Duration::from_secs(1));
+    let text = written(requests(&metrics).into());
+    for line in [
+        "weft_cni_requests_total{verb=\"ADD\",result=\"ok\"} 1",
+        "weft_cni_requests_total{verb=\"ADD\",result=\"error\"} 1",
+        "weft_cni_requests_total{verb=\"GC\",result=\"error\"} 0",
+        "weft_cni_request_duration_seconds_count{verb=\"ADD\"} 1",
+    ] {
+        assert!(text.lines().any(|it| it == line), "{line} in:\n{text}");
+    }
 }

@@ -40,7 +40,9 @@ impl Running {
         let config = config.load().unwrap();
         let stop = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&stop);
-        let thread = std::thread::spawn(move || controller::run(&config, &flag).unwrap());
+        let thread = std::thread::spawn(move || {
+            controller::run(&config, &flag, &controller::figures::Figures::default()).unwrap()
+        });
         Self(stop, Some(thread))
     }
 }

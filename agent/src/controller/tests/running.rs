@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use super::super::figures::Figures;
 use super::super::run;
 use super::{namespace, network, node};
 use crate::config::{Config, SourceArgs, StoreArgs};
@@ -22,7 +23,7 @@ impl Running {
     fn new(config: Config) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&stop);
-        let thread = std::thread::spawn(move || run(&config, &flag).unwrap());
+        let thread = std::thread::spawn(move || run(&config, &flag, &Figures::default()).unwrap());
         Self {
             stop,
             thread: Some(thread),
