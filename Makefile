@@ -2,7 +2,7 @@
 # when everything is there.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup build kubernetes demo test bench fuzz lint clean
+.PHONY: help setup build kubernetes demo test bench fuzz image chart lint clean
 
 CARGO ?= cargo
 # What runs as root keeps the caller's environment; cargo itself stays the caller's, so that
@@ -44,6 +44,16 @@ fuzz: setup ## the reader of DNS messages against invented ones, for a minute (F
 	RUSTFLAGS="$(FUZZ_FLAGS)" $(CARGO) run --release -p weft-fuzz --bin dns_message --target-dir target/fuzz \
 		--target "$$(rustc -vV | sed -n 's/^host: //p')" -- -max_total_time=$(FUZZ_SECONDS) -timeout=5 \
 		-artifact_prefix=target/fuzz/ target/fuzz/corpus fuzz/corpus/dns_message
+
+# Static, since the image has no libraries for them. With glibc rather than musl, whose allocator gives no memory back (agent/src/memory.rs).
+# With a target named, the flags are not those of build scripts and macros.
+HOST = $(shell rustc -vV | sed -n 's/^host: //p')
+image: setup ## the container image as an archive, target/image/weft.tar, without a container engine
+	RUSTFLAGS='-C target-feature=+crt-static' $(CARGO) build --release --target $(HOST) --target-dir target/static -p weft-agent
+	deploy/image.sh target/static/$(HOST)/release
+
+chart: ## the Helm chart's templates, from deploy/manifests
+	deploy/chart.sh
 
 lint: setup ## formatting and clippy, warnings as errors
 	$(CARGO) fmt --all --check

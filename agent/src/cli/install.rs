@@ -49,6 +49,9 @@ pub struct Install {
 pub struct Uninstall {
     #[command(flatten)]
     dirs: Dirs,
+    /// Stay until a signal comes: what a container of a pod does
+    #[arg(long)]
+    stay: bool,
 }
 
 impl Dirs {
@@ -77,7 +80,11 @@ pub fn install(args: &Install) -> anyhow::Result<ExitCode> {
     let (path, new) = places.put_configuration(&config.run_dir)?;
     let what = if new { "put" } else { "there already" };
     print::line(&format!("{}: {what}", path.display()));
-    if args.stay {
+    stay(args.stay)
+}
+
+fn stay(asked: bool) -> anyhow::Result<ExitCode> {
+    if asked {
         let ended = signal_hook::iterator::Signals::new([nix::libc::SIGTERM, nix::libc::SIGINT]);
         ended.context("listen for signals")?.forever().next();
     }
@@ -94,7 +101,7 @@ pub fn uninstall(args: &Uninstall) -> anyhow::Result<ExitCode> {
     for path in removed {
         print::line(&format!("{}: removed", path.display()));
     }
-    Ok(ExitCode::SUCCESS)
+    stay(args.stay)
 }
 
 /// Until the agent says that pods can be attached.

@@ -60,7 +60,7 @@ impl Reading {
 
     pub(super) fn write(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
         let bounds = BOUNDS.map(|micros| Duration::from_micros(micros).as_secs_f64());
-        let bounds = bounds.into_iter().chain([f64::MAX]);
+        let bounds = bounds.into_iter().chain([f64::INFINITY]);
         let buckets: Vec<_> = bounds.zip(self.buckets).collect();
         encoder.encode_histogram::<[(&str, &str); 0]>(
             self.total().as_secs_f64(),

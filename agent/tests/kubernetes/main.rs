@@ -5,6 +5,7 @@
 
 mod faults;
 mod lease;
+mod rbac;
 mod rig;
 mod scale;
 mod schema;

@@ -156,6 +156,10 @@ impl Server {
             ..
         } = self;
         let at = |name: &str| dir.join(name).display().to_string();
+        // What service accounts of ours ask for; nobody else.
+        let policy = "{apiVersion: audit.k8s.io/v1, kind: Policy, omitStages: [RequestReceived],\n\
+             rules: [{level: Metadata, userGroups: ['system:serviceaccounts:weft']}, {level: None}]}\n";
+        std::fs::write(dir.join("audit.yaml"), policy).unwrap();
         let log = std::fs::File::create(dir.join("apiserver.log")).unwrap();
         let api = Process::start(
             Command::new(programs.join("kube-apiserver"))
@@ -177,7 +181,9 @@ impl Server {
                     "--authorization-mode=RBAC",
                     "--service-cluster-ip-range=10.96.0.0/16",
                 ])
-                .args(["--endpoint-reconciler-type=none", "--profiling=false"]),
+                .args(["--endpoint-reconciler-type=none", "--profiling=false"])
+                .arg(format!("--audit-policy-file={}", at("audit.yaml")))
+                .arg(format!("--audit-log-path={}", at("audit.log"))),
             Some(log),
         );
         self.api = Some(api);
@@ -202,6 +208,26 @@ impl Server {
     /// A kubeconfig file of a user.
     pub fn kubeconfig(&self, user: &str) -> PathBuf {
         self.kubeconfig_at(6443, user)
+    }
+
+    /// A kubeconfig file of a service account in the namespace weft.
+    pub fn kubeconfig_of_service_account(&self, name: &str) -> PathBuf {
+        let token = self.kubectl(&["create", "token", "-n", "weft", name]);
+        let text = std::fs::read_to_string(self.kubeconfig("account")).unwrap();
+        let path = self.dir.join(format!("{name}.kubeconfig"));
+        let with = text.replace("token: account", &format!("token: {}", token.trim()));
+        std::fs::write(&path, with).unwrap();
+        path
+    }
+
+    /// The answered requests of service accounts in the namespace weft.
+    pub fn audit(&self) -> Vec<serde_json::Value> {
+        let text = std::fs::read_to_string(self.dir.join("audit.log")).unwrap_or_default();
+        // The last line may be in the making.
+        let lines = text
+            .lines()
+            .map_while(|line| serde_json::from_str(line).ok());
+        lines.collect()
     }
 
     fn kubeconfig_at(&self, port: u16, user: &str) -> PathBuf {
