@@ -157,9 +157,11 @@ impl Server {
         } = self;
         let at = |name: &str| dir.join(name).display().to_string();
         // What service accounts of ours ask for; nobody else.
-        let policy = "{apiVersion: audit.k8s.io/v1, kind: Policy, omitStages: [RequestReceived],\n\
-             rules: [{level: Metadata, userGroups: ['system:serviceaccounts:weft']}, {level: None}]}\n";
-        std::fs::write(dir.join("audit.yaml"), policy).unwrap();
+        let policy = serde_json::json!({
+            "apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"],
+            "rules": [{"level": "Metadata", "userGroups": ["system:serviceaccounts:weft"]}, {"level": "None"}],
+        });
+        std::fs::write(dir.join("audit.yaml"), policy.to_string()).unwrap();
         let log = std::fs::File::create(dir.join("apiserver.log")).unwrap();
         let api = Process::start(
             Command::new(programs.join("kube-apiserver"))
