@@ -10,17 +10,16 @@ fn rendered(template: &str, values: &Value) -> String {
     let mut rest = template;
     while let Some((before, after)) = rest.split_once("{{ ") {
         let (name, behind) = after.split_once(" }}").unwrap();
-        let value = match name {
-            ".Release.Namespace" => "weft".to_owned(),
-            _ => {
-                let path = name
-                    .strip_prefix(".Values.")
-                    .unwrap_or_else(|| panic!("{{{{ {name} }}}}"));
-                let value = values.pointer(&format!("/{}", path.replace('.', "/")));
-                match value.unwrap_or_else(|| panic!("no {path} in values.yaml")) {
-                    Value::String(text) => text.clone(),
-                    other => other.to_string(),
-                }
+        let value = if name == ".Release.Namespace" {
+            "weft".to_owned()
+        } else {
+            let path = name
+                .strip_prefix(".Values.")
+                .unwrap_or_else(|| panic!("{{{{ {name} }}}}"));
+            let value = values.pointer(&format!("/{}", path.replace('.', "/")));
+            match value.unwrap_or_else(|| panic!("no {path} in values.yaml")) {
+                Value::String(text) => text.clone(),
+                other => other.to_string(),
             }
         };
         text.push_str(before);

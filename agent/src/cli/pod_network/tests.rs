@@ -41,7 +41,7 @@ impl Running {
         let stop = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {
-            controller::run(&config, &flag, &controller::figures::Figures::default()).unwrap()
+            controller::run(&config, &flag, &controller::figures::Figures::default()).unwrap();
         });
         Self(stop, Some(thread))
     }
