@@ -46,7 +46,7 @@ fn an_agent_that_cannot_run_says_what_is_missing() {
     );
     for (capability, name) in [
         ("net_admin", "CAP_NET_ADMIN"),
-        ("bpf,-sys_admin", "CAP_BPF"),
+        ("sys_admin", "CAP_SYS_ADMIN"),
     ] {
         let inner = agent(cluster, &[]);
         let mut outer = cluster.on_host("node1", "setpriv").unwrap();
