@@ -104,17 +104,3 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::BenchPrograms(args) => bench_programs::run(&args),
     }
 }
-
-/// Rust programs ignore SIGPIPE by default.
-pub fn restore_sigpipe() {
-    use nix::sys::signal::{SigHandler, Signal, signal};
-    #[expect(
-        unsafe_code,
-        reason = "setting a signal's disposition has no safe form"
-    )]
-    // SAFETY: the default disposition runs no code of ours.
-    let restored = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
-    if let Err(error) = restored {
-        eprintln!("weft: restore SIGPIPE: {error}");
-    }
-}

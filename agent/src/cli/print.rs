@@ -1,17 +1,17 @@
 //! Tables and JSON on standard output.
 
+use std::io::{self, Write as _};
+
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
 /// Pretty-printed JSON.
-#[expect(clippy::print_stdout, reason = "this is what the command is for")]
 pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
-    println!("{}", serde_json::to_string_pretty(value)?);
+    line(&serde_json::to_string_pretty(value)?);
     Ok(())
 }
 
 /// A table without lines, as `kubectl` prints them.
-#[expect(clippy::print_stdout, reason = "this is what the command is for")]
 pub fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) {
     let mut table = Table::new();
     table
@@ -21,11 +21,19 @@ pub fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [
     for row in rows {
         table.add_row(row);
     }
-    println!("{}", table.trim_fmt());
+    line(&table.trim_fmt());
 }
 
-/// A line.
-#[expect(clippy::print_stdout, reason = "this is what the command is for")]
+/// A line. If nobody reads any more (`weft get pods | head`), the program ends quietly with the exit code that a shell gives
+/// to a program ended by SIGPIPE. The signal itself stays ignored: a server that hangs up would raise it too.
 pub fn line(text: &str) {
-    println!("{text}");
+    let mut out = io::stdout().lock();
+    let Err(error) = writeln!(out, "{text}").and_then(|()| out.flush()) else {
+        return;
+    };
+    if error.kind() != io::ErrorKind::BrokenPipe {
+        eprintln!("weft: write to standard output: {error}");
+        std::process::exit(1);
+    }
+    std::process::exit(128 + nix::libc::SIGPIPE)
 }

@@ -6,7 +6,7 @@ use weft_tests::probe::Stream;
 use crate::cluster::{Cluster, eventually, two_nodes};
 
 #[test]
-fn packets_flow_while_an_api_server_is_away_and_when_it_is_back() {
+fn packets_flow_without_an_api_server_and_changes_follow_when_it_is_back() {
     let cluster = Cluster::up(&two_nodes());
     let [near, far] =
         [("a/p1", "node1"), ("a/p2", "node2")].map(|(label, node)| cluster.pod(label, node));
@@ -28,6 +28,14 @@ fn packets_flow_while_an_api_server_is_away_and_when_it_is_back() {
     cluster.api(Action::Start).unwrap();
     cluster.agent("node1", Action::Start).unwrap();
     flows("packets flow when both are back");
+    let new = cluster.pod("b/p", "node2");
+    let isolated = Stream::start(&near.netns, &new.netns, new.ips[0]).unwrap();
+    cluster
+        .ask("node1", &["pod-network", "join-projects", "--to=a", "b"])
+        .ok();
+    eventually("a project made and joined since is reached", || {
+        isolated.received() > 0
+    });
     for stream in streams {
         let report = stream.finish().unwrap();
         assert_eq!(report.lost, [0; 0], "of {}", report.sent);

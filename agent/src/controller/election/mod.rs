@@ -8,7 +8,7 @@ mod state;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -23,7 +23,7 @@ const NAME: &str = "weft-controller";
 
 /// The lease is ours until this is dropped, which gives it up, or until [`Leadership::holds`] says otherwise.
 pub(super) struct Leadership {
-    until: Arc<Mutex<Option<Instant>>>,
+    term: Arc<Term>,
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -35,7 +35,7 @@ impl Leadership {
         (namespace, me): (&str, &str),
         shutdown: &AtomicBool,
     ) -> Result<Option<Self>, ControllerError> {
-        let until = Arc::new(Mutex::new(None));
+        let term = Arc::new(Term::default());
         let mut candidate = Candidate {
             store: Arc::clone(store),
             key: Key {
@@ -45,7 +45,7 @@ impl Leadership {
             },
             me: me.into(),
             election: Election::new(me.into()),
-            until: Arc::clone(&until),
+            term: Arc::clone(&term),
             told: String::new(),
         };
         let (stop, stopped) = channel();
@@ -61,7 +61,7 @@ impl Leadership {
         };
         let thread = std::thread::Builder::new().name("lease".into()).spawn(run);
         let leadership = Self {
-            until,
+            term,
             stop: Some(stop),
             thread: Some(thread.map_err(ControllerError::Thread)?),
         };
@@ -69,15 +69,14 @@ impl Leadership {
             if shutdown.load(Ordering::Relaxed) {
                 return Ok(None);
             }
-            std::thread::sleep(ATTENTION);
+            leadership.term.wait(ATTENTION);
         }
         Ok(Some(leadership))
     }
 
     /// Whether this controller may still act.
     pub(super) fn holds(&self) -> bool {
-        let until = *self.until.lock().unwrap_or_else(PoisonError::into_inner);
-        until.is_some_and(|until| Instant::now() < until)
+        self.term.holds()
     }
 }
 
@@ -92,12 +91,45 @@ impl Drop for Leadership {
     }
 }
 
+/// Until when the lease is ours; the candidate's thread sets it.
+#[derive(Default)]
+struct Term {
+    until: Mutex<Option<Instant>>,
+    changed: Condvar,
+}
+
+impl Term {
+    fn until(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.until.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn holds(&self) -> bool {
+        self.until().is_some_and(|until| Instant::now() < until)
+    }
+
+    fn set(&self, until: Option<Instant>) {
+        *self.until() = until;
+        self.changed.notify_all();
+    }
+
+    /// Waits until it is ours, but no longer than this.
+    fn wait(&self, longest: Duration) {
+        let others =
+            |until: &mut Option<Instant>| until.is_none_or(|until| Instant::now() >= until);
+        drop(
+            self.changed
+                .wait_timeout_while(self.until(), longest, others)
+                .map_err(PoisonError::into_inner),
+        );
+    }
+}
+
 struct Candidate {
     store: Arc<dyn Store>,
     key: Key,
     me: String,
     election: Election,
-    until: Arc<Mutex<Option<Instant>>>,
+    term: Arc<Term>,
     /// What was logged last, so that each state is logged once.
     told: String,
 }
@@ -106,7 +138,7 @@ impl Candidate {
     /// Looks at the lease and writes it if it is our turn.
     fn turn(&mut self) {
         let outcome = self.try_turn();
-        *self.until.lock().unwrap_or_else(PoisonError::into_inner) = self.election.holds_until();
+        self.term.set(self.election.holds_until());
         match outcome {
             Ok(()) => {
                 let holder = self.election.holder().unwrap_or_default();
@@ -165,7 +197,7 @@ impl Candidate {
 
     /// Lets the next one begin at once.
     fn give_up(&mut self) {
-        *self.until.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.term.set(None);
         if self.election.holds_until().is_none() {
             return;
         }

@@ -2,16 +2,15 @@
 
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use futures_util::StreamExt as _;
+use futures_util::{FutureExt as _, StreamExt as _};
 use kube::Client;
 use kube::api::Api;
 use kube::core::{DynamicObject, PartialObjectMeta};
-use kube::runtime::WatchStreamExt as _;
-use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event, watcher};
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use weft_core::model::Problem;
 
@@ -19,6 +18,7 @@ use super::cache::{Cache, Keep, Known};
 use super::failures::{Cause, Failures};
 use super::heard::Heard;
 use super::kinds::{Kind, Part};
+use super::patience::Patience;
 use super::received::{NodeAddresses, Received, key, object};
 use crate::store::{Delta, Key, Listing, Notice, Object};
 
@@ -74,12 +74,17 @@ impl Following {
         let tasks = kinds.iter().map(|kind| {
             let following = Arc::clone(&following);
             let client = client.clone();
+            let answers = heard.answers();
             match kind.part {
-                Part::Whole => runtime.spawn(follow::<DynamicObject>(client, kind, following)),
+                Part::Whole => {
+                    runtime.spawn(follow::<DynamicObject>(client, kind, answers, following))
+                }
                 Part::Metadata => runtime.spawn(follow::<PartialObjectMeta<DynamicObject>>(
-                    client, kind, following,
+                    client, kind, answers, following,
                 )),
-                Part::Addresses => runtime.spawn(follow::<NodeAddresses>(client, kind, following)),
+                Part::Addresses => {
+                    runtime.spawn(follow::<NodeAddresses>(client, kind, answers, following))
+                }
             }
         });
         let tasks = tasks.collect();
@@ -217,36 +222,33 @@ impl State {
 ///
 /// The list asks for what is stored, not for what a server happens to have in memory: after a change of servers an older
 /// state would take back policies that were in force. A streamed list, as this library asks for it, would be of that kind.
-async fn follow<K: Received>(client: Client, kind: &'static Kind, following: Arc<Following>) {
+async fn follow<K: Received>(
+    client: Client,
+    kind: &'static Kind,
+    answers: watch::Receiver<()>,
+    following: Arc<Following>,
+) {
     let api = Api::<K>::all_with(client, &kind.api_resource());
     let config = watcher::Config::default().page_size(PAGE);
-    let events = watcher(api, config).backoff(Patience::default());
-    let mut events = std::pin::pin!(events.ready_chunks(PAGE as usize));
-    while let Some(events) = events.next().await {
-        following.take(kind, events);
-    }
-}
-
-/// Between two tries: half a second at first, ten at most, and up to as much again by chance, so that the agents of a large
-/// cluster do not come back to a server all at once.
-#[derive(Default)]
-struct Patience {
-    tries: u32,
-}
-
-impl Iterator for Patience {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        let wait = Duration::from_millis(500) * 2_u32.pow(self.tries.min(5));
-        self.tries += 1;
-        let wait = wait.min(Duration::from_secs(10));
-        Some(wait.mul_f64(1.0 + rand::random::<f64>()))
-    }
-}
-
-impl Backoff for Patience {
-    fn reset(&mut self) {
-        self.tries = 0;
+    let mut events = std::pin::pin!(watcher(api, config));
+    let mut patience = Patience::new(answers);
+    while let Some(event) = events.next().await {
+        let mut failed = event.is_err();
+        let mut together = vec![event];
+        // The watcher tries again when it is asked for the next event: not before the wait.
+        while !failed && together.len() < PAGE as usize {
+            let Some(Some(event)) = events.next().now_or_never() else {
+                break;
+            };
+            failed = event.is_err();
+            together.push(event);
+        }
+        if together.iter().any(Result::is_ok) {
+            patience.reset();
+        }
+        following.take(kind, together);
+        if failed {
+            patience.wait().await;
+        }
     }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use http::{Request, Response};
 use hyper::body::{Body, Frame, SizeHint};
+use tokio::sync::watch;
 
 /// Told of each good answer to a read: the path that was asked for, and whether it is a watch. Answers whether to go on.
 type Listener = Box<dyn Fn(&str, bool) -> bool + Send + Sync>;
@@ -18,6 +19,8 @@ pub(super) struct Heard {
     /// Milliseconds after the start.
     last: AtomicU64,
     listeners: Mutex<Vec<Listener>>,
+    /// Changes with each good answer to a read.
+    answers: watch::Sender<()>,
 }
 
 impl Heard {
@@ -26,6 +29,7 @@ impl Heard {
             start: Instant::now(),
             last: AtomicU64::new(0),
             listeners: Mutex::new(Vec::new()),
+            answers: watch::Sender::new(()),
         }
     }
 
@@ -37,6 +41,11 @@ impl Heard {
 
     pub(super) fn listen(&self, listener: Listener) {
         self.listeners().push(listener);
+    }
+
+    /// Changes with each good answer to a read from now on.
+    pub(super) fn answers(&self) -> watch::Receiver<()> {
+        self.answers.subscribe()
     }
 
     fn listeners(&self) -> std::sync::MutexGuard<'_, Vec<Listener>> {
@@ -53,6 +62,7 @@ impl Heard {
     fn answered(&self, path: &str, watch: bool) {
         self.note();
         self.listeners().retain(|listener| listener(path, watch));
+        self.answers.send_replace(());
     }
 }
 

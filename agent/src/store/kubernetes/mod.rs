@@ -7,7 +7,7 @@
 //! - `connect`: credentials, client, and the thread that it runs on
 //! - `kinds`, `received`: what is read, and what of it is kept
 //! - `follow`: the watches; `cache`, `failures`: what they told, and what is wrong; pure
-//! - `heard`: when the server was heard last
+//! - `heard`: when the server was heard last; `patience`: how long a failed watch waits
 //! - `request`: single reads and writes
 
 mod cache;
@@ -16,6 +16,7 @@ mod failures;
 mod follow;
 mod heard;
 mod kinds;
+mod patience;
 mod received;
 mod request;
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, WatchParams};
 use kube::core::gvk::GroupVersionKind;
 use serde_json::{Value, json};
 use weft_agent::store::Object;
@@ -37,9 +37,21 @@ impl Api {
         answer.map(drop)
     }
 
-    /// Whether the server has a kind.
-    pub fn has(&self, gvk: &GroupVersionKind) -> Result<bool, Error> {
-        Ok(self.client.kind(gvk)?.is_some())
+    /// Whether a watch of a kind begins: for a new kind, a moment later than the server has it.
+    pub fn is_watchable(&self, gvk: &GroupVersionKind) -> Result<bool, Error> {
+        let Some((kind, _)) = self.client.kind(gvk)? else {
+            return Ok(false);
+        };
+        let what = format!("watch {}", gvk.kind);
+        let begun = self.client.ask(&what, async |client| {
+            let watch = Kind::all_with(client, &kind);
+            watch.watch(&WatchParams::default(), "0").await.map(drop)
+        });
+        match begun {
+            Ok(()) => Ok(true),
+            Err(error) if error.is(429) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// A request about one object.

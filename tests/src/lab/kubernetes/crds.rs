@@ -36,7 +36,7 @@ impl Crds {
         Ok(Self(all))
     }
 
-    /// Writes them and waits until the server has the kinds.
+    /// Writes them and waits until the server answers watches of the kinds.
     pub fn establish(&self, api: &Api, deadline: Instant) -> Result<(), Error> {
         for object in &self.0 {
             api.apply(object)?;
@@ -53,7 +53,7 @@ impl Crds {
     }
 }
 
-/// Established, and listed among the kinds, which is a moment later.
+/// Established, and ready to be watched, which is a moment later.
 fn established(api: &Api, object: &Object) -> Result<bool, Error> {
     let key = &object.key;
     let found = api.get(&key.kind, "", &key.name)?;
@@ -73,7 +73,7 @@ fn established(api: &Api, object: &Object) -> Result<bool, Error> {
             &text(&version["name"]),
             &text(&spec["names"]["kind"]),
         );
-        if !api.has(&gvk)? {
+        if !api.is_watchable(&gvk)? {
             return Ok(false);
         }
     }
