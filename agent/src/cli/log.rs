@@ -1,10 +1,12 @@
-//! Logging of the long-running commands: to standard error, `WEFT_LOG` chooses what (default `info`).
+//! Logging of the long-running commands: to standard error, `WEFT_LOG` chooses what (default `info,kube_client=off`).
 
 use tracing_subscriber::EnvFilter;
 
 /// Starts it. JSON lines when `WEFT_LOG_FORMAT=json`.
 pub fn init() {
-    let filter = EnvFilter::try_from_env("WEFT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    // What the connection to an API server says in its own words is said in ours, once, as the store's problem.
+    let filter = EnvFilter::try_from_env("WEFT_LOG")
+        .unwrap_or_else(|_| EnvFilter::new("info,kube_client=off"));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -9,6 +9,7 @@
 //! and every file is void, whatever it holds.
 
 mod error;
+mod lock;
 mod record;
 mod recover;
 
@@ -69,7 +70,7 @@ struct Index {
 }
 
 impl Journal {
-    /// Opens or makes `STATE_DIR/endpoints`. Read nothing from it before [`Journal::recover`].
+    /// Opens or makes `STATE_DIR/endpoints`; waits a moment for another process to give it up. Read nothing from it before [`Journal::recover`].
     pub fn open(state_dir: &Path) -> Result<Self, JournalError> {
         let path = Path::new("/proc/sys/kernel/random/boot_id");
         let boot_id = fs::read_to_string(path).map_err(|e| failed("read", path, e))?;
@@ -92,13 +93,11 @@ impl Journal {
             .mode(0o600)
             .open(&path)
             .map_err(|e| failed("open", &path, e))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(fs::TryLockError::WouldBlock) => {
-                return Err(JournalError::InUse { path: directory });
-            }
-            Err(fs::TryLockError::Error(e)) => return Err(failed("lock", &path, e)),
-        }
+        let lock = match lock::take(lock) {
+            Ok(Some(lock)) => lock,
+            Ok(None) => return Err(JournalError::InUse { path: directory }),
+            Err(e) => return Err(failed("lock", &path, e)),
+        };
         Ok(Self {
             directory,
             boot_id: boot_id.to_owned(),
