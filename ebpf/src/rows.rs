@@ -9,6 +9,7 @@ use crate::addr::Addr;
 
 pub mod dns;
 pub mod egress;
+pub mod service;
 
 /// Names of the maps: pin file names, and symbols in the programs.
 pub mod map {

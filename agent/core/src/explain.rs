@@ -6,6 +6,7 @@ use weft_ebpf::rows::egress::{
     ANY_PORT, FlowKey, FlowRow, HitKey, LearnedKey, LearnedRow, PORT_BITS, PortKey, RuleKey,
     RuleRow, SearchKey, SearchRow,
 };
+use weft_ebpf::rows::service::ServedRow;
 use weft_ebpf::rows::{EndpointRow, PeerRow, PrefixRow, ProjectKey, ProjectRow, SubnetRow};
 
 use crate::compile::Tables;
@@ -82,6 +83,12 @@ impl decide::Tables for Tables {
     }
 
     fn note_flow(&self, _: &FlowKey, _: FlowRow) {}
+
+    fn served(&self, _: &FlowKey) -> Option<ServedRow> {
+        None
+    }
+
+    fn note_served(&self, _: &FlowKey, _: Option<ServedRow>) {}
 
     fn count_hit(&self, _: &HitKey, _: u32, _: u64) {}
 

@@ -13,6 +13,7 @@ use weft_ebpf::rows::egress::{
     self, FlowKey, FlowRow, HitKey, HitRow, LearnedKey, LearnedRow, PortKey, RuleKey, RuleRow,
     SearchKey, SearchRow,
 };
+use weft_ebpf::rows::service::{self, ServedRow};
 use weft_ebpf::rows::{
     DropKey, DropRow, EndpointRow, EventBudget, NodeRow, PeerRow, PrefixKey, PrefixRow, ProjectKey,
     ProjectRow, SubnetRow, TrafficRow, map,
@@ -56,6 +57,7 @@ pub struct Maps {
     pub(crate) ports: LpmTrie<MapData, Row<PortKey>, u32>,
     pub(crate) hits: PerCpuHashMap<MapData, Row<HitKey>, Row<HitRow>>,
     pub(crate) flows: HashMap<MapData, Row<FlowKey>, Row<FlowRow>>,
+    pub(crate) served: HashMap<MapData, Row<FlowKey>, Row<ServedRow>>,
     pub(crate) learned: HashMap<MapData, Row<LearnedKey>, Row<LearnedRow>>,
     pub(crate) names: HashMap<MapData, Row<NameKey>, Row<NameRow>>,
     pub(crate) trusted: HashMap<MapData, Row<Addr>, u32>,
@@ -84,6 +86,7 @@ impl Maps {
             ports: take(ebpf, egress::map::PORTS)?,
             hits: take(ebpf, egress::map::HITS)?,
             flows: take(ebpf, egress::map::FLOWS)?,
+            served: take(ebpf, service::map::SERVED)?,
             learned: take(ebpf, dns::map::LEARNED)?,
             names: take(ebpf, dns::map::NAMES)?,
             trusted: take(ebpf, dns::map::TRUSTED)?,

@@ -11,6 +11,7 @@ use weft_ebpf::rows::egress::{
     self, FlowKey, FlowRow, HitKey, HitRow, LearnedKey, LearnedRow, PortKey, RuleKey, RuleRow,
     SearchKey, SearchRow,
 };
+use weft_ebpf::rows::service::{self, ServedRow};
 use weft_ebpf::rows::{
     self, DropKey, DropRow, EndpointRow, EventBudget, NodeRow, PeerRow, PrefixKey, PrefixRow,
     ProjectKey, ProjectRow, SubnetRow, TrafficRow, map,
@@ -90,6 +91,7 @@ fn shapes() -> Vec<Shape> {
         shape::<(u32, PortKey), u32>(egress::map::PORTS, LpmTrie, egress::PORTS_CAPACITY),
         shape::<HitKey, HitRow>(egress::map::HITS, PerCpuHash, egress::HITS_CAPACITY),
         shape::<FlowKey, FlowRow>(egress::map::FLOWS, LruHash, egress::FLOWS_CAPACITY),
+        shape::<FlowKey, ServedRow>(service::map::SERVED, LruHash, service::SERVED_CAPACITY),
         shape::<LearnedKey, LearnedRow>(dns::map::LEARNED, Hash, dns::LEARNED_CAPACITY),
         shape::<NameKey, NameRow>(dns::map::NAMES, Hash, dns::NAMES_CAPACITY),
         shape::<Addr, u32>(dns::map::TRUSTED, Hash, dns::NAMES_CAPACITY),

@@ -11,6 +11,7 @@ use weft_ebpf::rows::egress::{
     ANY_PORT, FlowKey, FlowRow, HitKey, LearnedKey, LearnedRow, PORT_BITS, PortKey, RuleKey,
     RuleRow, SearchKey, SearchRow,
 };
+use weft_ebpf::rows::service::{self, ServedRow};
 use weft_ebpf::rows::{
     EndpointRow, NodeRow, PeerRow, PrefixRow, ProjectKey, ProjectRow, SubnetRow,
 };
@@ -168,6 +169,13 @@ impl Tables for Live<'_> {
     }
 
     fn note_flow(&self, _: &FlowKey, _: FlowRow) {}
+
+    fn served(&self, key: &FlowKey) -> Option<ServedRow> {
+        let row = self.maps.served.get(&Row(*key), 0);
+        self.found(service::map::SERVED, row).map(|Row(row)| row)
+    }
+
+    fn note_served(&self, _: &FlowKey, _: Option<ServedRow>) {}
 
     fn count_hit(&self, _: &HitKey, _: u32, _: u64) {}
 

@@ -65,6 +65,10 @@ pub fn from_overlay(ctx: TcContext) -> i32 {
 /// Overlay device, egress: what the host stack sends to pods of other nodes.
 #[classifier]
 pub fn to_overlay(ctx: TcContext) -> i32 {
+    // Who forges the note gains nothing: without a tunnel key, which only our programs set, the device drops the packet.
+    if sys::is_decided(&ctx) {
+        return forward::NEXT;
+    }
     run(&ctx, hook::TO_OVERLAY, |at| {
         with::to_overlay(&Maps, at.packet, at)
     })

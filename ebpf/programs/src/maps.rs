@@ -14,6 +14,7 @@ use weft_ebpf::rows::egress::{
     LearnedRow, PORT_BITS, PORTS_CAPACITY, PortKey, RESOLVED_CAPACITY, RULES_CAPACITY, RuleKey,
     RuleRow, SearchKey, SearchRow,
 };
+use weft_ebpf::rows::service::{SERVED_CAPACITY, ServedRow};
 use weft_ebpf::rows::{
     DROPS_CAPACITY, DropKey, DropRow, EVENTS_BYTES, EndpointRow, EventBudget, NodeRow, PeerRow,
     PrefixRow, ProjectKey, ProjectRow, REASONS_CAPACITY, SubnetRow, TABLE_CAPACITY, TrafficRow,
@@ -62,6 +63,8 @@ static HITS: PerCpuHashMap<HitKey, HitRow, { HITS_CAPACITY as usize }, ON_DEMAND
     PerCpuHashMap::new();
 #[btf_map]
 static FLOWS: LruHashMap<FlowKey, FlowRow, { FLOWS_CAPACITY as usize }> = LruHashMap::new();
+#[btf_map]
+static SERVED: LruHashMap<FlowKey, ServedRow, { SERVED_CAPACITY as usize }> = LruHashMap::new();
 #[btf_map]
 pub static LEARNED: HashMap<LearnedKey, LearnedRow, { LEARNED_CAPACITY as usize }, ON_DEMAND> =
     HashMap::new();
@@ -175,6 +178,21 @@ impl Tables for Maps {
             // is over is affected, and closed.
             let _ignored = FLOWS.insert(key, row, 0);
         }
+    }
+
+    #[inline(always)]
+    fn served(&self, key: &FlowKey) -> Option<ServedRow> {
+        // SAFETY: as in `subnet`.
+        unsafe { SERVED.get(key) }.copied()
+    }
+
+    #[inline(always)]
+    fn note_served(&self, key: &FlowKey, row: Option<ServedRow>) {
+        // The map makes room by itself; what fails all the same is tried again with the client's next packet.
+        let _ignored = match row {
+            Some(row) => SERVED.insert(key, row, 0),
+            None => SERVED.remove(key),
+        };
     }
 
     #[inline(always)]

@@ -1,7 +1,7 @@
 //! What another node sends.
 
 use super::egress::note_inbound;
-use super::{Home, Outcome, Party, Tables, admit, home};
+use super::{Home, Outcome, Party, Tables, admit, home, service};
 use crate::addr::Addr;
 use crate::packet::Packet;
 use crate::reason::DropReason;
@@ -40,6 +40,7 @@ pub fn from_overlay<T: Tables, O: Outcome>(
             note_inbound(tables, party, packet);
         }
         return match admit(Party::remote(vnid), party) {
+            Ok(()) if service::is_answer(tables, packet, receiver.ifindex) => outcome.pass(),
             Ok(()) => outcome.deliver(&receiver),
             Err(denial) => outcome.drop(&denial),
         };

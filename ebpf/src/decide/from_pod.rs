@@ -1,7 +1,7 @@
 //! What a pod sends.
 
 use super::egress::leave;
-use super::{Denial, Home, Outcome, Party, Tables, admit, home};
+use super::{Denial, Home, Outcome, Party, Tables, admit, home, service};
 use crate::packet::{Packet, proto};
 use crate::reason::DropReason;
 use crate::rows::{EndpointRow, class};
@@ -35,7 +35,11 @@ pub fn from_pod<T: Tables, O: Outcome>(
     }
     if let Some(receiver) = tables.endpoint(&packet.dst) {
         return match admit(party, Party::pod(tables, &receiver)) {
-            Ok(()) => outcome.deliver(&receiver),
+            Ok(()) if service::is_answer(tables, packet, receiver.ifindex) => outcome.pass(),
+            Ok(()) => {
+                service::direct(tables, packet);
+                outcome.deliver(&receiver)
+            }
             Err(denial) => outcome.drop(&denial),
         };
     }
@@ -50,7 +54,10 @@ pub fn from_pod<T: Tables, O: Outcome>(
                     Home::Nowhere => denied(DropReason::NoSuchNode),
                     // Admission is the receiving node's: only it knows the receiver's project. A closed sender stops here.
                     Home::At(node) => match admit(party, Party::HOST) {
-                        Ok(()) => outcome.tunnel(node, party.vnid),
+                        Ok(()) => {
+                            service::direct(tables, packet);
+                            outcome.tunnel(node, party.vnid)
+                        }
                         Err(denial) => outcome.drop(&denial),
                     },
                 };

@@ -6,6 +6,7 @@ mod admit;
 mod egress;
 mod from_overlay;
 mod from_pod;
+mod service;
 mod to_overlay;
 mod to_pod;
 
@@ -27,6 +28,7 @@ use crate::rows::egress::{
     FlowKey, FlowRow, HitKey, LearnedKey, LearnedRow, NO_POLICY, RuleKey, RuleRow, SearchKey,
     SearchRow,
 };
+use crate::rows::service::ServedRow;
 use crate::rows::{
     EndpointRow, PeerRow, PrefixRow, ProjectKey, ProjectRow, SubnetRow, VNID_CLOSED,
 };
@@ -59,6 +61,10 @@ pub trait Tables {
     fn flow(&self, key: &FlowKey) -> Option<FlowRow>;
     /// Notes a connection. What only asks (explain) notes nothing.
     fn note_flow(&self, key: &FlowKey, row: FlowRow);
+    /// A connection of a local pod that the host translates.
+    fn served(&self, key: &FlowKey) -> Option<ServedRow>;
+    /// Notes such a connection, or that it is over. What only asks notes nothing.
+    fn note_served(&self, key: &FlowKey, row: Option<ServedRow>);
     /// Counts a packet of so many bytes that an egress rule met. What only asks counts nothing.
     fn count_hit(&self, key: &HitKey, bytes: u32, now: u64);
     /// Nanoseconds of the monotonic clock.

@@ -1,6 +1,6 @@
 //! What the host's network stack sends to pods of other nodes.
 
-use super::{Home, Outcome, Party, Tables, admit, home};
+use super::{Home, Outcome, Party, Tables, admit, home, service};
 use crate::packet::Packet;
 use crate::reason::DropReason;
 use crate::rows::class;
@@ -10,7 +10,10 @@ use crate::rows::class;
 #[inline(always)]
 pub fn to_overlay<T: Tables, O: Outcome>(tables: &T, packet: &Packet, outcome: &O) -> O::Done {
     let source = match tables.endpoint(&packet.src) {
-        Some(sender) => Party::pod(tables, &sender),
+        Some(sender) => {
+            service::note(tables, packet, sender.ifindex);
+            Party::pod(tables, &sender)
+        }
         None => match tables.prefix(&packet.src) {
             Some(row) if class::is_own(row.class) => Party::HOST,
             // The receiving node would refuse any other source as not ours.

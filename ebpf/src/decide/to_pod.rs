@@ -1,7 +1,7 @@
 //! What reaches a pod through the host's network stack.
 
 use super::egress::note_inbound;
-use super::{Outcome, Party, Tables, admit};
+use super::{Outcome, Party, Tables, admit, service};
 use crate::packet::Packet;
 use crate::reason::DropReason;
 use crate::rows::class;
@@ -26,7 +26,10 @@ pub fn to_pod<T: Tables, O: Outcome>(
     }
     let party = Party::pod(tables, &receiver);
     let source = match tables.endpoint(&packet.src) {
-        Some(sender) => Party::pod(tables, &sender),
+        Some(sender) => {
+            service::note(tables, packet, sender.ifindex);
+            Party::pod(tables, &sender)
+        }
         None => match tables.prefix(&packet.src) {
             None => {
                 note_inbound(tables, party, packet);

@@ -245,7 +245,7 @@ pub struct HitRow {
     pub last: u64,
 }
 
-/// Key of `FLOWS`: a connection between a pod and the outside, from the pod's side.
+/// A connection of a pod, from its side: key of `FLOWS`, where the other side is outside, and of `SERVED`, where it is a pod.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct FlowKey {
@@ -259,7 +259,7 @@ pub struct FlowKey {
     pub remote_port: u16,
     /// IP protocol.
     pub proto: u8,
-    /// 1 for the fragments of one packet of the pod, whose identification stands in the place of the ports; else 0.
+    /// 1 for the fragments of one packet, whose identification stands in the place of the ports; else 0.
     pub fragments: u8,
     /// Zero.
     pub reserved: [u8; 2],

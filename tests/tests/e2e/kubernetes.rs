@@ -27,5 +27,6 @@ mod matrix;
 mod projects;
 mod repair;
 mod restart;
+mod services;
 mod spoof;
 mod takeover;

@@ -13,6 +13,7 @@ use weft_ebpf::rows::egress::{
     FlowKey, FlowRow, HitKey, HitRow, LearnedKey, LearnedName, LearnedRow, RuleKey, RuleRow,
     SearchKey, SearchRow,
 };
+use weft_ebpf::rows::service::ServedRow;
 use weft_ebpf::rows::{EndpointRow, PeerRow, PrefixRow, ProjectKey, ProjectRow, SubnetRow};
 
 #[derive(Default)]
@@ -20,6 +21,7 @@ pub struct Live {
     pub tables: Tables,
     pub learned: BTreeMap<LearnedKey, LearnedRow>,
     pub flows: RefCell<HashMap<FlowKey, FlowRow>>,
+    pub served: RefCell<HashMap<FlowKey, ServedRow>>,
     pub hits: RefCell<BTreeMap<HitKey, HitRow>>,
     pub now: Cell<u64>,
 }
@@ -96,6 +98,18 @@ impl decide::Tables for Live {
 
     fn note_flow(&self, key: &FlowKey, row: FlowRow) {
         self.flows.borrow_mut().insert(*key, row);
+    }
+
+    fn served(&self, key: &FlowKey) -> Option<ServedRow> {
+        self.served.borrow().get(key).copied()
+    }
+
+    fn note_served(&self, key: &FlowKey, row: Option<ServedRow>) {
+        let mut served = self.served.borrow_mut();
+        match row {
+            Some(row) => served.insert(*key, row),
+            None => served.remove(key),
+        };
     }
 
     fn count_hit(&self, key: &HitKey, bytes: u32, now: u64) {
