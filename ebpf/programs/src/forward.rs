@@ -64,14 +64,12 @@ impl Outcome for Forward<'_> {
         if self.hook == hook::TO_OVERLAY {
             return NEXT; // the packet is on its way out of the overlay device already
         }
-        sys::set_decided(self.ctx, true);
         sys::redirect(overlay)
     }
 
     #[inline(always)]
     fn pass(&self) -> i32 {
         self.count_sent();
-        sys::set_decided(self.ctx, false);
         NEXT
     }
 

@@ -65,8 +65,8 @@ pub fn from_overlay(ctx: TcContext) -> i32 {
 /// Overlay device, egress: what the host stack sends to pods of other nodes.
 #[classifier]
 pub fn to_overlay(ctx: TcContext) -> i32 {
-    // Who forges the note gains nothing: without a tunnel key, which only our programs set, the device drops the packet.
-    if sys::is_decided(&ctx) {
+    // `from_pod` has decided on what comes with a tunnel key: what the host routes has none yet.
+    if sys::tunnel_key(&ctx).is_some() {
         return forward::NEXT;
     }
     run(&ctx, hook::TO_OVERLAY, |at| {

@@ -232,24 +232,6 @@ pub fn redirect(ifindex: u32) -> i32 {
     unsafe { bpf_redirect(ifindex, 0) as i32 }
 }
 
-/// The traffic control index of packets that a program sends out of the overlay device. It stays with the packet, also through the
-/// host's stack and over a veth pair in the same kernel, so it is taken away from what the host gets.
-const DECIDED: u32 = 0x7766;
-
-/// Whether a program sent the packet to the overlay device.
-#[inline(always)]
-pub fn is_decided(ctx: &TcContext) -> bool {
-    // SAFETY: as in `ifindex`.
-    unsafe { (*ctx.skb.skb).tc_index == DECIDED }
-}
-
-/// Notes on the packet whether a program sends it to the overlay device.
-#[inline(always)]
-pub fn set_decided(ctx: &TcContext, decided: bool) {
-    // SAFETY: as in `ifindex`; classifiers may write the field.
-    unsafe { (*ctx.skb.skb).tc_index = if decided { DECIDED } else { 0 } };
-}
-
 /// Into the peer of a veth, in its namespace, without a queue in between.
 #[inline(always)]
 pub fn redirect_peer(ifindex: u32) -> i32 {

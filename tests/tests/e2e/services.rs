@@ -79,8 +79,7 @@ impl Field {
     }
 
     fn service(&self, number: usize) -> SocketAddr {
-        assert!(number < self.pods.len());
-        (SERVICE, PORT + number as u16).into()
+        (SERVICE, PORT + u16::try_from(number).unwrap()).into()
     }
 
     fn direct(&self, number: usize) -> SocketAddr {

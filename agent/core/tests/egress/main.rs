@@ -4,6 +4,7 @@
 //! - `connections`: who may go on talking when a rule says no
 //! - `echoes`: the same of ICMP, and of what shows no ports
 //! - `names`: addresses that pods were told
+//! - `services`: connections whose address the host translates
 //! - `closed`: what is stopped whatever was open
 #![expect(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
@@ -15,3 +16,4 @@ mod live;
 mod names;
 mod older;
 mod scene;
+mod services;
