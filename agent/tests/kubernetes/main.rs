@@ -4,8 +4,10 @@
 #![expect(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
 mod conditions;
+mod documented;
 mod faults;
 mod lease;
+mod plugins;
 mod rbac;
 mod rig;
 mod scale;

@@ -9,7 +9,9 @@
 //! - `follow`: the watches; `cache`, `failures`: what they told, and what is wrong; pure
 //! - `heard`: when the server was heard last; `patience`: how long a failed watch waits
 //! - `request`: single reads and writes
+//! - [`agents`]: questions to the agents themselves
 
+pub mod agents;
 mod cache;
 mod connect;
 mod failures;
