@@ -164,18 +164,23 @@ fn serve(
         let mut settled = listed;
         if due && listed {
             let start = Instant::now();
-            let (mut problems, wrote) = pass(store, &mut memory, reports.as_mut(), active);
+            let (problems, wrote) = pass(store, &mut memory, reports.as_mut(), active);
             settled = !wrote;
-            problems.extend(unreported.iter().cloned());
-            figures.passed(start.elapsed(), problems.len());
+            figures.passed(start.elapsed(), problems.len() + unreported.len());
             report(&mut told, problems);
             next_pass = Instant::now() + RESYNC;
         }
         // What a plan mended a moment ago is not worth a word: its writes are the next news.
         let look = settled && Instant::now() >= next_report;
         if let Some(reports) = reports.as_mut().filter(|_| look) {
-            report(&mut unreported, reports.pass(active));
-            next_report = Instant::now() + reports::INTERVAL;
+            let problems = reports.pass(active);
+            let wait = if problems.is_empty() {
+                reports::INTERVAL
+            } else {
+                RESYNC
+            };
+            report(&mut unreported, problems);
+            next_report = Instant::now() + wait;
         }
     }
     Ok(())

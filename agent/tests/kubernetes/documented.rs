@@ -200,6 +200,7 @@ fn old_kinds_lack_the_status_and_nothing_else() {
         field(&server, &policy, path).filter(|it| it == "InForce")
     });
     assert_eq!(netid("project1").unwrap(), first);
+    // What was there is as it was.
     let rules = json!(["Allow", "Allow", "Deny"]);
     let object = server.kubectl(&[
         "get", "-o", "json", policy[0], policy[1], policy[2], policy[3],

@@ -16,7 +16,7 @@ mod event;
 mod judge;
 mod pace;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -76,24 +76,33 @@ impl Reports {
             pace,
             ..
         } = self;
+        let start = Instant::now();
+        let mut problems = Vec::new();
+        let mut refused = BTreeSet::new();
         for object in judge.objects() {
-            if !active() {
+            let kind = object.key.kind.as_str();
+            // New nodes and projects do not wait for a slow server to take a status.
+            if !active() || start.elapsed() > INTERVAL {
                 break;
+            }
+            if refused.contains(kind) {
+                continue;
             }
             match tell(object, judge, pace, (store, me)) {
                 Ok(false) => break,
                 // Where somebody was faster, the watch tells, and the next look is at what is there then.
                 Ok(true) | Err(StoreError::Conflict { .. } | StoreError::NotFound { .. }) => {}
-                // The others would fare no better.
+                // The others of the kind would fare no better.
                 Err(error) => {
-                    return vec![Problem {
-                        object: "status and events".into(),
+                    refused.insert(kind);
+                    problems.push(Problem {
+                        object: format!("status and events of {kind}"),
                         message: error.to_string(),
-                    }];
+                    });
                 }
             }
         }
-        Vec::new()
+        problems
     }
 
     /// Tells of a write that was made.
