@@ -3,10 +3,11 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use weft_agent::cli::Cli;
+use weft_agent::cli::{Cli, plugin};
 
 fn main() -> ExitCode {
-    match weft_agent::cli::run(Cli::parse()) {
+    let outcome = plugin::run().unwrap_or_else(|| weft_agent::cli::run(Cli::parse()));
+    match outcome {
         Ok(code) => code,
         Err(error) => {
             eprintln!("weft: {error:#}");

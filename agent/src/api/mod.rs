@@ -6,6 +6,7 @@
 //! - [`egress`], [`policies`]: what becomes of egress policies, and what their rules met
 //! - [`names`]: addresses of the names in policies
 //! - [`explain`], [`target`]: what the data path would do with a packet
+//! - [`summary`]: what is told over TCP
 //! - [`metrics`]: figures for Prometheus
 //! - [`events`]: drop events out of the ring buffer, with names in the place of numbers
 
@@ -18,6 +19,7 @@ mod metrics;
 mod names;
 mod policies;
 mod read;
+mod summary;
 pub mod target;
 pub mod view;
 
@@ -144,6 +146,11 @@ impl Telling for Told {
 
     fn ready(&self) -> Result<(), String> {
         self.handle.shared().ready()
+    }
+
+    fn status(&self) -> Option<Result<String, String>> {
+        let summary = summary::summary(&self.handle).map_err(|error| error.to_string());
+        Some(summary.and_then(|it| serde_json::to_string(&it).map_err(|error| error.to_string())))
     }
 }
 

@@ -58,6 +58,31 @@ pub struct Status {
     pub suppressed_events: u64,
 }
 
+/// What an agent tells over TCP, for `kubectl weft status`: no names of projects or pods, since whoever reaches the address
+/// can read it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Summary {
+    /// Node name.
+    pub node: String,
+    /// See [`Status::ready`].
+    pub ready: bool,
+    /// Why not; empty if ready.
+    pub not_ready: String,
+    /// Attached pods.
+    pub pods: usize,
+    /// Egress policies by state.
+    pub egress: PolicyCounts,
+    /// How many things are wrong; `weft status` on the node has them.
+    pub problems: usize,
+    /// Stands for all objects in force: agents that follow the same have the same.
+    pub objects: String,
+    /// See [`Status::store_stale_seconds`].
+    pub store_stale_seconds: u64,
+    /// Version of the agent.
+    pub version: String,
+}
+
 /// A row of `weft get pods`
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -5,6 +5,8 @@
 mod agent;
 mod bench_programs;
 mod client;
+mod cluster_status;
+mod completion;
 mod controller;
 mod egress;
 mod explain;
@@ -14,6 +16,7 @@ mod log;
 mod metrics;
 mod monitor;
 mod open_files;
+pub mod plugin;
 pub mod pod_network;
 mod preflight;
 mod print;
@@ -63,6 +66,8 @@ enum Command {
     InstallCni(install::Install),
     /// Remove what install-cni put there
     UninstallCni(install::Uninstall),
+    /// Print a script that completes this program's command lines (bash, zsh, fish and others)
+    Completion(completion::Completion),
     /// Measure what a packet costs in each eBPF program, by the number of rows in the maps (root)
     #[command(hide = true)]
     BenchPrograms(bench_programs::BenchPrograms),
@@ -101,6 +106,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Preflight(args) => preflight::run(&args),
         Command::InstallCni(args) => install::install(&args),
         Command::UninstallCni(args) => install::uninstall(&args),
+        Command::Completion(args) => Ok(completion::run(&args)),
         Command::BenchPrograms(args) => bench_programs::run(&args),
     }
 }

@@ -71,7 +71,7 @@ struct Targets {
     #[arg(value_name = "PROJECT")]
     projects: Vec<String>,
     /// Projects by the labels of their namespaces: `team=web,tier!=db,env in (a,b),!old`
-    #[arg(long, value_name = "LABELS")]
+    #[arg(short = 'l', long, value_name = "LABELS")]
     selector: Option<Selector>,
 }
 

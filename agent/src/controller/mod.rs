@@ -9,6 +9,7 @@
 //! - [`figures`]: what it tells over TCP
 //! - `plan`: objects -> writes; pure
 //! - `subnets`, `projects`: the two halves of a plan; pure
+//! - `reports`: what users of an API server see of their objects
 //! - `subnet_allocator`, `vnid_allocator`, `change_network`: their decisions; pure
 
 pub mod annotations;
@@ -19,6 +20,7 @@ mod election;
 pub mod figures;
 mod plan;
 mod projects;
+mod reports;
 mod subnet_allocator;
 mod subnets;
 mod vnid_allocator;
@@ -32,11 +34,12 @@ use std::time::{Duration, Instant};
 use weft_core::model::Problem;
 
 use crate::config::{Config, Source, StoreArgs};
-use crate::store::Kubernetes;
-use crate::store::{Manifests, Notice, Reader, Store, StoreError};
+use crate::store::{Delta, Kubernetes, Manifests};
+use crate::store::{Notice, Reader, Store, StoreError};
 use election::Leadership;
 use figures::Figures;
 use plan::{Memory, Write};
+use reports::Reports;
 
 /// Flags of `weft controller`.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -91,17 +94,23 @@ pub fn run(
                 return Ok(());
             };
             tracing::info!(manifests = %dir.display(), "this controller is active");
-            serve(&Manifests::new(dir), shutdown, &|| true, figures)
+            serve(&Manifests::new(dir), None, shutdown, &|| true, figures)
         }
         Source::Kubernetes(access) => {
-            let store = Kubernetes::open(access, Reader::Controller)?;
-            let server = store.server().to_owned();
-            let store: Arc<dyn Store> = Arc::new(store);
+            let kubernetes = Arc::new(Kubernetes::open(access, Reader::Controller)?);
+            let server = kubernetes.server().to_owned();
+            let store: Arc<dyn Store> = Arc::<Kubernetes>::clone(&kubernetes);
             let me = format!("{}_{:08x}", config.node_name, rand::random::<u32>());
             let lease = (config.lease_namespace.as_str(), me.as_str());
             while let Some(leadership) = Leadership::acquire(&store, lease, shutdown)? {
                 tracing::info!(server, me, "this controller is active");
-                let served = serve(store.as_ref(), shutdown, &|| leadership.holds(), figures);
+                let reports = Reports::new(
+                    Arc::clone(&kubernetes),
+                    me.clone(),
+                    config.egress_policy_conflicts,
+                );
+                let active = || leadership.holds();
+                let served = serve(store.as_ref(), Some(reports), shutdown, &active, figures);
                 figures.standby();
                 served?;
                 if !shutdown.load(Ordering::Relaxed) {
@@ -116,6 +125,7 @@ pub fn run(
 /// Works until `shutdown` is set, or until it is not `active` any more.
 fn serve(
     store: &dyn Store,
+    mut reports: Option<Reports>,
     shutdown: &AtomicBool,
     active: &dyn Fn() -> bool,
     figures: &Figures,
@@ -127,6 +137,8 @@ fn serve(
     let mut told_of_store = Vec::new();
     let mut listed = false;
     let mut next_pass = Instant::now() + RESYNC;
+    let mut next_report = Instant::now();
+    let mut unreported = Vec::new();
     while !shutdown.load(Ordering::Relaxed) && active() {
         let wait = next_pass.saturating_duration_since(Instant::now());
         let mut news = match watch.notices.recv_timeout(wait.min(ATTENTION)) {
@@ -137,37 +149,75 @@ fn serve(
         let mut due = Instant::now() >= next_pass;
         while let Some(notice) = news {
             match notice {
-                Notice::Changed(_) => due = true,
+                Notice::Changed(deltas) => {
+                    due |= deltas.iter().any(is_planned);
+                    if let Some(reports) = &mut reports {
+                        reports.take(deltas);
+                    }
+                }
                 Notice::Listed => (due, listed) = (true, true),
                 Notice::Problems(problems) => report(&mut told_of_store, problems),
             }
             news = watch.notices.try_recv().ok();
         }
         // Before everything was read once, an object that is missing may only not have been read.
+        let mut settled = listed;
         if due && listed {
             let start = Instant::now();
-            let problems = pass(store, &mut memory, active);
-            figures.passed(start.elapsed(), problems.len());
+            let (problems, wrote) = pass(store, &mut memory, reports.as_mut(), active);
+            settled = !wrote;
+            figures.passed(start.elapsed(), problems.len() + unreported.len());
             report(&mut told, problems);
             next_pass = Instant::now() + RESYNC;
+        }
+        // What a plan mended a moment ago is not worth a word: its writes are the next news.
+        let look = settled && Instant::now() >= next_report;
+        if let Some(reports) = reports.as_mut().filter(|_| look) {
+            let problems = reports.pass(active);
+            let wait = if problems.is_empty() {
+                reports::INTERVAL
+            } else {
+                RESYNC
+            };
+            report(&mut unreported, problems);
+            next_report = Instant::now() + wait;
         }
     }
     Ok(())
 }
 
-/// Plans, writes, and tells what is wrong.
-fn pass(store: &dyn Store, memory: &mut Memory, active: &dyn Fn() -> bool) -> Vec<Problem> {
+/// Whether a plan may follow from a change.
+fn is_planned(delta: &Delta) -> bool {
+    let key = match delta {
+        Delta::Put(object) => &object.key,
+        Delta::Gone(key) => key,
+    };
+    key.kind != "EgressNetworkPolicy"
+}
+
+/// Plans, writes, and tells what is wrong, and whether there was anything to write.
+fn pass(
+    store: &dyn Store,
+    memory: &mut Memory,
+    mut reports: Option<&mut Reports>,
+    active: &dyn Fn() -> bool,
+) -> (Vec<Problem>, bool) {
     let listing = match store.list() {
         Ok(listing) => listing,
         Err(error) => {
-            return vec![Problem {
+            let problem = Problem {
                 object: "API objects".into(),
                 message: error.to_string(),
-            }];
+            };
+            return (vec![problem], false);
         }
     };
     let plan = memory.plan(&listing, &mut |bound| rand::random_range(0..bound));
     let mut problems = plan.problems;
+    let wrote = !plan.writes.is_empty();
+    if let Some(reports) = reports.as_mut() {
+        reports.unable(&listing, &problems);
+    }
     for write in plan.writes {
         // Somebody else may be at work by now.
         if !active() {
@@ -180,7 +230,12 @@ fn pass(store: &dyn Store, memory: &mut Memory, active: &dyn Fn() -> bool) -> Ve
             Write::Delete => store.delete(&write.object),
         };
         match done {
-            Ok(()) => tracing::info!(object = key, "{}", write.why),
+            Ok(()) => {
+                tracing::info!(object = key, "{}", write.why);
+                if let (Some(reports), Some(news)) = (reports.as_ref(), &write.news) {
+                    reports.happened(&write.object, news);
+                }
+            }
             // Somebody was faster; the change comes as a notice, and a new plan with it.
             Err(StoreError::Conflict { .. } | StoreError::NotFound { .. }) => {
                 tracing::debug!(object = key, "changed meanwhile");
@@ -191,7 +246,7 @@ fn pass(store: &dyn Store, memory: &mut Memory, active: &dyn Fn() -> bool) -> Ve
             }),
         }
     }
-    problems
+    (problems, wrote)
 }
 
 fn report(told: &mut Vec<Problem>, problems: Vec<Problem>) {

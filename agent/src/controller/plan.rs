@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use weft_core::model::{ClusterNetwork, Mode, Problem};
 
+use super::reports::News;
 use super::subnet_allocator::SubnetAllocator;
 use super::vnid_allocator::Random;
 use super::{projects, subnets};
@@ -25,6 +26,8 @@ pub(super) struct Step {
     pub(super) object: Object,
     /// For the log.
     pub(super) why: String,
+    /// For the object's users, once it is written.
+    pub(super) news: Option<News>,
 }
 
 /// What is to be written, in order, and what cannot be done.
@@ -37,7 +40,20 @@ pub(super) struct Plan {
 impl Plan {
     pub(super) fn write(&mut self, how: Write, object: Object, why: impl Into<String>) {
         let why = why.into();
-        self.writes.push(Step { how, object, why });
+        self.writes.push(Step {
+            how,
+            object,
+            why,
+            news: None,
+        });
+    }
+
+    /// An update that the object's users are told of.
+    pub(super) fn update_and_tell(&mut self, object: Object, why: String, news: News) {
+        self.write(Write::Update, object, why);
+        if let Some(step) = self.writes.last_mut() {
+            step.news = Some(news);
+        }
     }
 
     pub(super) fn problem(&mut self, object: impl Into<String>, message: impl Into<String>) {

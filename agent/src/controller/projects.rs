@@ -8,6 +8,7 @@ use weft_core::model::Vnid;
 use super::annotations::{CHANGE_NETWORK, NAMESPACE_UID, Outcome, REQUEST_ID, Verdict};
 use super::change_network::decide;
 use super::plan::{Plan, Write};
+use super::reports::News;
 use super::vnid_allocator::{Random, allocate};
 use crate::ingest::{API_VERSION, net_namespace};
 use crate::store::{Listing, Object};
@@ -114,6 +115,14 @@ fn answer(object: &Object, request: &str, decision: Result<u32, String>, plan: &
         (Some(reason), _) => format!("{request} refused: {reason}"),
         (None, to) => format!("{request} applied: VNID {from:?} to {to:?}"),
     };
+    let occasion = object.version.clone();
+    let news = match (&reason, to) {
+        (None, Some(to)) => {
+            let note = format!("{request}: the project's network has number {to} now");
+            News::normal("NetworkChanged", note, occasion)
+        }
+        _ => News::warning("ChangeNetworkRefused", why.clone(), occasion),
+    };
     let mut object = object.clone();
     let id = object.annotation(REQUEST_ID).map(str::to_owned);
     if let Some(to) = to {
@@ -128,7 +137,7 @@ fn answer(object: &Object, request: &str, decision: Result<u32, String>, plan: &
         to,
     };
     result.write(&mut object);
-    plan.write(Write::Update, object, why);
+    plan.update_and_tell(object, why, news);
 }
 
 /// The number an object claims, valid or not in other respects.

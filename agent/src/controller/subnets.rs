@@ -10,6 +10,7 @@ use weft_core::model::{ClusterNetwork, HostSubnet};
 use super::annotations::{ASSIGN_SUBNET, NODE_UID};
 use super::plan::{Plan, Write};
 use super::projects::uid;
+use super::reports::News;
 use super::subnet_allocator::{SubnetAllocator, Taken};
 use crate::ingest::{API_VERSION, fits, host_subnet};
 use crate::store::{Listing, Object};
@@ -137,7 +138,11 @@ impl Planner<'_> {
                 self.plan.problem(object.key.to_string(), message);
             }
             Ok(_) if assigned && new.value != object.value => {
-                self.plan.write(Write::Update, new, "as its Node");
+                let why = "as its Node".to_owned();
+                match repaired(object, &new) {
+                    Some(news) => self.plan.update_and_tell(new, why, news),
+                    None => self.plan.write(Write::Update, new, why),
+                }
             }
             Ok(_) => {}
         }
@@ -194,6 +199,25 @@ impl Planner<'_> {
         }
         true
     }
+}
+
+/// What of a HostSubnet did not agree with its Node, or was not there.
+fn repaired(old: &Object, new: &Object) -> Option<News> {
+    let text = |object: &Object, field: &str| object.value.get(field).map(ToString::to_string);
+    let changed: Vec<String> = ["hostIP", "subnet", "subnets"]
+        .iter()
+        .filter(|field| text(old, field) != text(new, field))
+        .map(|field| {
+            let none = || "nothing".to_owned();
+            let was = text(old, field).unwrap_or_else(none);
+            format!(
+                "{field} was {was} and is {} now",
+                text(new, field).unwrap_or_else(none)
+            )
+        })
+        .collect();
+    let note = format!("made to agree with its Node: {}", changed.join(", "));
+    (!changed.is_empty()).then(|| News::warning("Repaired", note, old.version.clone()))
 }
 
 /// The first address of type InternalIP.

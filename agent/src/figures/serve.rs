@@ -1,4 +1,5 @@
-//! Figures and probes over TCP: `/metrics`, `/healthz`, `/readyz`. Nothing else is there, and nothing can be changed.
+//! Figures and probes over TCP: `/metrics`, `/healthz`, `/readyz`, and of an agent `/status`, a summary without names of
+//! projects or pods. Nothing else is there, and nothing can be changed.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -18,6 +19,10 @@ pub trait Telling: Send + Sync + 'static {
     fn alive(&self) -> Result<(), String>;
     /// An error while it does not do its work.
     fn ready(&self) -> Result<(), String>;
+    /// A summary as JSON, for `kubectl weft status`; `None` if there is none of this process.
+    fn status(&self) -> Option<Result<String, String>> {
+        None
+    }
 }
 
 /// The address cannot be served.
@@ -64,7 +69,17 @@ fn app(telling: Arc<dyn Telling>) -> Router {
         )
         .route("/healthz", get(|State(it): Told| probe(move || it.alive())))
         .route("/readyz", get(|State(it): Told| probe(move || it.ready())))
+        .route("/status", get(|State(it): Told| status(it)))
         .with_state(telling)
+}
+
+async fn status(telling: Arc<dyn Telling>) -> Response {
+    let asked = tokio::task::spawn_blocking(move || telling.status()).await;
+    match asked {
+        Ok(None) => StatusCode::NOT_FOUND.into_response(),
+        Ok(Some(status)) => answer(move || status, "application/json").await,
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
 }
 
 async fn probe(ask: impl FnOnce() -> Result<(), String> + Send + 'static) -> Response {
@@ -133,6 +148,10 @@ mod tests {
         assert!(
             said(address, "/v1/status").starts_with("HTTP/1.0 404"),
             "the admin socket's alone"
+        );
+        assert!(
+            said(address, "/status").starts_with("HTTP/1.0 404"),
+            "a controller has none"
         );
         let taken = serve(address, Arc::new(Starting)).unwrap_err().to_string();
         assert!(

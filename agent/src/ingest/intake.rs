@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use weft_core::model::{Change, ClusterNetwork, EgressPolicy, HostSubnet, Problem, Project};
 
+use super::fault::{Fault, Wrong};
 use super::fields::{API_VERSION, Invalid, Valid};
 use super::hosts::{Hosts, settle};
 use super::{cluster_network, egress_network_policy, fits, host_subnet, net_namespace};
@@ -23,8 +24,8 @@ pub struct Intake {
     projects: BTreeMap<String, Project>,
     policies: BTreeMap<Key, Arc<EgressPolicy>>,
     /// What is wrong with single objects, but for hosts and network.
-    object_problems: BTreeMap<Key, String>,
-    host_problems: BTreeMap<String, String>,
+    object_problems: BTreeMap<Key, Wrong>,
+    host_problems: BTreeMap<String, Wrong>,
     store_problems: Vec<Problem>,
 }
 
@@ -92,13 +93,21 @@ impl Intake {
         let hosts = self.host_problems.iter();
         let network = self.network.problem.iter();
         let mut problems: Vec<Problem> = objects
-            .map(|(key, message)| problem(key.to_string(), message))
-            .chain(hosts.map(|(name, message)| problem(format!("HostSubnet/{name}"), message)))
+            .map(|(key, wrong)| problem(key.to_string(), &wrong.message))
+            .chain(hosts.map(|(name, it)| problem(format!("HostSubnet/{name}"), &it.message)))
             .chain(network.map(|message| problem("ClusterNetwork/default".into(), message)))
             .chain(self.store_problems.iter().cloned())
             .collect();
         problems.sort();
         problems
+    }
+
+    /// What is wrong with an object, if something is. That of a ClusterNetwork is among the [`Intake::problems`].
+    pub fn wrong(&self, key: &Key) -> Option<&Wrong> {
+        if key.kind == "HostSubnet" && key.namespace.is_empty() {
+            return self.host_problems.get(&key.name);
+        }
+        self.object_problems.get(key)
     }
 
     fn take_project(&mut self, key: Key, object: Option<&Object>) -> Option<Change> {
@@ -112,21 +121,14 @@ impl Intake {
         };
         let (project, problem) = match net_namespace(object) {
             Ok(Valid { value, warning }) => (Some(value), warning.map(|w| partly(&w))),
-            Err(error) => match self.projects.get(&name) {
-                Some(old) => (
-                    None,
-                    Some(format!(
-                        "{error}; VNID {} as before stays in force: mend it",
-                        old.vnid
-                    )),
-                ),
-                None => (
-                    None,
-                    Some(format!(
-                        "{error}; the project stays closed until it is mended"
-                    )),
-                ),
-            },
+            Err(error) => {
+                let meanwhile = match self.projects.get(&name) {
+                    Some(old) => format!("VNID {} as before stays in force: mend it", old.vnid),
+                    None => "the project stays closed until it is mended".into(),
+                };
+                let message = format!("{error}; {meanwhile}");
+                (None, Some(Fault::Invalid.with(message)))
+            }
         };
         match problem {
             Some(problem) => drop(self.object_problems.insert(key, problem)),
@@ -149,10 +151,10 @@ impl Intake {
         };
         let Valid { value, warning } = egress_network_policy(object);
         let problem = match &value.rules {
-            Ok(_) => warning,
-            Err(reason) => Some(format!(
+            Ok(_) => warning.map(|warning| Fault::Partly.with(warning)),
+            Err(reason) => Some(Fault::Invalid.with(format!(
                 "{reason}; nothing of the project leaves the cluster until it is mended"
-            )),
+            ))),
         };
         match problem {
             Some(problem) => drop(self.object_problems.insert(key.clone(), problem)),
@@ -185,8 +187,8 @@ impl Intake {
         };
         match (object, reason) {
             (Some(_), Some(reason)) => {
-                let message = format!("{reason}; it is ignored");
-                self.object_problems.insert(key, message);
+                let wrong = Fault::Invalid.with(format!("{reason}; it is ignored"));
+                self.object_problems.insert(key, wrong);
             }
             _ => drop(self.object_problems.remove(&key)),
         }
@@ -203,7 +205,7 @@ impl Intake {
         let settled = settle(&self.hosts, wanted);
         for (name, reason) in settled.refused {
             let kept = settled.hosts.contains_key(&name);
-            problems.insert(name, refused(&reason, kept));
+            problems.insert(name, Fault::Conflict.with(refused(&reason, kept)));
         }
         for name in self.hosts.keys() {
             if !settled.hosts.contains_key(name) {
@@ -257,7 +259,7 @@ impl Intake {
     }
 
     /// The latest version of each host, or the one in force where the latest is invalid; and what is invalid.
-    fn wanted_hosts(&self) -> (Hosts, BTreeMap<String, String>) {
+    fn wanted_hosts(&self) -> (Hosts, BTreeMap<String, Wrong>) {
         let mut wanted = Hosts::new();
         let mut problems = BTreeMap::new();
         let network = self.network.in_force.as_ref();
@@ -276,7 +278,8 @@ impl Intake {
                 }
                 Err(error) => {
                     let old = self.hosts.get(name);
-                    problems.insert(name.clone(), refused(&error.to_string(), old.is_some()));
+                    let message = refused(&error.to_string(), old.is_some());
+                    problems.insert(name.clone(), Fault::Invalid.with(message));
                     wanted.extend(old.map(|old| (name.clone(), old.clone())));
                 }
             }
@@ -294,6 +297,8 @@ fn refused(reason: &str, kept: bool) -> String {
     format!("{reason}; {holds}: mend it")
 }
 
-fn partly(warning: &str) -> String {
-    format!("{warning}; all but the egress addresses is in force: mend them")
+fn partly(warning: &str) -> Wrong {
+    Fault::Partly.with(format!(
+        "{warning}; all but the egress addresses is in force: mend them"
+    ))
 }

@@ -9,6 +9,7 @@
 
 mod cluster_network;
 mod egress_network_policy;
+mod fault;
 mod fields;
 mod host_subnet;
 mod hosts;
@@ -22,6 +23,7 @@ use weft_core::model::{Change, Problem};
 
 pub use cluster_network::cluster_network;
 pub use egress_network_policy::egress_network_policy;
+pub use fault::{Fault, Wrong};
 pub(crate) use fields::host_address;
 pub use fields::{API_VERSION, Invalid, Valid};
 pub use host_subnet::{fits, host_subnet};

@@ -3,8 +3,11 @@
 //! The programs come from $WEFT_KUBERNETES, else from the newest folder in ~/.cache/weft/kubernetes, and etcd from the PATH.
 #![expect(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
+mod conditions;
+mod documented;
 mod faults;
 mod lease;
+mod plugins;
 mod rbac;
 mod rig;
 mod scale;

@@ -77,9 +77,10 @@ fn asked(server: &Server, account: &str) -> (Verbs, Verbs) {
             continue;
         };
         let text = |key: &str| object.get(key).and_then(Value::as_str).unwrap_or_default();
+        let resource = [text("resource"), text("subresource")].join("/");
         let verb = name(
             event["verb"].as_str().unwrap(),
-            text("resource"),
+            resource.trim_end_matches('/'),
             text("apiGroup"),
         );
         if event["responseStatus"]["code"] == 403 {
@@ -152,6 +153,7 @@ fn work_of_the_controller(server: &Server) {
     until("the projects are joined", || {
         (netid("a") == netid("b")).then_some(())
     });
+    work_on_status(server);
     server.kubectl(&["delete", "node", "node1"]);
     until("the node's subnet is free", || {
         get(&["hostsubnet", "node1"]).is_none().then_some(())
@@ -170,6 +172,37 @@ fn work_of_the_controller(server: &Server) {
     until("the project's network is free", || {
         get(&["netnamespace", "b"]).is_none().then_some(())
     });
+}
+
+/// Everything that makes a controller write status.
+fn work_on_status(server: &Server) {
+    let policy = json!({
+        "apiVersion": "network.openshift.io/v1", "kind": "EgressNetworkPolicy",
+        "metadata": {"name": "joined", "namespace": "a"},
+        "spec": {"egress": [{"type": "Deny", "to": {"cidrSelector": "0.0.0.0/0"}}]},
+    });
+    let stray = json!({
+        "apiVersion": "network.openshift.io/v1", "kind": "HostSubnet", "metadata": {"name": "stray"},
+        "host": "stray", "hostIP": "192.0.2.12", "subnet": "192.168.0.0/24",
+    });
+    server.apply(&policy.to_string());
+    server.apply(&stray.to_string());
+    for object in [
+        &["egressnetworkpolicy", "joined", "-n", "a"][..],
+        &["netnamespace", "b"],
+        &["hostsubnet", "stray"],
+    ] {
+        let args = [
+            &["get", "-o", "jsonpath={.status.conditions[*].reason}"],
+            object,
+        ]
+        .concat();
+        until("a condition", || {
+            Some(server.kubectl(&args)).filter(|it| !it.is_empty())
+        });
+    }
+    server.kubectl(&["delete", "hostsubnet", "stray"]);
+    server.kubectl(&["delete", "egressnetworkpolicy", "joined", "-n", "a"]);
 }
 
 #[test]

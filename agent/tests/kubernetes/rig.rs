@@ -343,7 +343,8 @@ impl Drop for Server {
     }
 }
 
-fn programs() -> PathBuf {
+/// The folder of kube-apiserver and kubectl.
+pub fn programs() -> PathBuf {
     let missing = "`make kubernetes` builds it; or set WEFT_KUBERNETES to a folder that has kube-apiserver and kubectl";
     if let Some(folder) = std::env::var_os("WEFT_KUBERNETES") {
         let folder = PathBuf::from(folder);

@@ -91,7 +91,7 @@ fn kubectl_knows_the_kinds() {
         .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
     assert_eq!(
         lines.next().unwrap(),
-        "NAME HOST HOST IP SUBNET EGRESS CIDRS EGRESS IPS"
+        "NAME HOST HOST IP SUBNET EGRESS CIDRS EGRESS IPS PROBLEM"
     );
     assert_eq!(
         lines.next().unwrap(),

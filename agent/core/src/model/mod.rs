@@ -16,7 +16,7 @@ pub use egress::{
     Action, Conflicts, Destination, EgressPolicy, EgressRule, EgressSettings, NamePattern, Ports,
     Protocol,
 };
-pub use egress_state::EgressState;
+pub use egress_state::{EgressState, Violation};
 pub use endpoint::{Endpoint, EndpointId};
 pub use network::{ClusterNetwork, HostSubnet, LocalNode, Mode, NetworkEntry, gateway};
 pub use project::{Project, Vnid, VnidOutOfRange};

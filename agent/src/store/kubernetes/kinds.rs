@@ -66,7 +66,17 @@ static LEASE: Kind = Kind {
     part: Part::Whole,
 };
 
-static ALL: [&Kind; 7] = [
+/// Never watched, and only made.
+static EVENT: Kind = Kind {
+    name: "Event",
+    group: "events.k8s.io",
+    version: "v1",
+    plural: "events",
+    namespaced: true,
+    part: Part::Whole,
+};
+
+static ALL: [&Kind; 8] = [
     &CLUSTER_NETWORK,
     &HOST_SUBNET,
     &NET_NAMESPACE,
@@ -74,6 +84,7 @@ static ALL: [&Kind; 7] = [
     &NODE,
     &NAMESPACE,
     &LEASE,
+    &EVENT,
 ];
 
 /// The kinds that a reader needs, and no more.
@@ -84,10 +95,11 @@ pub(super) fn of(reader: Reader) -> &'static [&'static Kind] {
         &NET_NAMESPACE,
         &EGRESS_NETWORK_POLICY,
     ];
-    static CONTROLLER: [&Kind; 5] = [
+    static CONTROLLER: [&Kind; 6] = [
         &CLUSTER_NETWORK,
         &HOST_SUBNET,
         &NET_NAMESPACE,
+        &EGRESS_NETWORK_POLICY,
         &NODE,
         &NAMESPACE,
     ];

@@ -9,7 +9,9 @@
 //! - `follow`: the watches; `cache`, `failures`: what they told, and what is wrong; pure
 //! - `heard`: when the server was heard last; `patience`: how long a failed watch waits
 //! - `request`: single reads and writes
+//! - [`agents`]: questions to the agents themselves
 
+pub mod agents;
 mod cache;
 mod connect;
 mod failures;
@@ -88,8 +90,24 @@ impl Kubernetes {
         Ok(kind)
     }
 
+    /// Replaces the status of the object of the same version, and nothing else of it. After a conflict the watch tells what is
+    /// there: whoever reports only may wait for it.
+    pub fn update_status(&self, object: &Object) -> Result<(), StoreError> {
+        let kind = Self::writable(object)?;
+        let written = request::update_status(&self.connection, kind, object)?;
+        self.wrote(&written);
+        Ok(())
+    }
+
+    fn watches(&self, kind: &Kind) -> bool {
+        self.kinds.iter().any(|it| it.name == kind.name)
+    }
+
     /// What the server has by now, after it refused a write: so that the next try is based on it.
     fn refresh(&self, kind: &'static Kind, object: &Object) {
+        if !self.watches(kind) {
+            return;
+        }
         match request::get(&self.connection, kind, &object.key) {
             Ok(Some(current)) => self.wrote(&current),
             Ok(None) => self.removed(object),
@@ -98,14 +116,14 @@ impl Kubernetes {
     }
 
     fn wrote(&self, object: &Object) {
-        let watched = self.kinds.iter().any(|kind| kind.name == object.key.kind);
+        let watched = kinds::named(&object.key.kind).is_some_and(|kind| self.watches(kind));
         if let Some(following) = self.following().filter(|_| watched) {
             following.wrote(object.clone());
         }
     }
 
     fn removed(&self, object: &Object) {
-        let watched = self.kinds.iter().any(|kind| kind.name == object.key.kind);
+        let watched = kinds::named(&object.key.kind).is_some_and(|kind| self.watches(kind));
         if let Some(following) = self.following().filter(|_| watched) {
             following.removed(object.key.clone(), &object.version);
         }

@@ -136,6 +136,27 @@ pub(super) fn update(
     written(on, &about, &new.key, answer)
 }
 
+/// Replaces the status of the object of the same version.
+pub(super) fn update_status(
+    on: &Connection,
+    kind: &'static Kind,
+    new: &Object,
+) -> Result<Object, StoreError> {
+    let about = About {
+        verb: "update the status of",
+        kind,
+        key: Some(&new.key),
+    };
+    let mut data = sendable(new)?;
+    data.metadata.resource_version = Some(new.version.clone());
+    let (api, name) = (one(on, kind, &new.key), new.key.name.clone());
+    let answer = ask(on, &about, async move {
+        api.replace_status(&name, &PostParams::default(), &data)
+            .await
+    })?;
+    written(on, &about, &new.key, answer)
+}
+
 /// Removes the object of the same version. `Some`: something holds it back, and this is what it looks like.
 pub(super) fn delete(
     on: &Connection,

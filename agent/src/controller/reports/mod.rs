@@ -1,0 +1,193 @@
+//! What users of an API server see of their objects: conditions in their status, and Kubernetes Events.
+//!
+//! One writer for the cluster: what is told here follows from the objects alone, so that no node has to say it. A
+//! policy is written about whether it is in force or not. There may be thousands of the other kinds, each of which goes
+//! to every agent with each change: they are written about when something is wrong with them, and when it is mended.
+//!
+//! # Layout
+//! - `judge`: objects -> verdicts, by the same ingest and the same decisions as the agents'; pure
+//! - `condition`: verdict and object -> the status to write, and whether it is news; pure
+//! - `event`: news -> an Event; pure
+//! - `pace`: when something may be written; pure
+//! - here: writes
+
+mod condition;
+mod event;
+mod judge;
+mod pace;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use weft_core::model::{Conflicts, Problem};
+
+use crate::store::{Delta, Kubernetes, Listing, Object, Store, StoreError};
+use condition::wanted;
+pub(super) use event::News;
+use event::event;
+use judge::Judge;
+use pace::{May, Pace};
+
+/// At least this long between two looks at all objects.
+pub(super) const INTERVAL: Duration = Duration::from_secs(1);
+/// A problem that stands as long as this is none that goes away by itself, such as a Node that has no address yet.
+const LASTING: Duration = Duration::from_secs(5);
+
+/// Reports while this controller is active.
+pub(super) struct Reports {
+    store: Arc<Kubernetes>,
+    /// Names this controller in events.
+    me: String,
+    judge: Judge,
+    pace: Pace,
+    /// What the plan cannot do: since when, and whether an event told it.
+    standing: BTreeMap<Problem, (Instant, bool)>,
+}
+
+impl Reports {
+    /// For a watch that begins; `conflicts` is what the agents have in their configuration.
+    pub(super) fn new(store: Arc<Kubernetes>, me: String, conflicts: Conflicts) -> Self {
+        Self {
+            store,
+            me,
+            judge: Judge::new(conflicts),
+            pace: Pace::new(Instant::now()),
+            standing: BTreeMap::new(),
+        }
+    }
+
+    /// Takes in what the watch told.
+    pub(super) fn take(&mut self, deltas: Vec<Delta>) {
+        for delta in &deltas {
+            if let Delta::Gone(key) = delta {
+                self.pace.forget(key);
+            }
+        }
+        self.judge.take(deltas);
+    }
+
+    /// Writes what is to be told of the objects, as far as the pace allows; the rest comes with a later look.
+    pub(super) fn pass(&mut self, active: &dyn Fn() -> bool) -> Vec<Problem> {
+        let Self {
+            store,
+            me,
+            judge,
+            pace,
+            ..
+        } = self;
+        let start = Instant::now();
+        let mut problems = Vec::new();
+        let mut refused = BTreeSet::new();
+        for object in judge.objects() {
+            let kind = object.key.kind.as_str();
+            // New nodes and projects do not wait for a slow server to take a status.
+            if !active() || start.elapsed() > INTERVAL {
+                break;
+            }
+            if refused.contains(kind) {
+                continue;
+            }
+            match tell(object, judge, pace, (store, me)) {
+                Ok(false) => break,
+                // Where somebody was faster, the watch tells, and the next look is at what is there then.
+                Ok(true) | Err(StoreError::Conflict { .. } | StoreError::NotFound { .. }) => {}
+                // The others of the kind would fare no better.
+                Err(error) => {
+                    refused.insert(kind);
+                    problems.push(Problem {
+                        object: format!("status and events of {kind}"),
+                        message: error.to_string(),
+                    });
+                }
+            }
+        }
+        problems
+    }
+
+    /// Tells of a write that was made.
+    pub(super) fn happened(&self, object: &Object, news: &News) {
+        self.try_make(object, news);
+    }
+
+    /// Tells of what the plan could not do, once it lasts.
+    pub(super) fn unable(&mut self, listing: &Listing, problems: &[Problem]) {
+        let now = Instant::now();
+        self.standing.retain(|known, _| problems.contains(known));
+        for problem in problems {
+            let (since, told) = *self.standing.entry(problem.clone()).or_insert((now, false));
+            if told || now.duration_since(since) < LASTING {
+                continue;
+            }
+            if let Some((object, reason)) = about(listing, &problem.object) {
+                let news = News::warning(reason, problem.message.clone(), String::new());
+                self.try_make(object, &news);
+            }
+            self.standing.insert(problem.clone(), (since, true));
+        }
+    }
+
+    fn try_make(&self, object: &Object, news: &News) {
+        if let Err(error) = make(object, news, (&self.store, &self.me)) {
+            tracing::warn!(object = %object.key, reason = news.reason, %error, "the event is not told");
+        }
+    }
+}
+
+/// One object; false if nothing more may be written now.
+fn tell(
+    object: &Object,
+    judge: &Judge,
+    pace: &mut Pace,
+    by: (&Kubernetes, &str),
+) -> Result<bool, StoreError> {
+    let Some(verdict) = judge.verdict(&object.key) else {
+        return Ok(true);
+    };
+    let Some(wanted) = wanted(object, &verdict, SystemTime::now()) else {
+        return Ok(true);
+    };
+    let now = Instant::now();
+    let again = match pace.may(&object.key, &wanted.content, now) {
+        May::Write => false,
+        May::Again => true,
+        May::Later => return Ok(true),
+        May::Nothing => return Ok(false),
+    };
+    // The event first: its name follows from what it tells, so that one that was made before a crash is not made twice.
+    if let Some(news) = wanted.news.filter(|_| !again) {
+        make(object, &news, by)?;
+    }
+    by.0.update_status(&wanted.object)?;
+    pace.wrote(&object.key, wanted.content, now);
+    if again {
+        tracing::warn!(object = %object.key, "somebody else writes the condition of this object too");
+    }
+    Ok(true)
+}
+
+fn make(object: &Object, news: &News, (store, me): (&Kubernetes, &str)) -> Result<(), StoreError> {
+    let event = event(object, news, me, SystemTime::now())?;
+    match store.create(&event) {
+        Ok(_) | Err(StoreError::Exists { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// The object that a problem of the plan is told about, and as what. Our own kinds have conditions for what is wrong with
+/// them; a HostSubnet that could not be made is its Node's matter.
+fn about<'a>(listing: &'a Listing, object: &str) -> Option<(&'a Object, &'static str)> {
+    let (kind, name) = object.split_once('/')?;
+    let (kind, reason) = match kind {
+        "Node" => ("Node", "NotInPodNetwork"),
+        "HostSubnet" if listing.get(kind, "", name).is_none() => ("Node", "NotInPodNetwork"),
+        "Namespace" => ("Namespace", "NoNetwork"),
+        _ => return None,
+    };
+    listing
+        .get(kind, "", name)
+        .map(|object| (object.as_ref(), reason))
+}
+
+#[cfg(test)]
+mod tests;
