@@ -48,7 +48,7 @@ impl Field {
         };
         for (number, pod) in field.pods.iter().enumerate() {
             for protocol in ["tcp", "udp"] {
-                let port = field.service(number).port().to_string();
+                let port = service(number).port().to_string();
                 let target = format!("{}:{TARGET}", pod.ips[0]);
                 field
                     .cluster
@@ -78,10 +78,6 @@ impl Field {
         field
     }
 
-    fn service(&self, number: usize) -> SocketAddr {
-        (SERVICE, PORT + u16::try_from(number).unwrap()).into()
-    }
-
     fn direct(&self, number: usize) -> SocketAddr {
         (self.pods[number].ips[0], TARGET).into()
     }
@@ -93,6 +89,10 @@ impl Field {
             .run(|| UdpSocket::bind((client, 0)).unwrap())
             .unwrap()
     }
+}
+
+fn service(number: usize) -> SocketAddr {
+    (SERVICE, PORT + u16::try_from(number).unwrap()).into()
 }
 
 /// Answers each datagram with as many bytes as it asks for; ends when dropped.
@@ -162,7 +162,7 @@ fn pods_answer_from_the_address_of_their_service() {
     for (number, pod) in field.pods.iter().enumerate().take(2) {
         let name = pod.label();
         for round in 0..5 {
-            let asked = probe::tcp(&field.client.netns, field.service(number), DEADLINE).unwrap();
+            let asked = probe::tcp(&field.client.netns, service(number), DEADLINE).unwrap();
             assert!(
                 asked.reached_from(field.client.ips[0]),
                 "{name} by TCP, round {round}: {asked:?}"
@@ -170,7 +170,7 @@ fn pods_answer_from_the_address_of_their_service() {
         }
         let socket = field.socket();
         for bytes in [10, 1_400, 1_401, 5_000, 40_000] {
-            let answered = ask(&socket, field.service(number), bytes);
+            let answered = ask(&socket, service(number), bytes);
             assert_eq!(answered, Some(bytes.into()), "{name} by UDP");
         }
         // Between the same two ports, past the service: the answers come from the pod itself.
@@ -179,7 +179,7 @@ fn pods_answer_from_the_address_of_their_service() {
             assert_eq!(answered, Some(bytes.into()), "{name}, asked directly");
         }
         assert_eq!(
-            ask(&socket, field.service(number), 10),
+            ask(&socket, service(number), 10),
             Some(10),
             "{name}, by its service again"
         );
@@ -192,14 +192,14 @@ fn a_service_leads_nowhere_where_its_pods_are_isolated() {
     let (other, socket) = (2, field.socket());
     let isolated = || field.cluster.count("node1", "Isolated");
     let before = isolated();
-    assert_eq!(ask(&socket, field.service(other), 10), None);
+    assert_eq!(ask(&socket, service(other), 10), None);
     eventually("the drop is counted", || isolated() > before);
     field
         .cluster
         .ask("node1", &["pod-network", "join-projects", "--to=a", "b"])
         .ok();
     eventually("its project is joined", || {
-        ask(&socket, field.service(other), 10) == Some(10)
+        ask(&socket, service(other), 10) == Some(10)
     });
 }
 
@@ -209,7 +209,7 @@ fn pods_and_services_answer_in_turn_while_the_agent_is_away() {
     field.cluster.agent("node1", Action::Kill).unwrap();
     let socket = field.socket();
     for number in [0, 1] {
-        for to in [field.service(number), field.direct(number)].repeat(3) {
+        for to in [service(number), field.direct(number)].repeat(3) {
             assert_eq!(ask(&socket, to, 100), Some(100), "{to}");
         }
     }
