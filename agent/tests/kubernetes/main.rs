@@ -3,11 +3,14 @@
 //! The programs come from $WEFT_KUBERNETES, else from the newest folder in ~/.cache/weft/kubernetes, and etcd from the PATH.
 #![expect(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
+mod contention;
 mod faults;
 mod lease;
+mod older;
 mod rbac;
 mod rig;
 mod scale;
 mod schema;
+mod stalls;
 mod store;
 mod told;
