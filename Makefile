@@ -33,7 +33,7 @@ test: build kubernetes ## all tests (root)
 	$(CARGO) test --release --no-fail-fast $(RUN_TESTS)
 
 # Both, also if the first one fails: a broken bound says nothing about the other.
-soak: build kubernetes ## long and heavy cases on an API server, about ten minutes (SOAK_MINUTES, 4); figures in target/soak (root)
+soak: build kubernetes ## long and heavy cases on an API server, about seven minutes (SOAK_MINUTES, 4); figures in target/soak (root)
 	$(CARGO) test --release --no-fail-fast $(RUN_TESTS) -p weft-agent --test kubernetes -p weft-tests --test soak -- \
 		--ignored --nocapture --test-threads=1
 

@@ -123,7 +123,7 @@ fn processor_time(process: u32) -> Duration {
         .map(|it| it.parse::<u64>().unwrap())
         .sum();
     let rate = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK);
-    Duration::from_secs_f64(ticks as f64 / rate.unwrap().unwrap() as f64)
+    Duration::from_millis(ticks * 1_000 / u64::try_from(rate.unwrap().unwrap()).unwrap())
 }
 
 /// The store and the ingest, in this process.

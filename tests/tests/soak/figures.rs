@@ -82,10 +82,14 @@ impl Figures {
     }
 }
 
-/// The value below which `part` of the samples are.
-pub fn quantile(samples: &[f64], part: f64) -> f64 {
+/// A count as a figure.
+pub fn number(count: impl TryInto<u32>) -> f64 {
+    count.try_into().ok().unwrap().into()
+}
+
+/// The value that so many per cent of the samples do not exceed.
+pub fn percentile(samples: &[f64], percent: usize) -> f64 {
     let mut sorted = samples.to_vec();
     sorted.sort_by(f64::total_cmp);
-    let index = (sorted.len() as f64 * part).ceil() as usize;
-    sorted[index.clamp(1, sorted.len()) - 1]
+    sorted[(sorted.len() * percent).div_ceil(100).max(1) - 1]
 }

@@ -18,11 +18,11 @@ pub fn processor_time(pid: i32) -> Duration {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     // proc(5): the name in parentheses may hold anything. Behind it is field 3; 14 and 15 count clock ticks.
     let fields = stat.rsplit_once(')').unwrap().1.split_whitespace();
-    let ticks: Vec<u64> = fields
+    let ticks: u64 = fields
         .skip(11)
         .take(2)
-        .map(|it| it.parse().unwrap())
-        .collect();
+        .map(|it| it.parse::<u64>().unwrap())
+        .sum();
     let rate = sysconf(SysconfVar::CLK_TCK).unwrap().unwrap();
-    Duration::from_secs_f64((ticks[0] + ticks[1]) as f64 / rate as f64)
+    Duration::from_millis(ticks * 1_000 / u64::try_from(rate).unwrap())
 }
