@@ -2,7 +2,7 @@
 # when everything is there.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup build kubernetes demo test bench fuzz image chart lint clean
+.PHONY: help setup build kubernetes demo test soak bench fuzz image chart lint clean
 
 CARGO ?= cargo
 # What runs as root keeps the caller's environment; cargo itself stays the caller's, so that
@@ -31,6 +31,11 @@ kubernetes: setup ## the API server and kubectl that the tests run, once, into t
 
 test: build kubernetes ## all tests (root)
 	$(CARGO) test --release --no-fail-fast $(RUN_TESTS)
+
+# Both, also if the first one fails: a broken bound says nothing about the other.
+soak: build kubernetes ## long and heavy cases on an API server, about seven minutes (SOAK_MINUTES, 4); figures in target/soak (root)
+	$(CARGO) test --release --no-fail-fast $(RUN_TESTS) -p weft-agent --test kubernetes -p weft-tests --test soak -- \
+		--ignored --nocapture --test-threads=1
 
 bench: build ## the benchmarks beside their peers, about fifteen minutes (root)
 	$(SUDO) target/release/weft-bench

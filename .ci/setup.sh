@@ -14,10 +14,10 @@ readonly BUILD_PACKAGES=(gcc libc6-dev make ca-certificates)
 readonly RUN_PACKAGES=(iproute2 iptables procps kmod mount)
 # What the tests and benchmarks send traffic with and compare against.
 readonly TEST_PACKAGES=(g++ iperf3 iputils-ping tcpdump ethtool curl dnsmasq-base bind9-dnsutils
-    nftables containernetworking-plugins knot etcd-server unzip)
+    nftables containernetworking-plugins knot etcd-server unzip podman crun)
 # Of these, with their services, only the programs are wanted: a name server or a store for the tests is not to serve
 # the machine.
-declare -rA NO_SERVICES=([knot]=knot [etcd-server]=etcd)
+declare -rA NO_SERVICES=([knot]=knot [etcd-server]=etcd [podman]=podman)
 # What bpf-linker links, beside llvm-N-dev.
 readonly LLVM_PACKAGES=(libzstd-dev zlib1g-dev libxml2-dev)
 
@@ -116,7 +116,7 @@ want_commands() {
     for command in ip iptables-restore sysctl modprobe; do
         have "$command" || warn "no '$command' found: weft needs it at run time"
     done
-    for command in ping iperf3 tcpdump ethtool curl dig dnsmasq knotd nft etcd; do
+    for command in ping iperf3 tcpdump ethtool curl dig dnsmasq knotd nft etcd podman crun; do
         have "$command" || warn "no '$command' found: some tests need it"
     done
 }

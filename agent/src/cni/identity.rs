@@ -13,6 +13,8 @@ pub struct InvalidName(String);
 const CONTAINER_ID_MAX: usize = 128;
 /// IFNAMSIZ without its NUL.
 const IFNAME_MAX: usize = 15;
+/// Length of a pod's name.
+const NAME_MAX: usize = 253;
 
 /// An attachment as the runtime names it: CNI_CONTAINERID and CNI_IFNAME, both checked.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -101,14 +103,14 @@ impl TryFrom<UncheckedPod> for PodRef {
 impl PodRef {
     /// Checks both names as Kubernetes does: a DNS-1123 label and a DNS-1123 subdomain.
     pub fn new(namespace: &str, name: &str) -> Result<Self, InvalidName> {
-        if namespace.len() > 63 || !is_label(namespace) {
+        if !is_namespace(namespace) {
             return Err(InvalidName(format!(
                 "K8S_POD_NAMESPACE={} is no namespace: at most 63 lower-case letters, digits and '-', a letter or digit \
                  at both ends",
                 quoted(namespace)
             )));
         }
-        if name.len() > 253 || !name.split('.').all(is_label) {
+        if name.len() > NAME_MAX || !name.split('.').all(is_label) {
             return Err(InvalidName(format!(
                 "K8S_POD_NAME={} is no pod name: at most 253 lower-case letters, digits, '-' and '.', a letter or digit \
                  at both ends of each part",
@@ -121,6 +123,14 @@ impl PodRef {
         })
     }
 
+    /// A container of a runtime that knows nothing of pods: its name is made to one of Kubernetes, in small letters and
+    /// with '-' for what those do not allow. It is shown only; who is meant is the attachment's matter.
+    pub fn of_container(namespace: &str, name: &str) -> Result<Self, InvalidName> {
+        let allowed = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+        let mapped: String = name.chars().take(NAME_MAX).map(allowed).collect();
+        Self::new(namespace, mapped.to_ascii_lowercase().trim_matches('-'))
+    }
+
     /// The pod's namespace: its project.
     pub fn namespace(&self) -> &str {
         &self.namespace
@@ -130,6 +140,11 @@ impl PodRef {
     pub fn name(&self) -> &str {
         &self.name
     }
+}
+
+/// Whether it can be a namespace's name.
+pub fn is_namespace(name: &str) -> bool {
+    name.len() <= 63 && is_label(name)
 }
 
 fn is_label(text: &str) -> bool {
@@ -242,6 +257,19 @@ mod tests {
                 "{namespace:?} {name:?}"
             );
         }
+    }
+
+    #[test]
+    fn names_of_containers_become_names_of_pods() {
+        for (name, pod) in [
+            ("web", "web"),
+            ("Quirky_Wozniak", "quirky-wozniak"),
+            ("a.b_", "a-b"),
+        ] {
+            assert_eq!(PodRef::of_container("a", name), PodRef::new("a", pod));
+        }
+        assert!(PodRef::of_container("a", "__").is_err());
+        assert!(PodRef::of_container("A", "web").is_err());
     }
 
     #[test]

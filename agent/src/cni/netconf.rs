@@ -41,6 +41,7 @@ struct Written {
     cni_version: Option<String>,
     name: Option<String>,
     run_dir: Option<PathBuf>,
+    namespace: Option<String>,
     runtime_config: RuntimeConfig,
     ipam: Option<Value>,
     prev_result: Option<Value>,
@@ -70,6 +71,8 @@ pub struct NetConf {
     pub network: String,
     /// Directory of the agent's socket.
     pub run_dir: PathBuf,
+    /// The project of containers whose runtime names none: runtimes that know nothing of pods have a network for each.
+    pub namespace: Option<String>,
     /// Limits the runtime asks for.
     pub bandwidth: Option<Bandwidth>,
     /// CHECK: what ADD returned.
@@ -135,6 +138,17 @@ impl NetConf {
                 run_dir.display()
             )));
         }
+        if let Some(namespace) = written
+            .namespace
+            .as_deref()
+            .filter(|it| !super::identity::is_namespace(it))
+        {
+            return Err(invalid(format!(
+                "namespace {} of the network configuration: at most 63 lower-case letters, digits and '-', a letter or \
+                 digit at both ends",
+                super::identity::quoted(namespace)
+            )));
+        }
         if let Some(ipam) = written
             .ipam
             .filter(|v| v.as_object().is_none_or(|o| !o.is_empty()))
@@ -151,6 +165,7 @@ impl NetConf {
             version,
             network,
             run_dir,
+            namespace: written.namespace,
             bandwidth: written
                 .runtime_config
                 .bandwidth

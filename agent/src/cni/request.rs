@@ -97,6 +97,34 @@ impl<F: Fn(&str) -> Option<OsString>> Environment<F> {
         self.require("CNI_NETNS", "the path of the pod's network namespace")
     }
 
+    /// The pod that CNI_ARGS names. `configured` is the project for when they name none.
+    fn pod(&self, configured: Option<&str>) -> Result<PodRef, CniError> {
+        let args = match configured {
+            None => self.require("CNI_ARGS", "K8S_POD_NAMESPACE=...;K8S_POD_NAME=...")?,
+            Some(_) => self.get("CNI_ARGS")?.unwrap_or_default(),
+        };
+        match (named(&args)?, configured) {
+            ((Some(namespace), Some(name)), _) => PodRef::new(namespace, name),
+            ((None, Some(name)), Some(namespace)) => PodRef::of_container(namespace, name),
+            ((None, None), Some(namespace)) => {
+                let id = self.require("CNI_CONTAINERID", "the sandbox's id")?;
+                PodRef::of_container(namespace, id.get(..12).unwrap_or(&id))
+            }
+            ((None, _), None) => {
+                return Err(args_invalid(
+                    "K8S_POD_NAMESPACE is missing; the runtime must name the pod, or the network configuration the \
+                     project of all its containers, as \"namespace\"",
+                ));
+            }
+            ((Some(_), None), _) => {
+                return Err(args_invalid(
+                    "K8S_POD_NAME is missing; the runtime must name the pod",
+                ));
+            }
+        }
+        .map_err(|e| args_invalid(&e.to_string()))
+    }
+
     /// Reads the request that `conf` and the environment make up.
     pub fn request(&self, command: Command, conf: &NetConf) -> Result<Request, CniError> {
         if conf.version < command.since() {
@@ -115,7 +143,7 @@ impl<F: Fn(&str) -> Option<OsString>> Environment<F> {
             Command::Add => Request::Add {
                 attachment: self.attachment()?,
                 netns: self.netns()?,
-                pod: pod(&self.require("CNI_ARGS", "K8S_POD_NAMESPACE=...;K8S_POD_NAME=...")?)?,
+                pod: self.pod(conf.namespace.as_deref())?,
                 bandwidth: conf.bandwidth,
             },
             // The namespace may be gone and the pod's name forgotten: neither is needed.
@@ -151,16 +179,20 @@ fn invalid(msg: String) -> CniError {
     CniError::new(code::INVALID_ENVIRONMENT, msg)
 }
 
-/// The pod that CNI_ARGS names: `KEY=VALUE;KEY=VALUE`, keys that are not ours ignored.
-fn pod(args: &str) -> Result<PodRef, CniError> {
-    let fail = |problem: String| invalid(format!("CNI_ARGS: {problem}"));
+fn args_invalid(problem: &str) -> CniError {
+    invalid(format!("CNI_ARGS: {problem}"))
+}
+
+/// Namespace and name in CNI_ARGS: `KEY=VALUE;KEY=VALUE`, keys that are not ours ignored.
+fn named(args: &str) -> Result<(Option<&str>, Option<&str>), CniError> {
     if args.len() > ARGS_MAX {
-        return Err(fail(format!("{} bytes, more than {ARGS_MAX}", args.len())));
+        let problem = format!("{} bytes, more than {ARGS_MAX}", args.len());
+        return Err(args_invalid(&problem));
     }
     let (mut namespace, mut name) = (None, None);
     for pair in args.split_terminator(';') {
         let Some((key, value)) = pair.split_once('=').filter(|(_, v)| !v.contains('=')) else {
-            return Err(fail(format!("{} is not KEY=VALUE", quoted(pair))));
+            return Err(args_invalid(&format!("{} is not KEY=VALUE", quoted(pair))));
         };
         let slot = match key {
             "K8S_POD_NAMESPACE" => &mut namespace,
@@ -168,15 +200,10 @@ fn pod(args: &str) -> Result<PodRef, CniError> {
             _ => continue,
         };
         if slot.replace(value).is_some() {
-            return Err(fail(format!("{key} stands in it twice")));
+            return Err(args_invalid(&format!("{key} stands in it twice")));
         }
     }
-    let missing = |key| fail(format!("{key} is missing; the runtime must name the pod"));
-    PodRef::new(
-        namespace.ok_or_else(|| missing("K8S_POD_NAMESPACE"))?,
-        name.ok_or_else(|| missing("K8S_POD_NAME"))?,
-    )
-    .map_err(|e| fail(e.to_string()))
+    Ok((namespace, name))
 }
 
 /// The result of VERSION. `asked` is the version on standard input, which older runtimes do not send.

@@ -4,13 +4,16 @@
 #![expect(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
 mod conditions;
+mod contention;
 mod documented;
 mod faults;
 mod lease;
+mod older;
 mod plugins;
 mod rbac;
 mod rig;
 mod scale;
 mod schema;
+mod stalls;
 mod store;
 mod told;

@@ -1,5 +1,6 @@
 //! A large cluster: how long until everything is told, and what it takes to hold it.
 
+use std::path::Path;
 use std::process::Command;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
@@ -78,7 +79,7 @@ const SETUP: &str = "set -e; ip link set lo up; ip link add eth0 type veth peer 
 const INSIDE: &str = "WEFT_TEST_INSIDE";
 
 #[test]
-#[ignore = "a minute of work of both processors (root): cargo test --release -p weft-agent --test kubernetes -- --ignored"]
+#[ignore = "a minute of work of both processors (root): make soak"]
 fn a_large_cluster_takes_little_memory() {
     if std::env::var_os(INSIDE).is_some() {
         return measure();
@@ -109,6 +110,20 @@ fn measure() {
     server.apply(&network.to_string());
     store_alone(&server);
     whole_agent(&server);
+}
+
+/// Processor time of a process up to now.
+fn processor_time(process: u32) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    // proc(5): behind the name in parentheses is field 3; 14 and 15 count clock ticks.
+    let fields = stat.rsplit_once(')').unwrap().1.split_whitespace();
+    let ticks: u64 = fields
+        .skip(11)
+        .take(2)
+        .map(|it| it.parse::<u64>().unwrap())
+        .sum();
+    let rate = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK);
+    Duration::from_millis(ticks * 1_000 / u64::try_from(rate.unwrap().unwrap()).unwrap())
 }
 
 /// The store and the ingest, in this process.
@@ -176,6 +191,16 @@ fn whole_agent(server: &Server) {
     let took = start.elapsed();
     assert_eq!(status["nodes"], NODES, "{status}");
     let resident = resident(&agent.id().to_string());
-    println!("the whole agent: ready after {took:?}, {resident} KiB resident");
+    let busy = processor_time(agent.id());
+    println!(
+        "the whole agent: ready after {took:?}, {busy:?} of a processor, {resident} KiB resident"
+    );
+    let figures = json!({
+        "case": "scale", "hostSubnets": NODES, "netNamespaces": PROJECTS, "readySeconds": took.as_secs_f64(),
+        "processorSeconds": busy.as_secs_f64(), "residentKiB": resident, "residentKiBAtMost": 64 << 10,
+    });
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("soak");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("scale.json"), format!("{figures:#}\n")).unwrap();
     assert!(resident < 64 << 10, "{resident} KiB");
 }

@@ -33,6 +33,7 @@ mod egress_admin;
 mod figures;
 mod firewall;
 mod matrix;
+mod podman;
 mod projects;
 mod repair;
 mod restart;

@@ -15,7 +15,7 @@ use crate::config::Access;
 use crate::store::StoreError;
 
 /// A watch without news brings a bookmark a minute: one that is silent for longer than two of them is dead.
-const SILENCE: Duration = Duration::from_secs(150);
+pub(super) const SILENCE: Duration = Duration::from_secs(150);
 /// To the server, before it counts as away.
 const CONNECT: Duration = Duration::from_secs(5);
 
@@ -29,7 +29,7 @@ pub(super) struct Connection {
 }
 
 /// Reads the credentials and starts the thread. The server is not asked yet.
-pub(super) fn connect(access: &Access) -> Result<Connection, StoreError> {
+pub(super) fn connect(access: &Access, silence: Duration) -> Result<Connection, StoreError> {
     let from = name(access);
     let fail = |reason: String| StoreError::Access {
         from: from.clone(),
@@ -56,7 +56,7 @@ pub(super) fn connect(access: &Access) -> Result<Connection, StoreError> {
     let (access, layer) = (access.clone(), HeardLayer(Arc::clone(&heard)));
     handle.spawn(async move {
         // Whoever asked waits without end.
-        drop(reply.send(client(&access, &layer).await));
+        drop(reply.send(client(&access, &layer, silence).await));
     });
     let (client, server) = answer
         .recv()
@@ -72,7 +72,11 @@ pub(super) fn connect(access: &Access) -> Result<Connection, StoreError> {
 }
 
 /// On the thread: the client starts its workers where it is made.
-async fn client(access: &Access, layer: &HeardLayer) -> Result<(Client, String), String> {
+async fn client(
+    access: &Access,
+    layer: &HeardLayer,
+    silence: Duration,
+) -> Result<(Client, String), String> {
     let mut config = match access {
         Access::InCluster => kube::Config::incluster().map_err(|error| {
             format!(
@@ -99,7 +103,7 @@ async fn client(access: &Access, layer: &HeardLayer) -> Result<(Client, String),
         }
     };
     config.connect_timeout = Some(CONNECT);
-    config.read_timeout = Some(SILENCE);
+    config.read_timeout = Some(silence);
     // Every caller here knows better when to try again.
     config.default_retry = false;
     let server = config.cluster_url.to_string();

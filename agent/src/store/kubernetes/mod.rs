@@ -29,7 +29,7 @@ use std::time::Duration;
 use super::{Key, Listing, Object, Reader, Store, StoreError, Watch};
 use crate::config::Access;
 use cache::{Keep, Known};
-use connect::{Connection, connect};
+use connect::{Connection, SILENCE, connect};
 use follow::Following;
 use kinds::{Kind, Part};
 
@@ -45,13 +45,23 @@ pub struct Kubernetes {
 impl Kubernetes {
     /// Reads the credentials. The server is not asked yet.
     pub fn open(access: &Access, reader: Reader) -> Result<Self, StoreError> {
+        Self::open_within(access, reader, SILENCE)
+    }
+
+    /// The same with a limit of its own to how long a watch may be silent before it is taken for dead. Bookmarks come once
+    /// a minute: a limit below that cuts quiet watches that are well.
+    pub fn open_within(
+        access: &Access,
+        reader: Reader,
+        silence: Duration,
+    ) -> Result<Self, StoreError> {
         let keep = match reader {
             // It never lists, and there may be one on each of thousands of nodes.
             Reader::Agent => Keep::Names,
             Reader::Controller | Reader::PodNetwork => Keep::Objects,
         };
         Ok(Self {
-            connection: Arc::new(connect(access)?),
+            connection: Arc::new(connect(access, silence)?),
             kinds: kinds::of(reader),
             keep,
             following: Mutex::new(Weak::new()),
