@@ -2,7 +2,7 @@
 # when everything is there.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup build kubernetes demo test bench fuzz image chart lint clean
+.PHONY: help setup build kubernetes programs cluster demo test bench fuzz image chart lint clean
 
 CARGO ?= cargo
 # What runs as root keeps the caller's environment; cargo itself stays the caller's, so that
@@ -26,10 +26,19 @@ build: setup ## all binaries, into target/release
 demo: build ## a cluster of two nodes on this machine: who reaches whom, and how to change it (root)
 	$(SUDO) target/release/weft-lab demo
 
-kubernetes: setup ## the API server and kubectl that the tests run, once, into the user's cache: five to ten minutes
+kubernetes: setup ## the API server and kubectl that most tests run, once, into the user's cache: five to ten minutes
 	@.ci/kubernetes.sh
 
-test: build kubernetes ## all tests (root)
+# What runs on the nodes of a whole cluster, beside what the other tests run.
+CLUSTER := kube-apiserver kubectl kube-controller-manager kube-scheduler kubelet kube-proxy agnhost coredns
+programs: setup
+	@.ci/kubernetes.sh $(CLUSTER)
+
+cluster: build image programs ## a real Kubernetes of two nodes on this machine, with weft in its pods (root); weft-lab down ends it
+	$(SUDO) target/release/weft-lab up --kubernetes
+	@echo 'cluster: as root: target/release/weft-lab kubectl -- get pods -A -o wide; target/release/weft-lab down'
+
+test: build image programs ## all tests (root)
 	$(CARGO) test --release --no-fail-fast $(RUN_TESTS)
 
 bench: build ## the benchmarks beside their peers, about fifteen minutes (root)
