@@ -44,7 +44,12 @@ pub fn rolling_update(cluster: &Cluster) {
     );
     for stream in streams {
         let report = stream.finish().unwrap();
-        assert_eq!(report.lost, [0; 0], "of {} packets", report.sent);
+        // Whether the sender's kernel refused them, and how long the sender itself paused, tells where to look.
+        assert_eq!(
+            report.lost, [0; 0],
+            "of {} packets, refused: {:?}, pause {:?}",
+            report.sent, report.refused, report.pause
+        );
         assert!(report.sent > 1000, "{}", report.sent);
     }
     // Pods are made as before.
