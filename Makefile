@@ -2,7 +2,7 @@
 # when everything is there.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup build kubernetes demo test soak bench fuzz image chart lint clean
+.PHONY: help setup build kubernetes programs cluster demo test soak bench fuzz image chart lint clean
 
 CARGO ?= cargo
 # What runs as root keeps the caller's environment; cargo itself stays the caller's, so that
@@ -26,10 +26,19 @@ build: setup ## all binaries, into target/release
 demo: build ## a cluster of two nodes on this machine: who reaches whom, and how to change it (root)
 	$(SUDO) target/release/weft-lab demo
 
-kubernetes: setup ## the API server and kubectl that the tests run, once, into the user's cache: five to ten minutes
+kubernetes: setup ## the API server and kubectl that most tests run, once, into the user's cache: five to ten minutes
 	@.ci/kubernetes.sh
 
-test: build kubernetes ## all tests (root)
+# What runs on the nodes of a whole cluster, beside what the other tests run.
+CLUSTER := kube-apiserver kubectl kube-controller-manager kube-scheduler kubelet kube-proxy agnhost coredns
+programs: setup
+	@.ci/kubernetes.sh $(CLUSTER)
+
+cluster: build image programs ## a real Kubernetes of two nodes on this machine, with weft in its pods (root); weft-lab down ends it
+	$(SUDO) target/release/weft-lab up --kubernetes
+	@echo 'cluster: as root: target/release/weft-lab kubectl -- get pods -A -o wide; target/release/weft-lab down'
+
+test: build image programs ## all tests (root)
 	$(CARGO) test --release --no-fail-fast $(RUN_TESTS)
 
 # Both, also if the first one fails: a broken bound says nothing about the other.
@@ -51,11 +60,13 @@ fuzz: setup ## the reader of DNS messages against invented ones, for a minute (F
 		-artifact_prefix=target/fuzz/ target/fuzz/corpus fuzz/corpus/dns_message
 
 # Static, since the image has no libraries for them. With glibc rather than musl, whose allocator gives no memory back (agent/src/memory.rs).
-# With a target named, the flags are not those of build scripts and macros.
-HOST = $(shell rustc -vV | sed -n 's/^host: //p')
-image: setup ## the container image as an archive, target/image/weft.tar, without a container engine
-	RUSTFLAGS='-C target-feature=+crt-static' $(CARGO) build --release --target $(HOST) --target-dir target/static -p weft-agent
-	deploy/image.sh target/static/$(HOST)/release
+# The build's own weft takes its place again: on a machine, names are resolved as its libraries say.
+image: build ## the container image as an archive, target/image/weft.tar, without a container engine
+	@mkdir -p target/static
+	$(CARGO) rustc --release --quiet -p weft-agent --bin weft -- -Ctarget-feature=+crt-static
+	@cp target/release/weft target/release/weft-cni target/static/
+	@$(CARGO) build --release --quiet -p weft-agent --bin weft
+	deploy/image.sh target/static
 
 chart: ## the Helm chart's templates, from deploy/manifests
 	deploy/chart.sh

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Builds what the tests run of Kubernetes from its Go modules (tests/kubernetes/go.mod pins them): `make kubernetes`.
 #   .ci/kubernetes.sh [COMMAND...]      default: kube-apiserver kubectl
+# COMMAND is one of Kubernetes' own, or agnhost (the program of the pods of its tests), or coredns (a module of its own).
 # The programs come to $WEFT_KUBERNETES, else to weft/kubernetes/VERSION in the user's cache; a folder that has them already
 # is left as it is, so WEFT_KUBERNETES may name one with programs from elsewhere. The last line of output is that folder.
 set -euo pipefail
 cd "$(dirname "$0")/../tests/kubernetes"
 
 # Used where there is no Go, or one too old: Go's own module of its toolchain, from the Go proxy, into the same cache.
-readonly MIN_GO=1.25 GO=go1.26.8
+readonly MIN_GO=1.26 GO=go1.26.8
 declare -rA GO_SHA256=(
     [x86_64]=30c2b1bf7dcc88d3eb0a1364e47ddd9128edb3110a30e8a0ef61cd5856b31de7
     [aarch64]=02b36b6787b3ac767668f630e2998df45a3b1f9ffee08d1bf3ef6487cd658d99
@@ -76,14 +77,20 @@ want_go() {
 }
 
 build() {
-    local command=$1 from=$SECONDS number=${version#v}
+    local command=$1 from=$SECONDS number=${version#v} module=. source
     local major=${number%%.*} package=k8s.io/component-base/version
     local minor=${number#*.}
+    case $command in
+        agnhost) source=k8s.io/kubernetes/test/images/agnhost ;;
+        # Not in the module of Kubernetes: it wants other versions of what both are made of.
+        coredns) module=coredns source=github.com/coredns/coredns ;;
+        *) source=k8s.io/kubernetes/cmd/$command ;;
+    esac
     say "building $command"
     # Without the version, clients take the server for v0.0.0 and some refuse it.
-    CGO_ENABLED=0 "$go" build -buildvcs=false -mod=readonly -o "$scratch/$command" \
+    CGO_ENABLED=0 "$go" build -C "$module" -buildvcs=false -mod=readonly -o "$scratch/$command" \
         -ldflags "-s -w -X $package.gitVersion=$version -X $package.gitMajor=$major -X $package.gitMinor=${minor%%.*}" \
-        "k8s.io/kubernetes/cmd/$command" || die "$command could not be built"
+        "$source" || die "$command could not be built"
     mv "$scratch/$command" "$bin/$command"
     say "built $command in $((SECONDS - from)) s"
 }

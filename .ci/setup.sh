@@ -15,9 +15,11 @@ readonly RUN_PACKAGES=(iproute2 iptables procps kmod mount)
 # What the tests and benchmarks send traffic with and compare against.
 readonly TEST_PACKAGES=(g++ iperf3 iputils-ping tcpdump ethtool curl dnsmasq-base bind9-dnsutils
     nftables containernetworking-plugins knot etcd-server unzip podman crun)
+# What the nodes of a whole cluster run, unless the machine has a runtime of another make (Docker's, say), which they would drive out.
+readonly RUNTIME_PACKAGES=(containerd runc)
 # Of these, with their services, only the programs are wanted: a name server or a store for the tests is not to serve
 # the machine.
-declare -rA NO_SERVICES=([knot]=knot [etcd-server]=etcd [podman]=podman)
+declare -rA NO_SERVICES=([knot]=knot [etcd-server]=etcd [podman]=podman [containerd]=containerd)
 # What bpf-linker links, beside llvm-N-dev.
 readonly LLVM_PACKAGES=(libzstd-dev zlib1g-dev libxml2-dev)
 
@@ -116,7 +118,7 @@ want_commands() {
     for command in ip iptables-restore sysctl modprobe; do
         have "$command" || warn "no '$command' found: weft needs it at run time"
     done
-    for command in ping iperf3 tcpdump ethtool curl dig dnsmasq knotd nft etcd podman crun; do
+    for command in ping iperf3 tcpdump ethtool curl dig dnsmasq knotd nft etcd podman crun containerd runc; do
         have "$command" || warn "no '$command' found: some tests need it"
     done
 }
@@ -213,7 +215,9 @@ want_bpffs() {
 }
 
 if have apt-get; then
-    want_packages 'to build, run and test' "${BUILD_PACKAGES[@]}" "${RUN_PACKAGES[@]}" "${TEST_PACKAGES[@]}"
+    runtime=()
+    { have containerd && have runc; } || runtime=("${RUNTIME_PACKAGES[@]}")
+    want_packages 'to build, run and test' "${BUILD_PACKAGES[@]}" "${RUN_PACKAGES[@]}" "${TEST_PACKAGES[@]}" "${runtime[@]}"
 else
     want_commands
 fi

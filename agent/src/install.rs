@@ -75,7 +75,11 @@ pub fn configuration(run_dir: &Path) -> String {
     if run_dir != Path::new(DEFAULT_RUN_DIR) {
         plugin["runDir"] = Value::String(run_dir.display().to_string());
     }
-    let list = json!({"cniVersion": "1.1.0", "name": "weft", "plugins": [plugin]});
+    // A runtime before specification 1.1 (containerd before 2.0) goes by `cniVersion` and takes no other; a later one
+    // finds the newest of the list.
+    let list = json!({
+        "cniVersion": "1.0.0", "cniVersions": ["0.4.0", "1.0.0", "1.1.0"], "name": "weft", "plugins": [plugin],
+    });
     format!("{list:#}\n")
 }
 

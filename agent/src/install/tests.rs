@@ -74,6 +74,8 @@ fn the_plugin_understands_the_configuration() {
     for (dir, wanted) in [("/run/weft", None), ("/run/other", Some("/run/other"))] {
         let list: Value = serde_json::from_str(&configuration(Path::new(dir))).unwrap();
         assert_eq!(list["plugins"][0]["runDir"].as_str(), wanted);
+        // What a runtime without `cniVersions` asks for and can read.
+        assert_eq!(list["cniVersion"], "1.0.0");
         // As a runtime makes a plugin's configuration of the list's.
         let mut one = list["plugins"][0].clone();
         one["cniVersion"] = list["cniVersion"].clone();

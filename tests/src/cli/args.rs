@@ -156,8 +156,8 @@ pub(super) struct UpArgs {
     /// Pod ranges in the place of 10.128.0.0/14:9 and fd01::/48:64
     #[arg(long = "cluster-network", value_name = "CIDR:BITS")]
     pub(super) pod_ranges: Vec<PodRange>,
-    /// Keep the objects on a Kubernetes API server in the place of the manifests directory
-    #[arg(long, value_enum, require_equals = true, value_name = "WHAT")]
+    /// Keep the objects on a Kubernetes API server in the place of the manifests directory; alone: a whole cluster
+    #[arg(long, value_enum, require_equals = true, num_args = 0..=1, default_missing_value = "cluster", value_name = "WHAT")]
     pub(super) kubernetes: Option<KubernetesArg>,
     /// Folder of weft's custom resource definitions for the API server [default: deploy/crds of the source tree]
     #[arg(long, value_name = "DIR", requires = "kubernetes")]
@@ -168,12 +168,15 @@ pub(super) struct UpArgs {
 pub(super) enum KubernetesArg {
     /// The API server alone; pods are the lab's, agents and controller its processes
     Api,
+    /// A whole cluster: kubelets and containers, with weft in pods
+    Cluster,
 }
 
 impl From<KubernetesArg> for KubernetesMode {
     fn from(argument: KubernetesArg) -> Self {
         match argument {
             KubernetesArg::Api => Self::Api,
+            KubernetesArg::Cluster => Self::Cluster,
         }
     }
 }

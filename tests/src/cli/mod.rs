@@ -100,6 +100,9 @@ fn run(cli: Cli) -> Result<()> {
                 eprintln!("there is no lab {name}");
             }
         }
+        Command::Demo {
+            kubernetes: Some(args::KubernetesArg::Cluster),
+        } => anyhow::bail!("the demo makes its pods itself: --kubernetes=api, or none"),
         Command::Demo { kubernetes } => {
             demo::run(&name, kubernetes.map(Into::into), &interrupt::catch()?)?;
         }

@@ -4,6 +4,7 @@ use std::fmt::Display;
 
 use comfy_table::{Table, presets};
 
+use crate::lab::KubernetesMode;
 use crate::lab::status::Status;
 
 /// A table without lines, as kubectl prints them. Rows come before the text is asked for.
@@ -19,8 +20,13 @@ pub(crate) fn plain(header: &[&str]) -> Table {
 }
 
 pub(super) fn status(status: &Status) -> String {
-    let pid =
-        |pid: Option<i32>| pid.map_or_else(|| "not running".to_owned(), |pid| format!("pid {pid}"));
+    let kubernetes = status.kubernetes.as_ref();
+    let away = if kubernetes.is_some_and(|found| found.mode == KubernetesMode::Cluster) {
+        "in a pod"
+    } else {
+        "not running"
+    };
+    let pid = |pid: Option<i32>| pid.map_or_else(|| away.to_owned(), |pid| format!("pid {pid}"));
     let mut nodes = plain(&["NODE", "AGENT", "ADDRESS", "POD SUBNETS"]);
     for node in &status.nodes {
         nodes.add_row([

@@ -14,7 +14,13 @@ const OVERHEAD: u16 = 20 + 8 + 8 + 14;
 
 /// Writes ClusterNetwork, Nodes and the project `default`; all else comes from the controller and from users.
 pub(super) fn write(objects: &dyn Objects, state: &State, options: &Options) -> Result<(), Error> {
-    let nodes = state.nodes.iter().map(|node| {
+    // Kubelets write the Nodes of a whole cluster.
+    let nodes = if state.is_cluster() {
+        &[][..]
+    } else {
+        &state.nodes[..]
+    };
+    let nodes = nodes.iter().map(|node| {
         let addresses: Vec<Value> = node
             .addresses
             .iter()
@@ -27,7 +33,8 @@ pub(super) fn write(objects: &dyn Objects, state: &State, options: &Options) -> 
         })
     });
     // Where controllers agree on who is active: their Lease.
-    let own = state.kubernetes.as_ref().map(|_| namespace("weft"));
+    let own = state.kubernetes.as_ref().filter(|_| !state.is_cluster());
+    let own = own.map(|_| namespace("weft"));
     let all = [cluster_network(options), namespace("default")]
         .into_iter()
         .chain(own)

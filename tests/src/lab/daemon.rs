@@ -76,6 +76,15 @@ pub(super) fn prepare_node(
     symlink(binary(bin_dir, "weft-cni")?, &plugin).map_err(file("link", &plugin))
 }
 
+/// What `weft` needs to find the agent of a node whose agent is not the lab's: the lab's folders are the node's.
+pub(super) fn prepare_command_line(lab: &LabName, name: &str) -> Result<(), Error> {
+    let source = json!({"kubernetes": {}});
+    write_yaml(
+        &lab.place(name).config(),
+        &agent_configuration(lab, name, &source, None)?,
+    )
+}
+
 /// The network configuration list of a node.
 pub(super) fn network_config(place: &Place) -> Value {
     json!({
@@ -262,10 +271,15 @@ pub(super) fn weft(state: &State, node: &str) -> Result<Command, Error> {
 }
 
 pub(super) fn failure(lab: &LabName, name: &str, why: String) -> Error {
+    failed(name, why, &lab.place(name).log())
+}
+
+/// A program that writes its own log.
+pub(super) fn failed(name: &str, why: String, log: &Path) -> Error {
     Error::Daemon {
         name: name.to_owned(),
         why,
-        log: tail(&lab.place(name).log()),
+        log: tail(log),
     }
 }
 

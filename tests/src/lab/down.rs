@@ -10,6 +10,7 @@ use nix::sys::signal::Signal;
 use weft_netns::NetNs;
 
 use super::error::{Error, file};
+use super::kubernetes::containers;
 use super::name::{LabName, netns_path};
 use super::process::end_inside;
 use super::state::{Lock, State};
@@ -50,6 +51,9 @@ pub(super) fn down_locked(name: &LabName, state: Option<&State>) -> Result<(), E
                 ))));
             }
             daemon.reap();
+        }
+        for left in containers::end(name, END) {
+            note(Err(Error::Invalid(format!("{left} is still there"))));
         }
         // What the daemons started, what users run in pods, and a daemon that `up` did not live to write down.
         let ids: BTreeSet<_> = state

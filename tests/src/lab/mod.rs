@@ -144,7 +144,14 @@ impl Lab {
 
     /// A command that will run on a node or an external host.
     pub fn on_host(&self, name: &str, program: impl AsRef<OsStr>) -> Result<Command, Error> {
-        enter::command(&self.name, &host(&self.state()?, name)?, program)
+        let state = self.state()?;
+        match state.node(name) {
+            // What it sees of the machine is its own.
+            Ok(node) if state.is_cluster() => {
+                kubernetes::node::Inside::of(&self.name, node)?.command(program.as_ref())
+            }
+            _ => enter::command(&self.name, &host(&state, name)?, program),
+        }
     }
 
     /// A command that will run in a pod.
@@ -174,6 +181,7 @@ impl Lab {
 
     /// Stops, kills or starts a node's agent. A start returns when the agent answers.
     pub fn agent(&self, node: &str, action: Action) -> Result<(), Error> {
+        self.own_daemons()?;
         let found = self.state()?.node(node)?.clone();
         match (action, found.agent.filter(|process| process.is_alive())) {
             (Action::Start, Some(running)) => Err(Error::Invalid(format!(
@@ -205,8 +213,20 @@ impl Lab {
         }
     }
 
+    /// An error if agents and controller are pods rather than the lab's processes.
+    fn own_daemons(&self) -> Result<(), Error> {
+        if self.state()?.is_cluster() {
+            return Err(Error::Invalid(format!(
+                "in lab {} weft runs in pods: `weft-lab kubectl -- -n weft get pods`",
+                self.name
+            )));
+        }
+        Ok(())
+    }
+
     /// Stops, kills or starts the controller.
     pub fn controller(&self, action: Action) -> Result<(), Error> {
+        self.own_daemons()?;
         match (
             action,
             self.state()?

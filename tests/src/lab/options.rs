@@ -54,6 +54,8 @@ impl FromStr for Mode {
 pub enum KubernetesMode {
     /// The API server alone, with etcd.
     Api,
+    /// A whole cluster: each node has a container runtime, a kubelet and kube-proxy, and weft runs in pods.
+    Cluster,
 }
 
 /// A host outside the cluster: `NAME=ADDR[,ADDR...]`, each ADDR an address or a whole prefix.

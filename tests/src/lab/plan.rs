@@ -1,6 +1,6 @@
 //! What a lab shall be, worked out before anything is made: a plain value.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
@@ -47,6 +47,7 @@ pub fn plan(
                 addresses: underlay_addresses(NODES + index),
                 name,
                 agent: None,
+                programs: BTreeMap::new(),
             }
         })
         .collect();
@@ -99,6 +100,9 @@ fn check_externals(options: &Options, nodes: &[Node], externals: &[External]) ->
         "kubernetes",
         "apiserver",
         "etcd",
+        "kube-controller-manager",
+        "kube-scheduler",
+        "images",
     ]);
     let taken = nodes.iter().flat_map(|node| &node.addresses);
     let taken = taken.chain(externals.iter().flat_map(|external| &external.underlay));

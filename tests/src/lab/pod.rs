@@ -207,6 +207,12 @@ fn planned(state: &State, spec: &PodSpec) -> Result<Pod, Error> {
     let PodSpec {
         namespace, name, ..
     } = spec;
+    if state.is_cluster() {
+        return Err(Error::Invalid(format!(
+            "the pods of lab {} are made by its kubelets: `weft-lab kubectl -- run ...`",
+            state.lab
+        )));
+    }
     if !is_label(namespace) || !is_subdomain(name) {
         return Err(Error::Invalid(format!(
             "{namespace}/{name} is no NAMESPACE/NAME as Kubernetes has them"

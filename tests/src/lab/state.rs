@@ -1,5 +1,6 @@
 //! What a lab remembers between commands: written before a thing is made, so that nothing made is ever unknown.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt as _;
@@ -64,6 +65,9 @@ pub struct Kubernetes {
     pub etcd: Option<Process>,
     /// The API server, unless it was ended on purpose.
     pub apiserver: Option<Process>,
+    /// The other parts of a control plane, by name.
+    #[serde(default)]
+    pub plane: BTreeMap<String, Process>,
 }
 
 /// A node.
@@ -77,6 +81,9 @@ pub struct Node {
     pub addresses: [IpAddr; 2],
     /// Its agent, unless it was ended on purpose.
     pub agent: Option<Process>,
+    /// What of Kubernetes runs there, by name.
+    #[serde(default)]
+    pub programs: BTreeMap<String, Process>,
 }
 
 /// A host outside the cluster.
@@ -129,8 +136,12 @@ impl State {
         })?;
         if state.boot != boot_id()? {
             state.controller = None;
-            state.nodes.iter_mut().for_each(|node| node.agent = None);
+            for node in &mut state.nodes {
+                node.agent = None;
+                node.programs.clear();
+            }
             if let Some(kubernetes) = &mut state.kubernetes {
+                kubernetes.plane.clear();
                 (kubernetes.etcd, kubernetes.apiserver) = (None, None);
             }
             state.phase = Phase::Making;
@@ -152,10 +163,20 @@ impl State {
     /// Every process that should run.
     pub fn daemons(&self) -> impl Iterator<Item = Option<Process>> {
         let servers = self.kubernetes.iter();
+        let programs = self.nodes.iter().flat_map(|node| node.programs.values());
+        let plane = servers.clone().flat_map(|servers| servers.plane.values());
         let agents = self.nodes.iter().map(|node| node.agent);
-        agents
+        // What starts others ends first.
+        (programs.chain(plane).copied().map(Some))
+            .chain(agents)
             .chain([self.controller])
             .chain(servers.flat_map(|servers| [servers.apiserver, servers.etcd]))
+    }
+
+    /// Whether weft and pods are the cluster's own rather than the lab's.
+    pub fn is_cluster(&self) -> bool {
+        let mode = self.kubernetes.as_ref().map(|kubernetes| kubernetes.mode);
+        mode == Some(KubernetesMode::Cluster)
     }
 
     /// Names of all the lab's namespaces.

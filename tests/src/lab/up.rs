@@ -88,7 +88,10 @@ fn works(state: &State) -> bool {
     let alive = |process: Option<super::process::Process>| {
         process.is_some_and(super::process::Process::is_alive)
     };
-    state.phase == Phase::Ready && state.daemons().all(alive)
+    // In a whole cluster weft runs in pods.
+    let lab_s =
+        |process: &Option<super::process::Process>| process.is_some() || !state.is_cluster();
+    state.phase == Phase::Ready && state.daemons().filter(lab_s).all(alive)
 }
 
 fn make(
@@ -127,7 +130,19 @@ fn make(
     if let Some(crds) = crds {
         (progress.say)("starting etcd and the API server");
         kubernetes::start(&mut state)?;
+        let spaces = if state.is_cluster() {
+            kubernetes::whole::nodes(&mut state, progress)?
+        } else {
+            Vec::new()
+        };
         kubernetes::complete(&state, &kubernetes::Api::at(&state), crds, progress)?;
+        if state.is_cluster() {
+            cluster::write(lab.objects(), &state, options)?;
+            kubernetes::whole::complete(&mut state, &lab, (options, spaces), progress)?;
+            state.phase = Phase::Ready;
+            state.save()?;
+            return Ok(lab);
+        }
     }
     cluster::write(lab.objects(), &state, options)?;
     goes_on()?;

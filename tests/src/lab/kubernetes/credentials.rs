@@ -16,6 +16,7 @@ use serde_json::json;
 use crate::lab::LabName;
 use crate::lab::error::{Error, file};
 use crate::lab::plan::underlay_addresses;
+use crate::lab::state::Node;
 
 /// Where the API server listens, on the underlay's own address.
 pub const PORT: u16 = 6443;
@@ -38,6 +39,21 @@ impl Files {
     /// How administrator, agents and controller find the API server, and who they are there.
     pub fn kubeconfig(&self) -> PathBuf {
         self.0.join("kubeconfig")
+    }
+
+    /// Who a part of the cluster is on the API server: a node by its name, or kube-proxy.
+    pub fn kubeconfig_of(&self, name: &str) -> PathBuf {
+        self.0.join(format!("{name}.kubeconfig"))
+    }
+
+    /// By which kubelets know the API server.
+    pub fn kubelet_client(&self) -> PathBuf {
+        self.0.join("kubelet-client.crt")
+    }
+
+    /// Its key.
+    pub fn kubelet_client_key(&self) -> PathBuf {
+        self.0.join("kubelet-client.key")
     }
 
     /// The authority that signed the API server's certificate.
@@ -76,8 +92,8 @@ impl Files {
     }
 }
 
-/// Makes all of them anew.
-pub fn write(files: &Files, services: &[IpNet]) -> Result<(), Error> {
+/// Makes all of them anew, with a user for each node.
+pub fn write(files: &Files, services: &[IpNet], nodes: &[Node]) -> Result<(), Error> {
     DirBuilder::new()
         .mode(0o700)
         .create(&files.0)
@@ -91,24 +107,51 @@ pub fn write(files: &Files, services: &[IpNet]) -> Result<(), Error> {
         .and_then(|params| params.signed_by(&key, &authority))
         .map_err(keys)?;
     let accounts = KeyPair::generate().map_err(keys)?;
-    let token = format!("{:032x}", rand::random::<u128>());
+    let client = KeyPair::generate().map_err(keys)?;
+    let client_certificate = client_params()
+        .and_then(|params| params.signed_by(&client, &authority))
+        .map_err(keys)?;
+    secret(&files.kubelet_client(), &client_certificate.pem())?;
+    secret(&files.kubelet_client_key(), &client.serialize_pem())?;
     secret(&files.ca(), &authority.pem())?;
     secret(&files.certificate(), &certificate.pem())?;
     secret(&files.key(), &key.serialize_pem())?;
     secret(&files.service_account_key(), &accounts.serialize_pem())?;
     secret(&files.service_account_public(), &accounts.public_key_pem())?;
-    secret(
-        &files.users(),
-        &format!("{token},admin,admin,\"system:masters\"\n"),
-    )?;
-    let kubeconfig = json!({
-        "apiVersion": "v1", "kind": "Config", "current-context": "lab",
-        "clusters": [{"name": "lab", "cluster": {"server": server(), "certificate-authority": files.ca()}}],
-        "users": [{"name": "admin", "user": {"token": token}}],
-        "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": "admin"}}],
+    let admin = (files.kubeconfig(), "admin".to_owned(), "\"system:masters\"");
+    let proxy = (
+        files.kubeconfig_of("kube-proxy"),
+        "system:kube-proxy".to_owned(),
+        "",
+    );
+    let nodes = nodes.iter().map(|node| {
+        let user = format!("system:node:{}", node.name);
+        (files.kubeconfig_of(&node.name), user, "\"system:nodes\"")
     });
-    // JSON is YAML.
-    secret(&files.kubeconfig(), &format!("{kubeconfig:#}\n"))
+    let mut users = String::new();
+    for (path, user, groups) in [admin, proxy].into_iter().chain(nodes) {
+        let token = format!("{:032x}", rand::random::<u128>());
+        users.extend([token.as_str(), ",", &user, ",", &user, ",", groups, "\n"]);
+        let kubeconfig = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "lab",
+            "clusters": [{"name": "lab", "cluster": {"server": server(), "certificate-authority": files.ca()}}],
+            "users": [{"name": user, "user": {"token": token}}],
+            "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": user}}],
+        });
+        // JSON is YAML.
+        secret(&path, &format!("{kubeconfig:#}\n"))?;
+    }
+    secret(&files.users(), &users)
+}
+
+/// Who the API server is when it asks a kubelet.
+fn client_params() -> Result<CertificateParams, rcgen::Error> {
+    let mut params = CertificateParams::new(Vec::new())?;
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "kube-apiserver-kubelet-client");
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    Ok(params)
 }
 
 fn authority() -> Result<CertifiedIssuer<'static, KeyPair>, rcgen::Error> {

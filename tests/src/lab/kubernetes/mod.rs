@@ -1,8 +1,10 @@
-//! A real API server, and etcd below it, in the place of the manifests directory: `--kubernetes=api`.
+//! A real API server, and etcd below it, in the place of the manifests directory: `--kubernetes=api`. Or a whole cluster:
+//! `--kubernetes`.
 //!
 //! Both run in the underlay's namespace, where every node reaches the API server at the underlay's own address and
-//! nobody but the API server reaches etcd. No other part of a control plane runs, and no kubelet: lab pods are Pod
-//! objects that the lab itself binds, reports as running and removes.
+//! nobody but the API server reaches etcd. With the API server alone no other part of a control plane runs, and no
+//! kubelet: lab pods are Pod objects that the lab itself binds, reports as running and removes. In a whole cluster all that
+//! is there, and weft runs in pods.
 //!
 //! # Layout
 //! - `programs`: where the programs are, and which version is expected
@@ -10,14 +12,24 @@
 //! - `servers`: etcd and kube-apiserver, their start and end
 //! - `api`: objects on the API server; `client`: the connection below it
 //! - `crds`: weft's own kinds
+//! - `whole`: the steps of a whole cluster; `plane`: the rest of its control plane
+//! - `space`: what a node sees of the machine; `node`: what runs there; `images`: what runs in its pods
+//! - `containers`: the end of all that
 
 mod api;
 mod client;
+pub(super) mod containers;
 mod crds;
 mod credentials;
+mod images;
+pub(super) mod node;
+mod plane;
 mod programs;
 mod servers;
+mod space;
+pub(super) mod whole;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
@@ -40,12 +52,28 @@ impl Kubernetes {
     pub(super) fn planned(mode: KubernetesMode, options: &Options) -> Result<Self, Error> {
         let (_, services) = options.networks();
         programs::etcd()?;
+        if mode == KubernetesMode::Cluster {
+            for (name, package) in [
+                ("containerd", "containerd"),
+                ("ctr", "containerd"),
+                ("runc", "runc"),
+            ] {
+                programs::installed(name, package)?;
+            }
+            images::weft()?;
+            if options.agent_config.is_some() {
+                return Err(Error::Invalid(
+                    "--agent-config: in a whole cluster the ConfigMap weft/weft has it".into(),
+                ));
+            }
+        }
         Ok(Self {
             mode,
-            programs: programs::directory()?,
+            programs: programs::directory(mode)?,
             services,
             etcd: None,
             apiserver: None,
+            plane: BTreeMap::new(),
         })
     }
 }
@@ -64,7 +92,7 @@ pub(super) fn start(state: &mut State) -> Result<(), Error> {
     let Some(planned) = &mut state.kubernetes else {
         return Ok(());
     };
-    credentials::write(&Files::of(&state.lab), &planned.services)?;
+    credentials::write(&Files::of(&state.lab), &planned.services, &state.nodes)?;
     let (etcd, api) = (
         servers::etcd(state)?,
         // It waits for etcd by itself.

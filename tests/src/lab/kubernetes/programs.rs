@@ -3,12 +3,30 @@
 use std::path::{Path, PathBuf};
 
 use crate::lab::error::Error;
+use crate::lab::options::KubernetesMode;
 
 /// Says which version is built; the script that builds it reads the same file.
 const GO_MOD: &str = include_str!("../../../kubernetes/go.mod");
 
+/// What runs for each mode.
+fn wanted(mode: KubernetesMode) -> &'static [&'static str] {
+    match mode {
+        KubernetesMode::Api => &["kube-apiserver", "kubectl"],
+        KubernetesMode::Cluster => &[
+            "kube-apiserver",
+            "kubectl",
+            "kube-controller-manager",
+            "kube-scheduler",
+            "kubelet",
+            "kube-proxy",
+            "agnhost",
+            "coredns",
+        ],
+    }
+}
+
 /// `WEFT_KUBERNETES`, else the version's folder in the user's cache.
-pub fn directory() -> Result<PathBuf, Error> {
+pub fn directory(mode: KubernetesMode) -> Result<PathBuf, Error> {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
     let cache = set("XDG_CACHE_HOME")
         .map(PathBuf::from)
@@ -18,7 +36,7 @@ pub fn directory() -> Result<PathBuf, Error> {
     let directory = told.or(built).ok_or_else(|| {
         Error::Invalid("neither WEFT_KUBERNETES, XDG_CACHE_HOME nor HOME is set".into())
     })?;
-    for name in ["kube-apiserver", "kubectl"] {
+    for name in wanted(mode) {
         program(&directory, name)?;
     }
     Ok(directory)
@@ -26,10 +44,17 @@ pub fn directory() -> Result<PathBuf, Error> {
 
 /// Debian's etcd, found as a shell would.
 pub fn etcd() -> Result<PathBuf, Error> {
+    installed("etcd", "etcd-server")
+}
+
+/// A program that a Debian package brings.
+pub fn installed(name: &str, package: &str) -> Result<PathBuf, Error> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut found = std::env::split_paths(&path).map(|directory| directory.join("etcd"));
+    let mut found = std::env::split_paths(&path).map(|directory| directory.join(name));
     found.find(|path| path.is_file()).ok_or_else(|| {
-        Error::Invalid("etcd is not there; `make setup` installs it (Debian: etcd-server)".into())
+        Error::Invalid(format!(
+            "{name} is not there; `make setup` installs it (Debian: {package})"
+        ))
     })
 }
 

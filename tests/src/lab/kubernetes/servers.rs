@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::credentials::{Files, PORT};
 use super::{Api, programs};
 use crate::lab::error::{Error, file};
+use crate::lab::options::KubernetesMode;
 use crate::lab::plan::underlay_addresses;
 use crate::lab::process::{Process, spawn_daemon};
 use crate::lab::state::State;
@@ -74,16 +75,30 @@ pub fn apiserver(state: &State) -> Result<Process, Error> {
             files.service_account_key().display()
         ),
         format!("--service-cluster-ip-range={}", services.join(",")),
-        // Nobody makes the account `default` of a new namespace, without which that plug-in admits no pod.
-        "--disable-admission-plugins=ServiceAccount".to_owned(),
         "--kubelet-preferred-address-types=InternalIP".to_owned(),
         // Else an end waits a minute for watches, which do not end by themselves.
         "--shutdown-send-retry-after=true".to_owned(),
     ];
+    let more = match kubernetes.mode {
+        // Nobody makes the account `default` of a new namespace, without which that plug-in admits no pod.
+        KubernetesMode::Api => vec!["--disable-admission-plugins=ServiceAccount".to_owned()],
+        KubernetesMode::Cluster => vec![
+            format!(
+                "--kubelet-client-certificate={}",
+                files.kubelet_client().display()
+            ),
+            format!(
+                "--kubelet-client-key={}",
+                files.kubelet_client_key().display()
+            ),
+        ],
+    };
+    let arguments = [arguments.to_vec(), more].concat();
     start(state, APISERVER, &program, &arguments)
 }
 
-fn start(
+/// Starts a program in the underlay's namespace.
+pub fn start(
     state: &State,
     name: &str,
     program: &Path,

@@ -1,0 +1,82 @@
+//! Deployments and probes.
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+
+use crate::cluster::{Cluster, NODES, server};
+use crate::http::{SOON, get, seen_as, silent};
+
+/// Each pod, also one of a later version, answers a pod on each node, which it sees by its own address.
+pub fn rolled_out_and_scaled(cluster: &Cluster) {
+    let project = cluster.project("rollout");
+    let clients = NODES.map(|node| project.pod(&format!("client-{node}"), node, &json!({})));
+    project.deployment("web", 2);
+    let check = |replicas: usize| {
+        let pods = project.pods("web");
+        assert_eq!(pods.len(), replicas);
+        let nodes: BTreeSet<_> = pods.iter().map(|pod| pod.node.as_str()).collect();
+        assert_eq!(nodes, NODES.into(), "pods on both nodes");
+        let addresses: BTreeSet<_> = pods.iter().map(|pod| pod.ip).collect();
+        assert_eq!(addresses.len(), replicas, "no address twice");
+        for pod in &pods {
+            for client in &clients {
+                let seen = seen_as(&client.netns, pod.server());
+                assert_eq!(
+                    seen.ok(),
+                    Some(client.ip),
+                    "{} to {}",
+                    client.name,
+                    pod.name
+                );
+            }
+            let name = get(&clients[0].netns, pod.server(), "/hostname", SOON);
+            assert_eq!(
+                name.ok(),
+                Some(pod.name.clone()),
+                "the pod that has the address"
+            );
+        }
+        addresses
+    };
+    check(2);
+    project.kubectl(&["scale", "deployment/web", "--replicas=6"]);
+    project.rolled_out("deployment/web");
+    let before = check(6);
+    project.kubectl(&["set", "env", "deployment/web", "VERSION=2"]);
+    project.rolled_out("deployment/web");
+    let after = check(6);
+    assert_ne!(before, after, "all pods are new ones");
+    project.kubectl(&["scale", "deployment/web", "--replicas=2"]);
+    project.rolled_out("deployment/web");
+    crate::cluster::eventually("scaled down", || project.pods("web").len() == 2);
+    check(2);
+}
+
+/// A kubelet asks a pod whom nobody else reaches, and finds it ready and alive.
+pub fn probes_of_isolated_pods(cluster: &Cluster) {
+    let (alone, other) = (cluster.project("alone"), cluster.project("other"));
+    let mut container = server();
+    container["livenessProbe"] =
+        json!({"tcpSocket": {"port": 8080}, "periodSeconds": 1, "failureThreshold": 1});
+    for node in NODES {
+        let pod = alone.pod(
+            &format!("pod-{node}"),
+            node,
+            &json!({"containers": [container]}),
+        );
+        let stranger = other.pod(&format!("pod-{node}"), node, &json!({}));
+        assert!(silent(&stranger.netns, pod.server()), "isolated");
+        let name = pod.name.as_str();
+        let status = || alone.cluster.get(&["pod", "-n", &alone.name, name])["status"].clone();
+        // Each second a probe that would have ended it.
+        let begun = std::time::Instant::now();
+        crate::cluster::eventually("three probes later", || begun.elapsed().as_secs() >= 3);
+        let found = status();
+        assert_eq!(
+            found["containerStatuses"][0]["restartCount"], 0,
+            "{found:#}"
+        );
+        assert_eq!(found["containerStatuses"][0]["ready"], true, "{found:#}");
+    }
+}
