@@ -154,6 +154,15 @@ impl Project<'_> {
 
     /// Pods of one label, one copy on each node as far as it goes; ready when this returns.
     pub fn deployment(&self, name: &str, replicas: u32) {
+        self.spread(name, replicas, "DoNotSchedule");
+    }
+
+    /// The same, whose pods stay on one node if need be.
+    pub fn movable_deployment(&self, name: &str, replicas: u32) {
+        self.spread(name, replicas, "ScheduleAnyway");
+    }
+
+    fn spread(&self, name: &str, replicas: u32, otherwise: &str) {
         self.write(json!({
             "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name},
             "spec": {
@@ -163,7 +172,7 @@ impl Project<'_> {
                     "spec": {
                         "terminationGracePeriodSeconds": 0, "containers": [server()],
                         "topologySpreadConstraints": [{
-                            "maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway",
+                            "maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": otherwise,
                             "labelSelector": {"matchLabels": {"app": name}},
                         }],
                     },

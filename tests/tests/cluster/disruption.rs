@@ -127,7 +127,7 @@ pub fn agents_deleted(cluster: &Cluster) {
 pub fn drain_and_return(cluster: &Cluster) {
     let project = cluster.project("drain");
     let client = project.pod("client", NODES[0], &json!({}));
-    project.deployment("web", 4);
+    project.movable_deployment("web", 4);
     cluster.kubectl(&[
         "drain",
         NODES[1],

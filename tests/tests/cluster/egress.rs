@@ -7,10 +7,12 @@ use hickory_proto::rr::RecordType;
 use serde_json::json;
 use weft_tests::probe::{Lookup, Outcome, Server, tcp};
 
-use crate::cluster::{Cluster, DNS, NODES};
+use crate::cluster::{Cluster, DNS, NODES, eventually};
 use crate::http::{SILENCE, SOON};
 
 const NAME: &str = "www.example.com";
+/// Known to the same server, and of no concern to the policy.
+const OTHER_NAME: &str = "kubernetes.default.svc.cluster.local";
 const ALLOWED: &str = "198.51.100.7";
 const DENIED: &str = "198.51.100.8";
 
@@ -64,6 +66,11 @@ pub fn by_name(cluster: &Cluster) {
             patience: SOON,
             ..Lookup::at(DNS.parse().unwrap())
         };
+        // kube-proxy may still lead to the DNS server that was before.
+        eventually("the DNS server answers", || {
+            let asked = pod.netns.run(|| lookup.ask(OTHER_NAME, RecordType::A));
+            asked.unwrap().is_ok()
+        });
         let round = pod
             .netns
             .run(|| lookup.connect(NAME, RecordType::A, server.port(), Duration::from_secs(1)));

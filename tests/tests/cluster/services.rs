@@ -45,6 +45,10 @@ pub fn by_name(cluster: &Cluster) {
             ask(&client, &name("web", &project)) == Ok([address].into())
         });
         let to = SocketAddr::new(address, 80);
+        // kube-proxy may hear of the service later than the DNS server does.
+        eventually("the service is there", || {
+            seen_as(&client.netns, to).is_ok()
+        });
         let mut answered = BTreeSet::new();
         for _ in 0..40 {
             let pod = get(&client.netns, to, "/hostname", SOON);

@@ -15,8 +15,7 @@ pub fn rolled_out_and_scaled(cluster: &Cluster) {
     let check = |replicas: usize| {
         let pods = project.pods("web");
         assert_eq!(pods.len(), replicas);
-        let nodes: BTreeSet<_> = pods.iter().map(|pod| pod.node.as_str()).collect();
-        assert_eq!(nodes, NODES.into(), "pods on both nodes");
+        let nodes: BTreeSet<_> = pods.iter().map(|pod| pod.node.clone()).collect();
         let addresses: BTreeSet<_> = pods.iter().map(|pod| pod.ip).collect();
         assert_eq!(addresses.len(), replicas, "no address twice");
         for pod in &pods {
@@ -37,15 +36,17 @@ pub fn rolled_out_and_scaled(cluster: &Cluster) {
                 "the pod that has the address"
             );
         }
-        addresses
+        (addresses, nodes)
     };
-    check(2);
+    let both = NODES.map(str::to_owned);
+    assert_eq!(check(2).1, both.clone().into(), "pods on both nodes");
     project.kubectl(&["scale", "deployment/web", "--replicas=6"]);
     project.rolled_out("deployment/web");
-    let before = check(6);
+    let (before, nodes) = check(6);
+    assert_eq!(nodes, both.into(), "pods on both nodes");
     project.kubectl(&["set", "env", "deployment/web", "VERSION=2"]);
     project.rolled_out("deployment/web");
-    let after = check(6);
+    let (after, _) = check(6);
     assert_ne!(before, after, "all pods are new ones");
     project.kubectl(&["scale", "deployment/web", "--replicas=2"]);
     project.rolled_out("deployment/web");

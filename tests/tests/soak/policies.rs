@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use weft_tests::bench::verdict::Probe;
 use weft_tests::lab::{self, KubernetesMode, Lab, Options, PodSpec, Progress};
-use weft_tests::probe::Stream;
+use weft_tests::probe::{Report, Stream};
 
 use crate::figures::{Figures, number, percentile};
 use crate::process::{processor_time, resident};
@@ -165,6 +165,21 @@ fn explain(lab: &Lab) {
     );
 }
 
+/// Which packets were lost, how evenly they were sent, and what the node dropped.
+fn tell_losses(lab: &Lab, report: &Report) {
+    println!("--- lost of {}: {:?}", report.sent, report.lost);
+    println!(
+        "--- refused {:?}, longest pause {:?}",
+        report.refused, report.pause
+    );
+    let drops = lab
+        .weft(Some("node1"))
+        .unwrap()
+        .args(["get", "drops"])
+        .output();
+    println!("{}", String::from_utf8_lossy(&drops.unwrap().stdout));
+}
+
 #[test]
 #[ignore = "minutes of work of both processors (root): make soak"]
 fn a_thousand_policies_a_minute() {
@@ -258,6 +273,9 @@ fn a_thousand_policies_a_minute() {
             8.0,
         );
         figures.at_least("allowed packets", number(allowed.sent), "", 10_000.0);
+        if !allowed.lost.is_empty() {
+            tell_losses(lab, &allowed);
+        }
         figures.at_most("allowed packets lost", number(allowed.lost.len()), "", 0.0);
         figures.at_least("denied packets", number(denied.sent), "", 10_000.0);
         let leaked = denied.sent - u64::try_from(denied.lost.len()).unwrap();
