@@ -2,7 +2,7 @@
 //!
 //! # Layout
 //! - [`stats`], [`report`], [`machine`]: numbers, tables, where they come from
-//! - [`space`], [`link`], [`load`]: namespaces, connections made by hand, TCP load
+//! - [`space`], [`link`], `redirect`, [`load`]: namespaces, connections made by hand, TCP load
 //! - [`attach`], [`floor`], [`cluster`]: pods by CNI plugins, by bare netlink, and weft's own cluster
 //! - [`traffic`], [`attachment`], [`programs`], [`verdict`], [`egress`]: the measurements
 
@@ -15,6 +15,7 @@ pub mod link;
 pub mod load;
 pub mod machine;
 pub mod programs;
+mod redirect;
 pub mod report;
 pub mod space;
 pub mod stats;

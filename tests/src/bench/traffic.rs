@@ -7,6 +7,7 @@ use super::attach::{Attach as _, Plugin, Pod};
 use super::cluster::Cluster;
 use super::link::{self, Nodes, Way};
 use super::load::{Load, measure};
+use super::redirect::redirected;
 use super::report::{Goal, Row, Table};
 use super::{Options, PROJECTS, space};
 
@@ -45,7 +46,7 @@ impl<'a> Pair<'a> {
 
 /// Pod to pod on one node.
 pub fn same_node(options: &Options, weft: Option<&Cluster>) -> Result<Table> {
-    let veth = link::veth()?;
+    let (veth, floor) = (link::veth()?, redirected()?);
     let node = space::create_node()?;
     let bridge = Plugin::bridge(node.try_clone()?, &options.scratch.join("traffic"))?;
     let bridge = Pair::create(&bridge, &bridge, vec![])?;
@@ -61,6 +62,7 @@ pub fn same_node(options: &Options, weft: Option<&Cluster>) -> Result<Table> {
         Some(&veth),
         Some(&bridge.way),
         weft.as_ref().map(|p| &p.way),
+        Some(&floor),
     ];
     let rows = compare(options, &ways)?;
     bridge.remove()?;
@@ -83,13 +85,14 @@ pub fn same_node(options: &Options, weft: Option<&Cluster>) -> Result<Table> {
         title: "Pod to pod on one node".into(),
         how: format!(
             "{} The veth pair is a bare one between two namespaces; the bridge is the CNI plugin of \
-             containernetworking-plugins.",
+             containernetworking-plugins. The last column is the least that an eBPF path like weft's costs: a program of four \
+             instructions that redirects every packet.",
             how(options)
         ),
-        subjects: ["veth pair", "bridge plugin", "weft"]
+        subjects: ["veth pair", "bridge plugin", "weft", "redirect alone"]
             .map(String::from)
             .into(),
-        ratios: vec![(2, 0), (2, 1)],
+        ratios: vec![(2, 0), (2, 1), (3, 0), (2, 3)],
         goals: goals.collect(),
         rows,
     })
