@@ -3,6 +3,7 @@
 //! The first rule of the project's policy that matches decides; if none does, the packet is allowed. Which rule that is was
 //! found out at compile time for every prefix, so that a packet costs a few lookups, however many rules there are.
 
+use super::connection::{fragments, received, sent};
 use super::{Denial, Party, Tables};
 use crate::addr::{Addr, V4_PREFIX_BITS};
 use crate::packet::{Packet, proto};
@@ -112,7 +113,7 @@ fn settle<T: Tables>(
     // What is allowed by name stays so while the connection is open. Of other protocols than TCP no packet shows whether it
     // opens a connection, so it must be known who did. Nothing else needs to be noted.
     if !allowed || rule.name != 0 || packet.proto != proto::TCP {
-        let key = outbound_key(packet);
+        let key = sent(packet);
         let open = open_flow(tables, &key, packet, party.ifindex, now);
         if allowed {
             let kind = open.map_or(flow::OUT, |row| row.kind);
@@ -314,29 +315,10 @@ const fn idle(protocol: u8) -> u64 {
 }
 
 #[inline(always)]
-fn outbound_key(packet: &Packet) -> FlowKey {
-    FlowKey {
-        pod: packet.src,
-        remote: packet.dst,
-        pod_port: packet.src_port,
-        remote_port: packet.dst_port,
-        proto: packet.proto,
-        fragments: 0,
-        reserved: [0; 2],
-    }
-}
-
-#[inline(always)]
 fn fragments_key(packet: &Packet) -> FlowKey {
-    FlowKey {
-        pod: packet.src,
-        remote: packet.dst,
-        pod_port: packet.ident,
-        remote_port: 0,
-        proto: packet.proto,
-        fragments: 1,
-        reserved: [0; 2],
-    }
+    let mut key = sent(packet);
+    fragments(&mut key, packet);
+    key
 }
 
 #[inline(always)]
@@ -364,15 +346,7 @@ pub(super) fn note_inbound<T: Tables>(tables: &T, receiver: Party, packet: &Pack
 
 #[inline(never)]
 fn inbound<T: Tables>(tables: &T, packet: &Packet, ifindex: u32) {
-    let key = FlowKey {
-        pod: packet.dst,
-        remote: packet.src,
-        pod_port: packet.dst_port,
-        remote_port: packet.src_port,
-        proto: packet.proto,
-        fragments: 0,
-        reserved: [0; 2],
-    };
+    let key = received(packet);
     let now = tables.now();
     let (name, kind) = match open_flow(tables, &key, packet, ifindex, now) {
         // Echoes of both directions have one key.

@@ -3,6 +3,7 @@
 //! One function per program. `ebpf/programs` implements [`Tables`] with eBPF maps, `weft-core` with ordinary ones.
 
 mod admit;
+mod connection;
 mod egress;
 mod from_overlay;
 mod from_pod;

@@ -5,22 +5,14 @@
 //! never asked. So what the host translated for a local pod is noted, and the answer goes back through the host.
 
 use super::Tables;
+use super::connection::{fragments, received, sent};
 use crate::packet::Packet;
-use crate::rows::egress::FlowKey;
 use crate::rows::service::ServedRow;
 
 /// Notes that the host sends a packet of the local pod behind `client` to another pod: the pod has not, so it is translated.
 #[inline(never)]
 pub(super) fn note<T: Tables>(tables: &T, packet: &Packet, client: u32) {
-    let key = FlowKey {
-        pod: packet.src,
-        remote: packet.dst,
-        pod_port: packet.src_port,
-        remote_port: packet.dst_port,
-        proto: packet.proto,
-        fragments: 0,
-        reserved: [0; 2],
-    };
+    let key = sent(packet);
     let row = ServedRow { ifindex: client };
     if !packet.is_later_fragment() && tables.served(&key) != Some(row) {
         tables.note_served(&key, Some(row));
@@ -31,15 +23,7 @@ pub(super) fn note<T: Tables>(tables: &T, packet: &Packet, client: u32) {
 #[inline(never)]
 pub(super) fn is_answer<T: Tables>(tables: &T, packet: &Packet, client: u32) -> bool {
     let row = ServedRow { ifindex: client };
-    let mut key = FlowKey {
-        pod: packet.dst,
-        remote: packet.src,
-        pod_port: packet.dst_port,
-        remote_port: packet.src_port,
-        proto: packet.proto,
-        fragments: 0,
-        reserved: [0; 2],
-    };
+    let mut key = received(packet);
     if packet.is_later_fragment() {
         fragments(&mut key, packet);
         return tables.served(&key) == Some(row);
@@ -66,24 +50,8 @@ pub(super) fn direct<T: Tables>(tables: &T, packet: &Packet) {
 
 #[inline(never)]
 fn forget<T: Tables>(tables: &T, packet: &Packet) {
-    let key = FlowKey {
-        pod: packet.src,
-        remote: packet.dst,
-        pod_port: packet.src_port,
-        remote_port: packet.dst_port,
-        proto: packet.proto,
-        fragments: 0,
-        reserved: [0; 2],
-    };
+    let key = sent(packet);
     if tables.served(&key).is_some() {
         tables.note_served(&key, None);
     }
-}
-
-/// The key of the fragments of one answer, whose identification stands in the place of the ports.
-#[inline(always)]
-fn fragments(key: &mut FlowKey, packet: &Packet) {
-    key.pod_port = packet.ident;
-    key.remote_port = 0;
-    key.fragments = 1;
 }

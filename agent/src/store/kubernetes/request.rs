@@ -122,18 +122,7 @@ pub(super) fn update(
     kind: &'static Kind,
     new: &Object,
 ) -> Result<Object, StoreError> {
-    let about = About {
-        verb: "update",
-        kind,
-        key: Some(&new.key),
-    };
-    let mut data = sendable(new)?;
-    data.metadata.resource_version = Some(new.version.clone());
-    let (api, name) = (one(on, kind, &new.key), new.key.name.clone());
-    let answer = ask(on, &about, async move {
-        api.replace(&name, &PostParams::default(), &data).await
-    })?;
-    written(on, &about, &new.key, answer)
+    replace(on, kind, new, ("update", Subresource::None))
 }
 
 /// Replaces the status of the object of the same version.
@@ -142,8 +131,22 @@ pub(super) fn update_status(
     kind: &'static Kind,
     new: &Object,
 ) -> Result<Object, StoreError> {
+    replace(on, kind, new, ("update the status of", Subresource::Status))
+}
+
+enum Subresource {
+    None,
+    Status,
+}
+
+fn replace(
+    on: &Connection,
+    kind: &'static Kind,
+    new: &Object,
+    (verb, part): (&'static str, Subresource),
+) -> Result<Object, StoreError> {
     let about = About {
-        verb: "update the status of",
+        verb,
         kind,
         key: Some(&new.key),
     };
@@ -151,8 +154,11 @@ pub(super) fn update_status(
     data.metadata.resource_version = Some(new.version.clone());
     let (api, name) = (one(on, kind, &new.key), new.key.name.clone());
     let answer = ask(on, &about, async move {
-        api.replace_status(&name, &PostParams::default(), &data)
-            .await
+        let params = PostParams::default();
+        match part {
+            Subresource::None => api.replace(&name, &params, &data).await,
+            Subresource::Status => api.replace_status(&name, &params, &data).await,
+        }
     })?;
     written(on, &about, &new.key, answer)
 }
