@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use weft_core::model::Conflicts;
 
+use crate::store::kubernetes::HOME;
+
 pub use dns::DnsConfig;
 pub use source::{Access, DEFAULT_MANIFESTS, Source, SourceArgs};
 use source::{Fallback, SourceKeys, Surroundings, source};
@@ -189,7 +191,7 @@ impl Config {
             bpf_dir: pick(&args.bpf_dir, file.bpf_dir, "/sys/fs/bpf/weft"),
             dns: DnsConfig::resolve(file.dns)?,
             egress_policy_conflicts: file.egress_policy_conflicts.unwrap_or_default(),
-            lease_namespace: file.lease_namespace.unwrap_or_else(|| "weft".into()),
+            lease_namespace: file.lease_namespace.unwrap_or_else(|| HOME.into()),
             metrics_address: args.metrics_address.or(file.metrics_address),
         };
         config.check()?;

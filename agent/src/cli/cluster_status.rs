@@ -13,6 +13,7 @@ use super::pod_network::Selector;
 use super::{Output, print};
 use crate::api::view::Summary;
 use crate::config::{Source, SourceArgs, StoreArgs};
+use crate::store::kubernetes::HOME;
 use crate::store::kubernetes::agents::{Answer, Inquiry, ask_agents};
 
 /// Flags of `kubectl weft status`, named as kubectl's.
@@ -25,7 +26,7 @@ pub struct ClusterStatus {
     #[arg(long, value_name = "NAME")]
     context: Option<String>,
     /// Namespace that weft runs in
-    #[arg(short, long, value_name = "NAME", default_value = "weft")]
+    #[arg(short, long, value_name = "NAME", default_value = HOME)]
     namespace: String,
     /// Only nodes with these labels: `zone=a,!old`
     #[arg(short = 'l', long, value_name = "LABELS")]

@@ -97,7 +97,8 @@ pub fn run(
             serve(&Manifests::new(dir), None, shutdown, &|| true, figures)
         }
         Source::Kubernetes(access) => {
-            let kubernetes = Arc::new(Kubernetes::open(access, Reader::Controller)?);
+            let kubernetes = Kubernetes::open(access, Reader::Controller)?;
+            let kubernetes = Arc::new(kubernetes.at_home_in(&config.lease_namespace));
             let server = kubernetes.server().to_owned();
             let store: Arc<dyn Store> = Arc::<Kubernetes>::clone(&kubernetes);
             let me = format!("{}_{:08x}", config.node_name, rand::random::<u32>());
@@ -192,7 +193,7 @@ fn is_planned(delta: &Delta) -> bool {
         Delta::Put(object) => &object.key,
         Delta::Gone(key) => key,
     };
-    key.kind != "EgressNetworkPolicy"
+    !matches!(key.kind.as_str(), "EgressNetworkPolicy" | "Pod")
 }
 
 /// Plans, writes, and tells what is wrong, and whether there was anything to write.

@@ -11,6 +11,9 @@ use crate::store::Object;
 /// What the API server takes as the message of a condition.
 const MESSAGE: usize = 32_768;
 
+/// Where the nodes stand that have not followed.
+const BEHIND: &str = "/status/nodesBehind";
+
 /// A status to write.
 #[derive(Clone, Debug)]
 pub(super) struct Wanted {
@@ -18,6 +21,8 @@ pub(super) struct Wanted {
     pub(super) object: Object,
     /// What the condition says, but for its time.
     pub(super) content: String,
+    /// The same without the nodes that have not followed.
+    pub(super) core: String,
     /// What an event tells, if it is more than another wording.
     pub(super) news: Option<News>,
 }
@@ -41,17 +46,22 @@ pub(super) fn wanted(object: &Object, verdict: &Verdict, now: SystemTime) -> Opt
         return None;
     }
     let status = verdict.status.name();
-    let message = shortened(&verdict.message, MESSAGE);
+    let (reason, message) = (verdict.told_reason(), verdict.told_message());
+    let message = shortened(&message, MESSAGE);
     let mut new = Map::new();
     new.insert("type".into(), verdict.condition.into());
     new.insert("status".into(), status.into());
-    new.insert("reason".into(), verdict.reason.into());
+    new.insert("reason".into(), reason.into());
     new.insert("message".into(), message.into());
     if !generation.is_null() {
         new.insert("observedGeneration".into(), generation.clone());
     }
-    let content = Value::Object(new.clone()).to_string();
+    let behind = json!(verdict.behind);
+    let content = format!("{} {behind}", Value::Object(new.clone()));
+    let core = json!([generation, status, verdict.reason, verdict.message]).to_string();
     let was = own.unwrap_or(Value::Null);
+    let none = json!([]);
+    let listed = object.value.pointer(BEHIND).unwrap_or(&none).clone();
     let same = |field: &str| was.get(field) == new.get(field);
     let since = was["lastTransitionTime"].as_str();
     if same("observedGeneration")
@@ -59,6 +69,7 @@ pub(super) fn wanted(object: &Object, verdict: &Verdict, now: SystemTime) -> Opt
         && same("reason")
         && same("status")
         && since.is_some()
+        && listed == behind
     {
         return None;
     }
@@ -72,9 +83,9 @@ pub(super) fn wanted(object: &Object, verdict: &Verdict, now: SystemTime) -> Opt
     let mended = was["status"] == Status::False.name() && verdict.status == Status::True;
     let occasion = format!("{}{generation}", since.unwrap_or_default());
     let news = if verdict.warning && (moved || edited) {
-        Some(News::warning(verdict.reason, message.into(), occasion))
+        Some(News::warning(reason, message.into(), occasion))
     } else if mended {
-        Some(News::normal(verdict.reason, message.into(), occasion))
+        Some(News::normal(reason, message.into(), occasion))
     } else {
         None
     };
@@ -86,10 +97,16 @@ pub(super) fn wanted(object: &Object, verdict: &Verdict, now: SystemTime) -> Opt
         _ => Map::new(),
     };
     fields.insert("conditions".into(), json!(others));
+    if verdict.behind.is_empty() {
+        fields.remove("nodesBehind");
+    } else {
+        fields.insert("nodesBehind".into(), behind);
+    }
     object.set_field("status", Value::Object(fields));
     Some(Wanted {
         object,
         content,
+        core,
         news,
     })
 }

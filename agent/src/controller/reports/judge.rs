@@ -28,6 +28,29 @@ pub(super) struct Verdict {
     pub(super) warning: bool,
     /// Told also where nothing was told before.
     pub(super) always: bool,
+    /// Nodes that may not have followed, and what is said of them.
+    pub(super) behind: Vec<String>,
+    pub(super) behind_message: String,
+}
+
+impl Verdict {
+    /// The reason that users see.
+    pub(super) fn told_reason(&self) -> &'static str {
+        if self.status == Status::True && !self.behind.is_empty() {
+            "NodesBehind"
+        } else {
+            self.reason
+        }
+    }
+
+    /// The message that users see.
+    pub(super) fn told_message(&self) -> String {
+        if self.behind.is_empty() {
+            self.message.clone()
+        } else {
+            format!("{}; {}", self.message, self.behind_message)
+        }
+    }
 }
 
 /// Status of a condition.
@@ -129,6 +152,8 @@ impl Judge {
             message,
             warning: status == Status::False,
             always: true,
+            behind: Vec::new(),
+            behind_message: String::new(),
         };
         let Some(network) = &self.world.network else {
             let message = "there is no valid ClusterNetwork/default: create it, or mend it";
@@ -202,6 +227,8 @@ impl Judge {
             message: message.into(),
             warning: reason != "Accepted",
             always: false,
+            behind: Vec::new(),
+            behind_message: String::new(),
         }
     }
 }

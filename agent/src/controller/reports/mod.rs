@@ -1,10 +1,11 @@
 //! What users of an API server see of their objects: conditions in their status, and Kubernetes Events.
 //!
-//! One writer for the cluster: what is told here follows from the objects alone, so that no node has to say it. A
-//! policy is written about whether it is in force or not. There may be thousands of the other kinds, each of which goes
+//! One writer for the cluster: what is told here follows from the objects alone, so that no node has to say it; a node is
+//! named only where it has not followed. A policy is written about whether it is in force or not. There may be thousands of the other kinds, each of which goes
 //! to every agent with each change: they are written about when something is wrong with them, and when it is mended.
 //!
 //! # Layout
+//! - `followers`: which nodes may not have followed; pure
 //! - `judge`: objects -> verdicts, by the same ingest and the same decisions as the agents'; pure
 //! - `condition`: verdict and object -> the status to write, and whether it is news; pure
 //! - `event`: news -> an Event; pure
@@ -13,6 +14,7 @@
 
 mod condition;
 mod event;
+mod followers;
 mod judge;
 mod pace;
 
@@ -26,9 +28,11 @@ use crate::store::{Delta, Kubernetes, Listing, Object, Store, StoreError};
 use condition::wanted;
 pub(super) use event::News;
 use event::event;
-use judge::Judge;
+use followers::Followers;
+use judge::{Judge, Verdict};
 use pace::{May, Pace};
 
+const POLICY: &str = "EgressNetworkPolicy";
 /// At least this long between two looks at all objects.
 pub(super) const INTERVAL: Duration = Duration::from_secs(1);
 /// A problem that stands as long as this is none that goes away by itself, such as a Node that has no address yet.
@@ -40,6 +44,7 @@ pub(super) struct Reports {
     /// Names this controller in events.
     me: String,
     judge: Judge,
+    followers: Followers,
     pace: Pace,
     /// What the plan cannot do: since when, and whether an event told it.
     standing: BTreeMap<Problem, (Instant, bool)>,
@@ -52,6 +57,7 @@ impl Reports {
             store,
             me,
             judge: Judge::new(conflicts),
+            followers: Followers::default(),
             pace: Pace::new(Instant::now()),
             standing: BTreeMap::new(),
         }
@@ -60,6 +66,7 @@ impl Reports {
     /// Takes in what the watch told.
     pub(super) fn take(&mut self, deltas: Vec<Delta>) {
         for delta in &deltas {
+            self.followers.take(delta);
             if let Delta::Gone(key) = delta {
                 self.pace.forget(key);
             }
@@ -73,10 +80,13 @@ impl Reports {
             store,
             me,
             judge,
+            followers,
             pace,
             ..
         } = self;
         let start = Instant::now();
+        let policies = judge.objects().filter(|it| it.key.kind == POLICY);
+        followers.look(policies, start);
         let mut problems = Vec::new();
         let mut refused = BTreeSet::new();
         for object in judge.objects() {
@@ -88,7 +98,13 @@ impl Reports {
             if refused.contains(kind) {
                 continue;
             }
-            match tell(object, judge, pace, (store, me)) {
+            let Some(mut verdict) = judge.verdict(&object.key) else {
+                continue;
+            };
+            if kind == POLICY {
+                followers.complete(&object.key, &mut verdict);
+            }
+            match tell(object, &verdict, pace, (store, me)) {
                 Ok(false) => break,
                 // Where somebody was faster, the watch tells, and the next look is at what is there then.
                 Ok(true) | Err(StoreError::Conflict { .. } | StoreError::NotFound { .. }) => {}
@@ -137,18 +153,15 @@ impl Reports {
 /// One object; false if nothing more may be written now.
 fn tell(
     object: &Object,
-    judge: &Judge,
+    verdict: &Verdict,
     pace: &mut Pace,
     by: (&Kubernetes, &str),
 ) -> Result<bool, StoreError> {
-    let Some(verdict) = judge.verdict(&object.key) else {
-        return Ok(true);
-    };
-    let Some(wanted) = wanted(object, &verdict, SystemTime::now()) else {
+    let Some(wanted) = wanted(object, verdict, SystemTime::now()) else {
         return Ok(true);
     };
     let now = Instant::now();
-    let again = match pace.may(&object.key, &wanted.content, now) {
+    let again = match pace.may(&object.key, (&wanted.content, &wanted.core), now) {
         May::Write => false,
         May::Again => true,
         May::Later => return Ok(true),
@@ -159,7 +172,7 @@ fn tell(
         make(object, &news, by)?;
     }
     by.0.update_status(&wanted.object)?;
-    pace.wrote(&object.key, wanted.content, now);
+    pace.wrote(&object.key, (wanted.content, wanted.core), now);
     if again {
         tracing::warn!(object = %object.key, "somebody else writes the condition of this object too");
     }

@@ -13,6 +13,10 @@ const EACH: Duration = Duration::from_millis(100);
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_mins(5);
 
+/// How long a write about the same with other nodes that have not followed waits after the last one: while many agents are
+/// replaced, these change all the time.
+const FOLLOWING: Duration = Duration::from_secs(10);
+
 /// An answer of [`Pace::may`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum May {
@@ -36,6 +40,7 @@ pub(super) struct Pace {
 #[derive(Debug)]
 struct Written {
     content: String,
+    core: String,
     at: Instant,
     wait: Duration,
 }
@@ -49,7 +54,8 @@ impl Pace {
         }
     }
 
-    pub(super) fn may(&mut self, key: &Key, content: &str, now: Instant) -> May {
+    /// `content` is what would be written, `core` the same without the nodes that have not followed.
+    pub(super) fn may(&mut self, key: &Key, (content, core): (&str, &str), now: Instant) -> May {
         let earned = now.duration_since(self.as_of).as_millis() / EACH.as_millis();
         if let Ok(earned) = u32::try_from(earned)
             && earned > 0
@@ -60,7 +66,12 @@ impl Pace {
         if self.free == 0 {
             return May::Nothing;
         }
-        let before = self.written.get(key).filter(|it| it.content == content);
+        let before = self.written.get(key);
+        let moved = before.filter(|it| it.content != content && it.core == core);
+        if moved.is_some_and(|it| now.duration_since(it.at) < FOLLOWING) {
+            return May::Later;
+        }
+        let before = before.filter(|it| it.content == content);
         if let Some(before) = before
             && now.duration_since(before.at) < before.wait
         {
@@ -74,11 +85,12 @@ impl Pace {
         }
     }
 
-    pub(super) fn wrote(&mut self, key: &Key, content: String, now: Instant) {
+    pub(super) fn wrote(&mut self, key: &Key, (content, core): (String, String), now: Instant) {
         let before = self.written.get(key).filter(|it| it.content == content);
         let wait = before.map_or(FIRST, |it| (it.wait * 2).min(LONGEST));
         let written = Written {
             content,
+            core,
             at: now,
             wait,
         };

@@ -194,7 +194,7 @@ fn writes_come_in_a_burst_and_then_slowly() {
     let mut keys = (0..).map(|n| key(&format!("p{n}")));
     let mut many = |now| {
         (0..200)
-            .filter(|_| pace.may(&keys.next().unwrap(), "x", now) == May::Write)
+            .filter(|_| pace.may(&keys.next().unwrap(), ("x", "x"), now) == May::Write)
             .count()
     };
     assert_eq!(many(start), 50);
@@ -207,21 +207,32 @@ fn writes_come_in_a_burst_and_then_slowly() {
 }
 
 #[test]
+fn nodes_that_come_and_go_are_told_every_ten_seconds() {
+    let (start, key) = (Instant::now(), key("a"));
+    let mut pace = Pace::new(start);
+    pace.wrote(&key, ("1 behind".into(), "x".into()), start);
+    let mut at = |seconds, told| pace.may(&key, told, start + Duration::from_secs(seconds));
+    assert_eq!(at(9, ("2 behind", "x")), May::Later);
+    assert_eq!(at(9, ("2 behind", "y")), May::Write, "another verdict");
+    assert_eq!(at(10, ("2 behind", "x")), May::Write);
+}
+
+#[test]
 fn what_somebody_undoes_is_written_ever_more_rarely() {
     let (start, key) = (Instant::now(), key("a"));
     let mut pace = Pace::new(start);
     let mut times = Vec::new();
     for second in 0..100 {
         let now = start + Duration::from_secs(second);
-        if matches!(pace.may(&key, "x", now), May::Write | May::Again) {
-            pace.wrote(&key, "x".into(), now);
+        if matches!(pace.may(&key, ("x", "x"), now), May::Write | May::Again) {
+            pace.wrote(&key, ("x".into(), "x".into()), now);
             times.push(second);
         }
     }
     assert_eq!(times, [0, 1, 3, 7, 15, 31, 63]);
     let now = start + Duration::from_secs(100);
     assert_eq!(
-        pace.may(&key, "y", now),
+        pace.may(&key, ("y", "y"), now),
         May::Write,
         "another verdict does not wait"
     );

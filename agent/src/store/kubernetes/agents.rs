@@ -9,10 +9,10 @@ use kube::Client;
 use kube::api::{Api, ListParams};
 
 use super::connect::{SILENCE, connect};
+use super::kinds::AGENTS;
 use crate::config::Access;
 use crate::store::StoreError;
 
-const LABELS: &str = "app.kubernetes.io/name=weft,app.kubernetes.io/component=agent";
 /// Name of the container's port for figures and probes, and its number where no port has the name.
 const PORT: (&str, i32) = ("metrics", 9618);
 /// Agents that are asked at once.
@@ -145,7 +145,7 @@ async fn pods(
     namespace: &str,
 ) -> kube::Result<BTreeMap<String, Result<String, String>>> {
     let api = Api::<Pod>::namespaced(client.clone(), namespace);
-    let mut params = ListParams::default().limit(PAGE).labels(LABELS);
+    let mut params = ListParams::default().limit(PAGE).labels(AGENTS);
     let mut pods = BTreeMap::new();
     loop {
         let page = api.list(&params).await?;

@@ -19,7 +19,7 @@ use super::failures::{Cause, Failures};
 use super::heard::Heard;
 use super::kinds::{Kind, Part};
 use super::patience::Patience;
-use super::received::{NodeAddresses, Received, key, object};
+use super::received::{NodeAddresses, PodReadiness, Received, key, object};
 use crate::store::{Delta, Key, Listing, Notice, Object};
 
 /// Objects that are told together at most; a page of a list.
@@ -47,6 +47,7 @@ impl Following {
         kinds: &'static [&'static Kind],
         keep: Keep,
         to: Sender<Notice>,
+        home: &str,
         (client, runtime, server, heard): (&Client, &Handle, &str, &Heard),
     ) -> Arc<Self> {
         let following = Arc::new(Self {
@@ -73,17 +74,18 @@ impl Following {
         }));
         let tasks = kinds.iter().map(|kind| {
             let following = Arc::clone(&following);
-            let client = client.clone();
+            let on = (client.clone(), home.to_owned());
             let answers = heard.answers();
             match kind.part {
-                Part::Whole => {
-                    runtime.spawn(follow::<DynamicObject>(client, kind, answers, following))
-                }
+                Part::Whole => runtime.spawn(follow::<DynamicObject>(on, kind, answers, following)),
                 Part::Metadata => runtime.spawn(follow::<PartialObjectMeta<DynamicObject>>(
-                    client, kind, answers, following,
+                    on, kind, answers, following,
                 )),
                 Part::Addresses => {
-                    runtime.spawn(follow::<NodeAddresses>(client, kind, answers, following))
+                    runtime.spawn(follow::<NodeAddresses>(on, kind, answers, following))
+                }
+                Part::Readiness => {
+                    runtime.spawn(follow::<PodReadiness>(on, kind, answers, following))
                 }
             }
         });
@@ -223,13 +225,20 @@ impl State {
 /// The list asks for what is stored, not for what a server happens to have in memory: after a change of servers an older
 /// state would take back policies that were in force. A streamed list, as this library asks for it, would be of that kind.
 async fn follow<K: Received>(
-    client: Client,
+    (client, home): (Client, String),
     kind: &'static Kind,
     answers: watch::Receiver<()>,
     following: Arc<Following>,
 ) {
-    let api = Api::<K>::all_with(client, &kind.api_resource());
-    let config = watcher::Config::default().page_size(PAGE);
+    let mut config = watcher::Config::default().page_size(PAGE);
+    let resource = kind.api_resource();
+    let api = match kind.at_home {
+        None => Api::<K>::all_with(client, &resource),
+        Some(labels) => {
+            config = config.labels(labels);
+            Api::namespaced_with(client, &home, &resource)
+        }
+    };
     let mut events = std::pin::pin!(watcher(api, config));
     let mut patience = Patience::new(answers);
     while let Some(event) = events.next().await {

@@ -13,6 +13,8 @@ pub(super) enum Part {
     Metadata,
     /// Name, UID and `status.addresses` of a Node, which is large: images, conditions, what kubelet says every ten seconds.
     Addresses,
+    /// Name, UID, `spec.nodeName` and the condition `Ready` of a Pod.
+    Readiness,
 }
 
 /// A kind of object.
@@ -24,7 +26,12 @@ pub(super) struct Kind {
     pub(super) plural: &'static str,
     pub(super) namespaced: bool,
     pub(super) part: Part,
+    /// Only those with these labels in the namespace that weft runs in.
+    pub(super) at_home: Option<&'static str>,
 }
+
+/// Labels of the agents' pods.
+pub(super) const AGENTS: &str = "app.kubernetes.io/name=weft,app.kubernetes.io/component=agent";
 
 const OURS: &str = "network.openshift.io";
 
@@ -36,6 +43,7 @@ const fn ours(name: &'static str, plural: &'static str, namespaced: bool) -> Kin
         plural,
         namespaced,
         part: Part::Whole,
+        at_home: None,
     }
 }
 
@@ -47,6 +55,7 @@ const fn core(name: &'static str, plural: &'static str, part: Part) -> Kind {
         plural,
         namespaced: false,
         part,
+        at_home: None,
     }
 }
 
@@ -56,6 +65,12 @@ static NET_NAMESPACE: Kind = ours("NetNamespace", "netnamespaces", false);
 static EGRESS_NETWORK_POLICY: Kind = ours("EgressNetworkPolicy", "egressnetworkpolicies", true);
 static NODE: Kind = core("Node", "nodes", Part::Addresses);
 static NAMESPACE: Kind = core("Namespace", "namespaces", Part::Metadata);
+/// The agents' pods, to know which of them do not run.
+static POD: Kind = Kind {
+    namespaced: true,
+    at_home: Some(AGENTS),
+    ..core("Pod", "pods", Part::Readiness)
+};
 /// Never watched: only the lease of the controllers is read and written.
 static LEASE: Kind = Kind {
     name: "Lease",
@@ -64,6 +79,7 @@ static LEASE: Kind = Kind {
     plural: "leases",
     namespaced: true,
     part: Part::Whole,
+    at_home: None,
 };
 
 /// Never watched, and only made.
@@ -74,15 +90,17 @@ static EVENT: Kind = Kind {
     plural: "events",
     namespaced: true,
     part: Part::Whole,
+    at_home: None,
 };
 
-static ALL: [&Kind; 8] = [
+static ALL: [&Kind; 9] = [
     &CLUSTER_NETWORK,
     &HOST_SUBNET,
     &NET_NAMESPACE,
     &EGRESS_NETWORK_POLICY,
     &NODE,
     &NAMESPACE,
+    &POD,
     &LEASE,
     &EVENT,
 ];
@@ -95,13 +113,14 @@ pub(super) fn of(reader: Reader) -> &'static [&'static Kind] {
         &NET_NAMESPACE,
         &EGRESS_NETWORK_POLICY,
     ];
-    static CONTROLLER: [&Kind; 6] = [
+    static CONTROLLER: [&Kind; 7] = [
         &CLUSTER_NETWORK,
         &HOST_SUBNET,
         &NET_NAMESPACE,
         &EGRESS_NETWORK_POLICY,
         &NODE,
         &NAMESPACE,
+        &POD,
     ];
     static POD_NETWORK: [&Kind; 3] = [&CLUSTER_NETWORK, &NET_NAMESPACE, &NAMESPACE];
     match reader {

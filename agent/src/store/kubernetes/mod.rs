@@ -33,11 +33,16 @@ use connect::{Connection, SILENCE, connect};
 use follow::Following;
 use kinds::{Kind, Part};
 
+/// The namespace that weft runs in, unless it is told another one.
+pub const HOME: &str = "weft";
+
 /// The objects of a Kubernetes API server.
 pub struct Kubernetes {
     connection: Arc<Connection>,
     kinds: &'static [&'static Kind],
     keep: Keep,
+    /// The namespace that weft runs in.
+    home: String,
     /// The latest watch, which answers lists as long as it runs.
     following: Mutex<Weak<Following>>,
 }
@@ -64,8 +69,16 @@ impl Kubernetes {
             connection: Arc::new(connect(access, silence)?),
             kinds: kinds::of(reader),
             keep,
+            home: HOME.into(),
             following: Mutex::new(Weak::new()),
         })
+    }
+
+    /// Names the namespace that weft runs in, [`HOME`] if this is not called: that of the agents' pods.
+    #[must_use]
+    pub fn at_home_in(mut self, namespace: &str) -> Self {
+        namespace.clone_into(&mut self.home);
+        self
     }
 
     /// The server's address.
@@ -169,7 +182,7 @@ impl Store for Kubernetes {
         let mut objects = Vec::new();
         for kind in self.kinds {
             objects.extend(
-                request::list(&self.connection, kind)?
+                request::list(&self.connection, kind, &self.home)?
                     .into_iter()
                     .map(Arc::new),
             );
@@ -202,8 +215,13 @@ impl Store for Kubernetes {
             heard,
             ..
         } = self.connection.as_ref();
-        let following =
-            Following::start(self.kinds, self.keep, to, (client, runtime, server, heard));
+        let following = Following::start(
+            self.kinds,
+            self.keep,
+            to,
+            &self.home,
+            (client, runtime, server, heard),
+        );
         let mut latest = self
             .following
             .lock()

@@ -45,21 +45,77 @@ impl Received for PartialObjectMeta<DynamicObject> {
     }
 }
 
-/// A Node without all that is large in it.
+/// An object of which only some fields are read.
 #[derive(Clone, Debug, Deserialize)]
-pub(super) struct NodeAddresses {
+pub(super) struct Trimmed<F> {
     metadata: ObjectMeta,
+    #[serde(flatten)]
+    fields: F,
+}
+
+/// A Node without all that is large in it.
+pub(super) type NodeAddresses = Trimmed<Addresses>;
+/// A Pod: where it is, and whether it is ready.
+pub(super) type PodReadiness = Trimmed<Readiness>;
+
+/// Fields beside apiVersion, kind and metadata, as they stand in the object.
+pub(super) trait Fields:
+    DeserializeOwned + Clone + std::fmt::Debug + Send + 'static
+{
+    fn stand(self) -> Map<String, Value>;
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Addresses {
     #[serde(default)]
-    status: Status,
+    status: AddressesStatus,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
-struct Status {
+struct AddressesStatus {
     #[serde(default)]
     addresses: Value,
 }
 
-impl Resource for NodeAddresses {
+impl Fields for Addresses {
+    fn stand(self) -> Map<String, Value> {
+        let addresses = self.status.addresses;
+        Map::from_iter([("status".into(), json!({ "addresses": addresses }))])
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Readiness {
+    #[serde(default)]
+    spec: ReadinessSpec,
+    #[serde(default)]
+    status: ReadinessStatus,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct ReadinessSpec {
+    #[serde(default, rename = "nodeName")]
+    node_name: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct ReadinessStatus {
+    #[serde(default)]
+    conditions: Vec<Value>,
+}
+
+impl Fields for Readiness {
+    fn stand(self) -> Map<String, Value> {
+        let mut conditions = self.status.conditions;
+        conditions.retain(|it| it["type"] == "Ready");
+        Map::from_iter([
+            ("spec".into(), json!({ "nodeName": self.spec.node_name })),
+            ("status".into(), json!({ "conditions": conditions })),
+        ])
+    }
+}
+
+impl<F> Resource for Trimmed<F> {
     type DynamicType = ApiResource;
     type Scope = DynamicResourceScope;
 
@@ -88,12 +144,9 @@ impl Resource for NodeAddresses {
     }
 }
 
-impl Received for NodeAddresses {
+impl<F: Fields> Received for Trimmed<F> {
     fn cut(self) -> (ObjectMeta, Map<String, Value>) {
-        let mut fields = Map::new();
-        let addresses = self.status.addresses;
-        fields.insert("status".into(), json!({ "addresses": addresses }));
-        (identity(self.metadata), fields)
+        (identity(self.metadata), self.fields.stand())
     }
 }
 

@@ -9,7 +9,7 @@ use kube::core::{DynamicObject, PartialObjectMeta};
 use super::connect::Connection;
 use super::failures::Cause;
 use super::kinds::{Kind, Part};
-use super::received::{NodeAddresses, Received, object};
+use super::received::{NodeAddresses, PodReadiness, Received, object};
 use crate::store::{Key, Object, StoreError};
 
 /// For one answer of the server; a lease is lost in little more.
@@ -24,33 +24,47 @@ struct About<'a> {
     key: Option<&'a Key>,
 }
 
-/// Every object of a kind.
-pub(super) fn list(on: &Connection, kind: &'static Kind) -> Result<Vec<Object>, StoreError> {
+/// Every object of a kind; `home` is the namespace that weft runs in.
+pub(super) fn list(
+    on: &Connection,
+    kind: &'static Kind,
+    home: &str,
+) -> Result<Vec<Object>, StoreError> {
     let about = About {
         verb: "list",
         kind,
         key: None,
     };
     match kind.part {
-        Part::Whole => list_of::<DynamicObject>(on, &about),
-        Part::Metadata => list_of::<PartialObjectMeta<DynamicObject>>(on, &about),
-        Part::Addresses => list_of::<NodeAddresses>(on, &about),
+        Part::Whole => list_of::<DynamicObject>(on, &about, home),
+        Part::Metadata => list_of::<PartialObjectMeta<DynamicObject>>(on, &about, home),
+        Part::Addresses => list_of::<NodeAddresses>(on, &about, home),
+        Part::Readiness => list_of::<PodReadiness>(on, &about, home),
     }
 }
 
-fn list_of<K: Received>(on: &Connection, about: &About<'_>) -> Result<Vec<Object>, StoreError> {
+fn list_of<K: Received>(
+    on: &Connection,
+    about: &About<'_>,
+    home: &str,
+) -> Result<Vec<Object>, StoreError> {
     let kind = about.kind;
     let mut objects = Vec::new();
-    let mut params = ListParams::default().limit(PAGE);
+    let all = match kind.at_home {
+        None => ListParams::default(),
+        Some(labels) => ListParams::default().labels(labels),
+    };
+    let namespace = kind.at_home.map(|_| home);
+    let mut params = all.clone().limit(PAGE);
     loop {
-        let (api, asked) = (api::<K>(on, kind, None), params.clone());
+        let (api, asked) = (api::<K>(on, kind, namespace), params.clone());
         let page = ask(on, about, async move { api.list(&asked).await });
         let page = match page? {
             Ok(page) => page,
             // The rest of the list is gone: all of it at once then.
             Err(kube::Error::Api(status)) if status.code == 410 && params.limit.is_some() => {
                 objects.clear();
-                params = ListParams::default();
+                params = all.clone();
                 continue;
             }
             Err(error) => return Err(refused(on, about, &error)),
@@ -58,7 +72,7 @@ fn list_of<K: Received>(on: &Connection, about: &About<'_>) -> Result<Vec<Object
         objects.extend(page.items.into_iter().filter_map(|item| object(kind, item)));
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
             None => return Ok(objects),
-            Some(token) => params = ListParams::default().limit(PAGE).continue_token(&token),
+            Some(token) => params = all.clone().limit(PAGE).continue_token(&token),
         }
     }
 }
@@ -78,6 +92,7 @@ pub(super) fn get(
         Part::Whole => get_of::<DynamicObject>(on, &about, key),
         Part::Metadata => get_of::<PartialObjectMeta<DynamicObject>>(on, &about, key),
         Part::Addresses => get_of::<NodeAddresses>(on, &about, key),
+        Part::Readiness => get_of::<PodReadiness>(on, &about, key),
     }
 }
 
