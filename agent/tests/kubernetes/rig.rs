@@ -76,18 +76,29 @@ pub struct Server {
     _etcd: Process,
     api: Option<Process>,
     programs: PathBuf,
+    /// More flags of the API server.
+    flags: &'static [&'static str],
 }
 
 impl Server {
     /// A server that is ready, with our kinds.
     pub fn new() -> Self {
-        let server = Self::without_kinds();
+        Self::with(&[])
+    }
+
+    /// The same with more flags of the API server.
+    pub fn with(flags: &'static [&'static str]) -> Self {
+        let server = Self::start_with(flags);
         server.install_kinds();
         server
     }
 
     /// A server that is ready and knows nothing of our kinds.
     pub fn without_kinds() -> Self {
+        Self::start_with(&[])
+    }
+
+    fn start_with(flags: &'static [&'static str]) -> Self {
         let name = format!("weft-test-kubernetes-{:016x}", rand::random::<u64>());
         let dir = std::env::temp_dir().join(name);
         std::fs::create_dir(&dir).unwrap();
@@ -125,6 +136,7 @@ impl Server {
             _etcd: etcd,
             api: None,
             programs: programs(),
+            flags,
         };
         server.start();
         server
@@ -153,6 +165,7 @@ impl Server {
             dir,
             address,
             programs,
+            flags,
             ..
         } = self;
         let at = |name: &str| dir.join(name).display().to_string();
@@ -184,6 +197,7 @@ impl Server {
                     "--service-cluster-ip-range=10.96.0.0/16",
                 ])
                 .args(["--endpoint-reconciler-type=none", "--profiling=false"])
+                .args(*flags)
                 .arg(format!("--audit-policy-file={}", at("audit.yaml")))
                 .arg(format!("--audit-log-path={}", at("audit.log"))),
             Some(log),

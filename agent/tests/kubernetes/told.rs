@@ -14,6 +14,8 @@ pub struct Told {
     /// In the order in which they were told.
     pub deltas: Vec<String>,
     pub problems: Vec<String>,
+    /// Also those that were taken back.
+    pub all_problems: Vec<String>,
     pub listed: bool,
 }
 
@@ -24,6 +26,7 @@ impl Told {
             objects: BTreeMap::new(),
             deltas: Vec::new(),
             problems: Vec::new(),
+            all_problems: Vec::new(),
             listed: false,
         }
     }
@@ -62,6 +65,7 @@ impl Told {
                     .iter()
                     .map(|p| format!("{}: {}", p.object, p.message));
                 self.problems = text.collect();
+                self.all_problems.extend_from_slice(&self.problems);
             }
             Notice::Changed(deltas) => {
                 for delta in deltas {

@@ -8,8 +8,9 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::Client;
 use kube::api::{Api, ListParams};
 
-use super::connect::{SILENCE, connect};
+use super::connect::connect;
 use super::kinds::AGENTS;
+use super::transport::Limits;
 use crate::config::Access;
 use crate::store::StoreError;
 
@@ -45,7 +46,7 @@ pub fn ask_agents(
     inquiry: Inquiry,
     path: &'static str,
 ) -> Result<Vec<Answer>, StoreError> {
-    let connection = connect(access, SILENCE)?;
+    let connection = connect(access, Limits::default())?;
     let server = connection.server.clone();
     let (client, (reply, answers)) = (connection.client.clone(), std::sync::mpsc::channel());
     connection.runtime.spawn(async move {

@@ -2,22 +2,16 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
-use std::time::Duration;
 
 use kube::Client;
-use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
 use super::heard::{Heard, HeardLayer};
+use super::transport::{Limits, transport};
 use crate::config::Access;
 use crate::store::StoreError;
-
-/// A watch without news brings a bookmark a minute: one that is silent for longer than two of them is dead.
-pub(super) const SILENCE: Duration = Duration::from_secs(150);
-/// To the server, before it counts as away.
-const CONNECT: Duration = Duration::from_secs(5);
 
 /// A client and its thread, which ends when this is dropped.
 pub(super) struct Connection {
@@ -29,7 +23,7 @@ pub(super) struct Connection {
 }
 
 /// Reads the credentials and starts the thread. The server is not asked yet.
-pub(super) fn connect(access: &Access, silence: Duration) -> Result<Connection, StoreError> {
+pub(super) fn connect(access: &Access, limits: Limits) -> Result<Connection, StoreError> {
     let from = name(access);
     let fail = |reason: String| StoreError::Access {
         from: from.clone(),
@@ -56,7 +50,7 @@ pub(super) fn connect(access: &Access, silence: Duration) -> Result<Connection, 
     let (access, layer) = (access.clone(), HeardLayer(Arc::clone(&heard)));
     handle.spawn(async move {
         // Whoever asked waits without end.
-        drop(reply.send(client(&access, &layer, silence).await));
+        drop(reply.send(client(&access, layer, limits).await));
     });
     let (client, server) = answer
         .recv()
@@ -74,10 +68,10 @@ pub(super) fn connect(access: &Access, silence: Duration) -> Result<Connection, 
 /// On the thread: the client starts its workers where it is made.
 async fn client(
     access: &Access,
-    layer: &HeardLayer,
-    silence: Duration,
+    layer: HeardLayer,
+    limits: Limits,
 ) -> Result<(Client, String), String> {
-    let mut config = match access {
+    let config = match access {
         Access::InCluster => kube::Config::incluster().map_err(|error| {
             format!(
                 "{error}: run it in a pod with a service account, or name a file in source.kubernetes.kubeconfig or \
@@ -102,13 +96,8 @@ async fn client(
             })?
         }
     };
-    config.connect_timeout = Some(CONNECT);
-    config.read_timeout = Some(silence);
-    // Every caller here knows better when to try again.
-    config.default_retry = false;
     let server = config.cluster_url.to_string();
-    let builder = ClientBuilder::try_from(config).map_err(|e| e.to_string())?;
-    let client = builder.with_layer(layer).build();
+    let client = transport(&config, layer, limits).map_err(|e| e.to_string())?;
     Ok((client, server.trim_end_matches('/').to_owned()))
 }
 

@@ -4,10 +4,12 @@
 //! as it was, the watch's problems say what is wrong, and nothing is taken back but by a complete list or an event.
 //!
 //! # Layout
-//! - `connect`: credentials, client, and the thread that it runs on
+//! - `connect`: credentials, client, and the thread that it runs on; `transport`, `refused`: the HTTP under
+//!   the client, and requests that met the end of a connection
 //! - `kinds`, `received`: what is read, and what of it is kept
 //! - `follow`: the watches; `cache`, `failures`: what they told, and what is wrong; pure
-//! - `heard`: when the server was heard last; `patience`: how long a failed watch waits
+//! - `heard`: when the server was heard last; `silence`: the end of an answer that brings nothing;
+//!   `patience`: how long a failed watch waits
 //! - `request`: single reads and writes
 //! - [`agents`]: questions to the agents themselves
 
@@ -20,7 +22,10 @@ mod heard;
 mod kinds;
 mod patience;
 mod received;
+mod refused;
 mod request;
+mod silence;
+mod transport;
 
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -29,9 +34,10 @@ use std::time::Duration;
 use super::{Key, Listing, Object, Reader, Store, StoreError, Watch};
 use crate::config::Access;
 use cache::{Keep, Known};
-use connect::{Connection, SILENCE, connect};
+use connect::{Connection, connect};
 use follow::Following;
 use kinds::{Kind, Part};
+pub use transport::Limits;
 
 /// The namespace that weft runs in, unless it is told another one.
 pub const HOME: &str = "weft";
@@ -50,15 +56,14 @@ pub struct Kubernetes {
 impl Kubernetes {
     /// Reads the credentials. The server is not asked yet.
     pub fn open(access: &Access, reader: Reader) -> Result<Self, StoreError> {
-        Self::open_within(access, reader, SILENCE)
+        Self::open_within(access, reader, Limits::default())
     }
 
-    /// The same with a limit of its own to how long a watch may be silent before it is taken for dead. Bookmarks come once
-    /// a minute: a limit below that cuts quiet watches that are well.
+    /// The same with limits of its own.
     pub fn open_within(
         access: &Access,
         reader: Reader,
-        silence: Duration,
+        limits: Limits,
     ) -> Result<Self, StoreError> {
         let keep = match reader {
             // It never lists, and there may be one on each of thousands of nodes.
@@ -66,7 +71,7 @@ impl Kubernetes {
             Reader::Controller | Reader::PodNetwork => Keep::Objects,
         };
         Ok(Self {
-            connection: Arc::new(connect(access, silence)?),
+            connection: Arc::new(connect(access, limits)?),
             kinds: kinds::of(reader),
             keep,
             home: HOME.into(),
