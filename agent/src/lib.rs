@@ -13,6 +13,7 @@
 //! - [`cni`]: the CNI protocol, server, address management and attachment
 //! - [`controller`]: allocates what is cluster-wide
 //! - [`api`]: the admin socket
+//! - [`not_in_force`]: what the node says of itself on an API server
 //! - [`figures`]: metrics for Prometheus, and probes
 //! - [`preflight`]: what a node needs, looked at before the agent starts
 //! - [`install`]: the CNI plugin and its configuration, put where the container runtime looks
@@ -31,6 +32,7 @@ pub mod ingest;
 pub mod install;
 mod memory;
 pub mod netlink;
+pub mod not_in_force;
 pub mod observe;
 pub mod preflight;
 pub mod store;

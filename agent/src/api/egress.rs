@@ -5,14 +5,17 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use weft_core::compile::egress::Memo;
-use weft_core::model::{EgressPolicy as Policy, EgressState, Problem, World};
+use weft_core::model::{EgressPolicy as Policy, EgressState, Problem, Violation, World};
 use weft_ebpf::rows::egress::POLICY_CLOSED;
 
 use super::view::{PolicyCounts, PolicyState};
 use crate::apply::maps::TableError;
+use crate::sync::Refusal;
 
 /// Kind of the objects, as problems name them.
 const KIND: &str = "EgressNetworkPolicy";
+
+const PENDING: &str = "the data path does not hold it yet: see weft status";
 
 /// A policy and what becomes of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +37,7 @@ pub struct Found {
 /// Every policy and its state: by the world, by what was refused, and by what the data path holds for the project.
 pub fn survey(
     world: &World,
-    refusals: &BTreeMap<String, String>,
+    refusals: &BTreeMap<String, Refusal>,
     number: impl Fn(&str) -> Result<Option<u64>, TableError>,
 ) -> Result<Vec<Found>, TableError> {
     let local = local_projects(world);
@@ -58,7 +61,7 @@ pub fn survey(
             found.insert((project.clone(), name.clone()), one);
         }
     }
-    for (object, message) in refusals {
+    for (object, refusal) in refusals {
         let mut parts = object.split('/');
         let (Some(KIND), Some(namespace), Some(name)) = (parts.next(), parts.next(), parts.next())
         else {
@@ -74,9 +77,59 @@ pub fn survey(
             policy: None,
         });
         one.state = PolicyState::Refused;
-        one.reason.clone_from(message);
+        one.reason.clone_from(&refusal.message);
     }
     Ok(found.into_values().collect())
+}
+
+/// A valid policy that this node does not enforce.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unenforced {
+    /// Its project.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Why, and what holds meanwhile.
+    pub reason: String,
+}
+
+/// Policies of projects with pods here that the data path does not hold although nothing is wrong with them, sorted. What
+/// follows from the objects alone is not among them: policies that do not count, and those that fit no node.
+pub fn unenforced(
+    world: &World,
+    refusals: &BTreeMap<String, Refusal>,
+    number: impl Fn(&str) -> Result<Option<u64>, TableError>,
+) -> Result<Vec<Unenforced>, TableError> {
+    let mut found = Vec::new();
+    for project in local_projects(world) {
+        // In the place of a policy that was refused, and of none before it, the world holds one that is invalid.
+        if !matches!(
+            world.egress_violation(project),
+            None | Some(Violation::Invalid { .. })
+        ) {
+            continue;
+        }
+        for (name, policy) in world.policies.get(project).into_iter().flatten() {
+            let reason = match refusals.get(&format!("{KIND}/{project}/{name}")) {
+                Some(refusal) if refusal.everywhere => continue,
+                Some(refusal) => refusal.message.clone(),
+                None if policy.rules.is_err() => continue,
+                None => {
+                    let held = number(project)?;
+                    if held == Some(policy.number()) || Memo::default().table(policy).is_err() {
+                        continue;
+                    }
+                    PENDING.into()
+                }
+            };
+            found.push(Unenforced {
+                namespace: project.into(),
+                name: name.clone(),
+                reason,
+            });
+        }
+    }
+    Ok(found)
 }
 
 /// Pods of two families, and a policy that denies all of one: the other one is open, since what no rule matches is allowed.
@@ -133,10 +186,7 @@ fn state(wanted: EgressState, held: Held) -> (PolicyState, String) {
                 };
                 (PolicyState::Closed, reason)
             }
-            Held::Nothing | Held::Policy(_) => (
-                PolicyState::Pending,
-                "the data path does not hold it yet: see weft status".into(),
-            ),
+            Held::Nothing | Held::Policy(_) => (PolicyState::Pending, PENDING.into()),
         },
     }
 }

@@ -44,9 +44,11 @@ use tokio::sync::broadcast::error::RecvError;
 use crate::cni::metrics::Metrics;
 use crate::figures::{self, serve::Telling};
 use crate::sync::Handle;
+pub use egress::Unenforced;
 use events::Feed;
 use explain::{Question, Unexplained};
 use read::NoAnswer;
+pub use read::unenforced;
 
 /// The socket could not be made.
 #[derive(Debug, thiserror::Error)]

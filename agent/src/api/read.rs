@@ -88,9 +88,22 @@ pub fn status(handle: &Handle) -> Result<Status, NoAnswer> {
 pub fn policies(maps: &Maps, shared: &Shared) -> Result<Vec<egress::Found>, TableError> {
     let refusals = shared.refusals();
     let world = shared.world();
-    egress::survey(&world, &refusals, |project| {
-        let row = maps::project(maps, project_key(project))?;
-        Ok(row.map(|row| row.policy))
+    egress::survey(&world, &refusals, |project| policy_of(maps, project))
+}
+
+/// Number of the policy that the data path holds for a project; `None` if it does not know the project.
+fn policy_of(maps: &Maps, project: &str) -> Result<Option<u64>, TableError> {
+    let row = maps::project(maps, project_key(project))?;
+    Ok(row.map(|row| row.policy))
+}
+
+/// Valid egress policies that this node does not enforce.
+pub fn unenforced(handle: &Handle) -> Result<Vec<egress::Unenforced>, NoAnswer> {
+    let shared = Arc::clone(handle.shared());
+    read(handle, move |m| {
+        let refusals = shared.refusals();
+        let world = shared.world();
+        egress::unenforced(&world, &refusals, |project| policy_of(m, project))
     })
 }
 

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -13,12 +13,13 @@ use weft_core::model::{EgressSettings, Problem, World};
 use super::open_files;
 use crate::api::{self, events::Feed};
 use crate::cni::{self, Journal};
-use crate::config::{Config, ConfigArgs};
+use crate::config::{Config, ConfigArgs, Source};
 use crate::ingest;
 use crate::netlink::Netlink;
+use crate::not_in_force::{self, Said};
 use crate::observe::node::{self, Choice};
 use crate::observe::preflight::preflight;
-use crate::store::{self, Reader};
+use crate::store::{Delta, Kubernetes, Manifests, Reader, Store, StoreError};
 use crate::sync::{self, Request};
 
 /// How long CNI requests in work may take to end after a signal.
@@ -86,13 +87,25 @@ pub fn run(args: &ConfigArgs) -> anyhow::Result<ExitCode> {
         }
     })
     .context("watch the node's addresses")?;
-    let store = store::open(&config.source, Reader::Agent)?;
+    let (store, server) = open(&config.source)?;
     {
         let store = Arc::clone(&store);
         handle.shared().follow_store(move || store.stale());
     }
+    let said = Arc::new(Mutex::new(Said::default()));
+    let note = {
+        let (said, node) = (Arc::clone(&said), handle.shared().world().node.name.clone());
+        move |delta: &Delta| {
+            let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
+            said.take(&node, delta);
+        }
+    };
     let (sender, objects) = channel();
-    let _ingest = ingest::spawn(store.as_ref(), sender)?;
+    let _ingest = ingest::spawn_noting(store.as_ref(), sender, note)?;
+    let _reporting = server
+        .map(|server| not_in_force::spawn(handle.clone(), server, said))
+        .transpose()
+        .context("start the thread that tells what is not in force")?;
     let requests = handle.requests();
     std::thread::Builder::new()
         .name("objects".into())
@@ -115,6 +128,17 @@ pub fn run(args: &ConfigArgs) -> anyhow::Result<ExitCode> {
         bail!("the sync loop ended with a panic");
     }
     outcome
+}
+
+/// Where the objects are; the second one if that is an API server.
+fn open(source: &Source) -> Result<(Arc<dyn Store>, Option<Arc<Kubernetes>>), StoreError> {
+    Ok(match source {
+        Source::Manifests(dir) => (Arc::new(Manifests::new(dir)), None),
+        Source::Kubernetes(access) => {
+            let server = Arc::new(Kubernetes::open(access, Reader::Agent)?);
+            (Arc::<Kubernetes>::clone(&server), Some(server))
+        }
+    })
 }
 
 fn egress_settings(config: &Config) -> EgressSettings {

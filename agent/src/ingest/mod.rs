@@ -30,7 +30,7 @@ pub use host_subnet::{fits, host_subnet};
 pub use intake::Intake;
 pub use net_namespace::net_namespace;
 
-use crate::store::{Notice, Store, StoreError, Watch, WatchStop};
+use crate::store::{Delta, Notice, Store, StoreError, Watch, WatchStop};
 
 /// What the store side tells the sync loop.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,11 +51,20 @@ pub struct Ingest {
 
 /// Starts the thread that watches a store.
 pub fn spawn(store: &dyn Store, events: Sender<Event>) -> Result<Ingest, StoreError> {
+    spawn_noting(store, events, |_| ())
+}
+
+/// The same; `note` sees each change of an object before it is validated. Be quick.
+pub fn spawn_noting(
+    store: &dyn Store,
+    events: Sender<Event>,
+    note: impl FnMut(&Delta) + Send + 'static,
+) -> Result<Ingest, StoreError> {
     let watch = store.watch()?;
     let stop = watch.stopper();
     let thread = std::thread::Builder::new()
         .name("ingest".into())
-        .spawn(move || run(&watch, &events))
+        .spawn(move || run(&watch, &events, note))
         .map_err(|source| StoreError::Io {
             call: "start thread",
             path: "ingest".into(),
@@ -67,13 +76,14 @@ pub fn spawn(store: &dyn Store, events: Sender<Event>) -> Result<Ingest, StoreEr
     })
 }
 
-fn run(watch: &Watch, events: &Sender<Event>) {
+fn run(watch: &Watch, events: &Sender<Event>, mut note: impl FnMut(&Delta)) {
     let mut intake = Intake::default();
     let mut told = Vec::new();
     for notice in &watch.notices {
         let mut news = Vec::new();
         match notice {
             Notice::Changed(deltas) => {
+                deltas.iter().for_each(&mut note);
                 let changes = intake.take(deltas);
                 if !changes.is_empty() {
                     news.push(Event::Changes(changes));

@@ -62,7 +62,7 @@ use crate::{ingest, memory};
 pub use handle::{Handle, pod_network};
 pub use kernel::{Kernel, KernelError};
 use names::Names;
-pub use shared::{PassState, Shared};
+pub use shared::{PassState, Refusal, Shared};
 
 /// Between full passes that nobody asked for.
 const FULL_PASS_INTERVAL: Duration = Duration::from_mins(3);

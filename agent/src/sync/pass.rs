@@ -10,7 +10,7 @@ use weft_core::diff::diff;
 use weft_core::model::{Change, EgressPolicy, Endpoint, Problem, World};
 
 use super::kernel::{Kernel, KernelError, gateways};
-use super::shared::Shared;
+use super::shared::{Refusal, Shared};
 use crate::observe::node::Underlay;
 use crate::{apply, observe};
 
@@ -201,9 +201,11 @@ impl Kernel {
             return false;
         };
         let object = format!("EgressNetworkPolicy/{project}/{name}");
-        let message =
-            format!("{error}; nothing of the project leaves the cluster: make it smaller");
-        shared.refused(object, Some(message));
+        let refusal = Refusal {
+            message: format!("{error}; nothing of the project leaves the cluster: make it smaller"),
+            everywhere: false,
+        };
+        shared.refused(object, Some(refusal));
         let closed = EgressPolicy::invalid(error.to_string());
         shared.change(|world| world.take(Change::Policy(project, name, Some(closed))));
         true

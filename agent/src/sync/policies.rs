@@ -9,6 +9,7 @@ use weft_core::model::{Change, EgressPolicy, NamePattern};
 
 use super::Sync;
 use super::kernel::KernelError;
+use super::shared::Refusal;
 
 /// New versions by name; `None` takes one away.
 type Policies = BTreeMap<String, Option<Arc<EgressPolicy>>>;
@@ -89,8 +90,11 @@ impl Sync {
             "nothing of the project leaves the cluster"
         };
         for name in policies.keys() {
-            let message = format!("{error}; {meanwhile}: make it smaller");
-            self.shared.refused(object(project, name), Some(message));
+            let refusal = Refusal {
+                message: format!("{error}; {meanwhile}: make it smaller"),
+                everywhere: matches!(error, KernelError::Unfit(_)),
+            };
+            self.shared.refused(object(project, name), Some(refusal));
         }
     }
 
@@ -108,8 +112,11 @@ impl Sync {
             Err(error @ KernelError::Full { .. }) => {
                 let back = Change::Resolved(name, old.unwrap_or_default());
                 self.shared.change(|world| world.take(back));
-                let message = format!("{error}; its addresses from before stay in force");
-                self.shared.refused(object, Some(message));
+                let refusal = Refusal {
+                    message: format!("{error}; its addresses from before stay in force"),
+                    everywhere: false,
+                };
+                self.shared.refused(object, Some(refusal));
             }
             written => {
                 self.shared.refused(object, None);

@@ -29,6 +29,15 @@ pub struct PassState {
     pub gone: Vec<Problem>,
 }
 
+/// Why a version of an object is not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What does not fit, what holds meanwhile and what to do.
+    pub message: String,
+    /// It is too large by itself: every node refuses it.
+    pub everywhere: bool,
+}
+
 /// The world and how well the kernel follows it. The loop writes, everybody reads.
 pub struct Shared {
     world: Mutex<World>,
@@ -50,7 +59,9 @@ struct State {
     firewall_problem: Option<String>,
     dns_problems: Vec<Problem>,
     /// Objects that do not fit the data path.
-    refused: BTreeMap<String, String>,
+    refused: BTreeMap<String, Refusal>,
+    /// The API server does not take what the node says.
+    untold: Option<Problem>,
     /// Names that the resolver was told to watch and has told nothing about yet.
     unheard: BTreeSet<DnsName>,
 }
@@ -176,6 +187,7 @@ impl Shared {
             .chain(&state.node_problems)
             .chain(&state.pass.gone)
             .chain(&state.dns_problems)
+            .chain(&state.untold)
             .cloned()
             .collect();
         all.extend(
@@ -189,9 +201,9 @@ impl Shared {
                     message: message.clone(),
                 }),
         );
-        all.extend(state.refused.iter().map(|(object, message)| Problem {
+        all.extend(state.refused.iter().map(|(object, refusal)| Problem {
             object: object.clone(),
-            message: message.clone(),
+            message: refusal.message.clone(),
         }));
         all.sort();
         all.dedup();
@@ -199,7 +211,7 @@ impl Shared {
     }
 
     /// Objects that do not fit the data path, and why.
-    pub fn refusals(&self) -> BTreeMap<String, String> {
+    pub fn refusals(&self) -> BTreeMap<String, Refusal> {
         self.state().refused.clone()
     }
 
@@ -246,13 +258,21 @@ impl Shared {
     }
 
     /// An object that does not fit, or one that does (again).
-    pub(super) fn refused(&self, object: String, message: Option<String>) {
-        match message {
-            Some(message) => {
-                tracing::warn!(%object, %message, "refused");
-                self.state().refused.insert(object, message);
+    pub(super) fn refused(&self, object: String, refusal: Option<Refusal>) {
+        match refusal {
+            Some(refusal) => {
+                tracing::warn!(%object, message = %refusal.message, "refused");
+                self.state().refused.insert(object, refusal);
             }
             None => drop(self.state().refused.remove(&object)),
+        }
+    }
+
+    /// The API server does not take what the node says, or does so again.
+    pub fn untold(&self, problem: Option<Problem>) {
+        let old = std::mem::replace(&mut self.state().untold, problem.clone());
+        if let Some(problem) = problem.filter(|new| old.as_ref() != Some(new)) {
+            tracing::warn!(object = %problem.object, problem = %problem.message, "not told");
         }
     }
 

@@ -26,8 +26,23 @@ fn deny(project: &str) -> Arc<Policy> {
 }
 
 /// The survey where the data path holds this policy for each project, or knows none of them.
-fn surveyed(world: &World, refusals: &BTreeMap<String, String>, policy: Option<u64>) -> Vec<Found> {
+fn surveyed(
+    world: &World,
+    refusals: &BTreeMap<String, Refusal>,
+    policy: Option<u64>,
+) -> Vec<Found> {
     survey(world, refusals, |_| Ok(policy)).unwrap()
+}
+
+fn refusal(object: &str, message: &str, everywhere: bool) -> (String, Refusal) {
+    let message = message.into();
+    (
+        object.into(),
+        Refusal {
+            message,
+            everywhere,
+        },
+    )
 }
 
 fn states(found: &[Found]) -> Vec<(&str, PolicyState)> {
@@ -78,7 +93,7 @@ fn a_refused_version_is_told_over_the_one_in_force() {
         ("EgressNetworkPolicy/bank/first", "too large as well"),
         ("HostSubnet/node1", "is no policy"),
     ];
-    let refusals = refusals.map(|(object, reason)| (object.into(), reason.into()));
+    let refusals = refusals.map(|(object, message)| refusal(object, message, false));
     let found = surveyed(&world, &refusals.into(), Some(number));
     let refused = PolicyState::Refused;
     assert_eq!(states(&found), [("bank", refused), ("shop", refused)]);
@@ -203,4 +218,66 @@ fn a_policy_that_denies_all_of_one_family_leaves_the_other_open() {
         assert_eq!(ignored[0].warning, None, "{what}");
         project(&mut world, "shop", 10);
     }
+}
+
+/// Those that the node does not enforce, where the data path holds this policy for each project.
+fn names(
+    world: &World,
+    refusals: &BTreeMap<String, Refusal>,
+    policy: Option<u64>,
+) -> Vec<(String, String)> {
+    let found = unenforced(world, refusals, |_| Ok(policy)).unwrap();
+    let named = found.into_iter().map(|it| (it.namespace, it.reason));
+    named.collect()
+}
+
+#[test]
+fn not_enforced_is_what_is_valid_and_not_held() {
+    let mut world = world();
+    let none = BTreeMap::new();
+    assert_eq!(names(&world, &none, Some(NO_POLICY)), [], "no policy");
+    let number = policy(&mut world, "shop", deny("shop"));
+    policy(&mut world, "away", deny("away"));
+    policy(&mut world, "bank", Policy::invalid("broken".into()));
+    assert_eq!(names(&world, &none, Some(number)), []);
+    for held in [None, Some(NO_POLICY), Some(POLICY_CLOSED), Some(number + 1)] {
+        let told = names(&world, &none, held);
+        assert_eq!(told, [("shop".into(), PENDING.into())], "{held:?}");
+    }
+    // Of projects whose policies do not count nothing is expected.
+    project(&mut world, "shop", 0);
+    assert_eq!(names(&world, &none, None), []);
+}
+
+#[test]
+fn a_refused_policy_is_not_enforced_unless_every_node_refuses_it() {
+    let mut world = world();
+    let number = policy(&mut world, "shop", deny("shop"));
+    // What the sync loop puts in the place of one that was refused and had none before it.
+    policy(&mut world, "bank", Policy::invalid("no room".into()));
+    let told = |everywhere| {
+        let refusals = ["away", "bank", "shop"].map(|project| {
+            let object = format!("EgressNetworkPolicy/{project}/default");
+            refusal(&object, "no room", everywhere)
+        });
+        names(&world, &refusals.into(), Some(number))
+    };
+    let expected = ["bank", "shop"].map(|project| (project.into(), "no room".into()));
+    assert_eq!(told(false), expected);
+    assert_eq!(told(true), []);
+}
+
+#[test]
+fn a_policy_that_fits_no_node_is_not_told_of_this_one() {
+    let mut world = world();
+    // More prefix lengths than a search goes through.
+    let rules = (0..=128).map(|length| EgressRule {
+        action: Action::Deny,
+        to: Destination::Cidr(format!("::/{length}").parse().unwrap()),
+        ports: Vec::new(),
+    });
+    let unfit = Policy::new("shop", rules.collect());
+    assert!(Memo::default().table(&unfit).is_err());
+    policy(&mut world, "shop", unfit);
+    assert_eq!(names(&world, &BTreeMap::new(), Some(POLICY_CLOSED)), []);
 }

@@ -65,6 +65,19 @@ fn only_real_differences_are_told() {
 }
 
 #[test]
+fn what_a_node_says_of_itself_is_no_change() {
+    let mut intake = Intake::default();
+    let mut node = host("n1", "192.0.2.1", "10.128.0.0/23");
+    intake.take(vec![put(network()), put(node.clone())]);
+    let refused = json!({"namespace": "a", "name": "default", "reason": "no room"});
+    for status in [json!({"policiesNotInForce": [refused]}), json!({})] {
+        node.set_field("status", status);
+        assert_eq!(intake.take(vec![put(node.clone())]), []);
+        assert_eq!(problems(&intake), "");
+    }
+}
+
+#[test]
 fn what_worked_goes_on() {
     let mut intake = Intake::default();
     intake.take(vec![

@@ -31,6 +31,8 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::{Key, Listing, Object, Reader, Store, StoreError, Watch};
 use crate::config::Access;
 use cache::{Keep, Known};
@@ -123,6 +125,16 @@ impl Kubernetes {
     pub fn update_status(&self, object: &Object) -> Result<(), StoreError> {
         let kind = Self::writable(object)?;
         let written = request::update_status(&self.connection, kind, object)?;
+        self.wrote(&written);
+        Ok(())
+    }
+
+    /// Sets fields of an object's status, whatever its version, and nothing else of it; null removes one.
+    pub fn patch_status(&self, key: &Key, fields: &Value) -> Result<(), StoreError> {
+        let kind = kinds::named(&key.kind).ok_or_else(|| StoreError::NotFound {
+            object: key.clone(),
+        })?;
+        let written = request::patch_status(&self.connection, kind, key, fields)?;
         self.wrote(&written);
         Ok(())
     }

@@ -3,8 +3,9 @@
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
-use kube::api::{Api, DeleteParams, ListParams, PostParams, Preconditions};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::{DynamicObject, PartialObjectMeta};
+use serde_json::{Value, json};
 
 use super::connect::Connection;
 use super::failures::Cause;
@@ -147,6 +148,27 @@ pub(super) fn update_status(
     new: &Object,
 ) -> Result<Object, StoreError> {
     replace(on, kind, new, ("update the status of", Subresource::Status))
+}
+
+/// Sets fields of an object's status, whatever its version; null removes one.
+pub(super) fn patch_status(
+    on: &Connection,
+    kind: &'static Kind,
+    key: &Key,
+    fields: &Value,
+) -> Result<Object, StoreError> {
+    let about = About {
+        verb: "patch the status of",
+        kind,
+        key: Some(key),
+    };
+    let patch = Patch::Merge(json!({ "status": fields }));
+    let (api, name) = (one(on, kind, key), key.name.clone());
+    let answer = ask(on, &about, async move {
+        let params = PatchParams::default();
+        api.patch_status(&name, &params, &patch).await
+    })?;
+    written(on, &about, key, answer)
 }
 
 enum Subresource {
