@@ -2,8 +2,9 @@
 # Writes the templates of the Helm chart from deploy/manifests: `make chart`. A test keeps the two equal.
 set -euo pipefail
 cd "$(dirname "$0")"
-for name in rbac config controller agent; do
+for name in rbac admission config controller agent; do
     sed -e 's|^\( *namespace:\) weft$|\1 {{ .Release.Namespace }}|' \
+        -e 's|system:serviceaccount:weft:|system:serviceaccount:{{ .Release.Namespace }}:|' \
         -e 's|^\( *leaseNamespace:\) weft$|\1 {{ .Release.Namespace }}|' \
         -e 's|^\( *image:\) localhost/weft:0.1.0$|\1 {{ .Values.image }}|' \
         -e 's|^\( *imagePullPolicy:\) IfNotPresent$|\1 {{ .Values.imagePullPolicy }}|' \

@@ -9,6 +9,7 @@ mod documented;
 mod faults;
 mod goaway;
 mod lease;
+mod not_in_force;
 mod older;
 mod plugins;
 mod rbac;

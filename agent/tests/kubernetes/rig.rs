@@ -228,7 +228,18 @@ impl Server {
 
     /// A kubeconfig file of a service account in the namespace weft.
     pub fn kubeconfig_of_service_account(&self, name: &str) -> PathBuf {
-        let token = self.kubectl(&["create", "token", "-n", "weft", name]);
+        self.kubeconfig_of_token(name, &["create", "token", "-n", "weft", name])
+    }
+
+    /// The same as the agent of a node has it: its token names the node.
+    pub fn kubeconfig_of_agent(&self, node: &str) -> PathBuf {
+        let token = ["create", "token", "-n", "weft", "weft-agent"];
+        let bound = ["--bound-object-kind=Node", "--bound-object-name", node];
+        self.kubeconfig_of_token(node, &[&token[..], &bound].concat())
+    }
+
+    fn kubeconfig_of_token(&self, name: &str, create: &[&str]) -> PathBuf {
+        let token = self.kubectl(create);
         let text = std::fs::read_to_string(self.kubeconfig("account")).unwrap();
         let path = self.dir.join(format!("{name}.kubeconfig"));
         let with = text.replace("token: account", &format!("token: {}", token.trim()));
