@@ -1,10 +1,12 @@
 //! An agent starts with policies that do not fit the maps together.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use weft_agent::api::view::PolicyState;
 use weft_tests::lab::Action;
 
-use crate::cluster::Pod;
+use crate::cluster::{Pod, Said, poll};
 use crate::field::{DENY_ALL, Field, ip, outside, rule};
 
 const WEB: &str = "198.51.100.7";
@@ -51,13 +53,58 @@ fn the_largest_policy_closes_its_project_and_the_others_are_in_force() {
     assert_eq!(problems, ["EgressNetworkPolicy/a/large"]);
     let new = field.cluster.pod("c/new", "node1");
     field.denied(&new, outside(1));
+    if crate::STORE.is_some() {
+        // Refused too, but by every node.
+        field.apply_object("c", "small", &unfit());
+        told_within(&field, "c/small is refused", || {
+            state(small, "small").0 == PolicyState::Refused
+        });
+        told_within(&field, "a/large in the node's HostSubnet", || {
+            let told = not_in_force(&field);
+            told.as_array().is_some_and(|list| {
+                list.len() == 1
+                    && (&list[0]["namespace"], &list[0]["name"]) == (&json!("a"), &json!("large"))
+                    && list[0]["reason"].as_str().unwrap().contains("PORTS")
+            })
+        });
+    }
 
     // Mended, it is in force.
     field.apply("a", "large", &[&ALLOW, &DENY_ALL]);
     field.closes(largest, outside(1));
     field.open(largest, ip(WEB));
     assert_eq!(state(largest, "large").0, PolicyState::Enforced);
+    if crate::STORE.is_some() {
+        // By now the other one would have been told, too.
+        told_within(&field, "nothing in the node's HostSubnet", || {
+            not_in_force(&field).is_null()
+        });
+        field.apply("c", "small", &[&ALLOW, &DENY_ALL]);
+        told_within(&field, "c/small is in force", || {
+            state(small, "small").0 == PolicyState::Enforced
+        });
+    }
     assert_eq!(field.cluster.agent_status("node1").problems, []);
+}
+
+/// Waits for what an agent tells: after ten seconds, and ten seconds after it told something else.
+fn told_within(field: &Field, what: &str, is: impl Fn() -> bool) {
+    let told = poll(Duration::from_secs(30), || is().then_some(()));
+    assert!(told.is_some(), "{what}: {}", not_in_force(field));
+}
+
+/// What the node's HostSubnet says of policies that are not in force.
+fn not_in_force(field: &Field) -> Value {
+    let get = ["get", "hostsubnet", "node1", "-o", "json"];
+    let said = Said::of(field.cluster.kubectl().unwrap().args(get)).ok();
+    let object: Value = serde_json::from_str(&said).unwrap();
+    object["status"]["policiesNotInForce"].clone()
+}
+
+/// More prefix lengths than the data path goes through.
+fn unfit() -> Value {
+    let lengths = (0..=128).map(|length| rule(&format!("Deny ::/{length}")));
+    json!({ "egress": lengths.collect::<Vec<_>>() })
 }
 
 /// A rule with ranges of 14 ports, each of which takes six rows, over each protocol; the pods may still reach [`WEB`].
