@@ -170,6 +170,8 @@ pub(super) enum KubernetesArg {
     Api,
     /// A whole cluster: kubelets and containers, with weft in pods
     Cluster,
+    /// The same without weft, to try its installation: nodes stay `NotReady` until somebody installs a network
+    Bare,
 }
 
 impl From<KubernetesArg> for KubernetesMode {
@@ -177,6 +179,7 @@ impl From<KubernetesArg> for KubernetesMode {
         match argument {
             KubernetesArg::Api => Self::Api,
             KubernetesArg::Cluster => Self::Cluster,
+            KubernetesArg::Bare => Self::Bare,
         }
     }
 }

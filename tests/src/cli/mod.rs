@@ -101,7 +101,7 @@ fn run(cli: Cli) -> Result<()> {
             }
         }
         Command::Demo {
-            kubernetes: Some(args::KubernetesArg::Cluster),
+            kubernetes: Some(args::KubernetesArg::Cluster | args::KubernetesArg::Bare),
         } => anyhow::bail!("the demo makes its pods itself: --kubernetes=api, or none"),
         Command::Demo { kubernetes } => {
             demo::run(&name, kubernetes.map(Into::into), &interrupt::catch()?)?;

@@ -21,10 +21,10 @@ pub(crate) fn plain(header: &[&str]) -> Table {
 
 pub(super) fn status(status: &Status) -> String {
     let kubernetes = status.kubernetes.as_ref();
-    let away = if kubernetes.is_some_and(|found| found.mode == KubernetesMode::Cluster) {
-        "in a pod"
-    } else {
-        "not running"
+    let away = match kubernetes.map(|found| found.mode) {
+        Some(KubernetesMode::Cluster) => "in a pod",
+        Some(KubernetesMode::Bare) => "in a pod, if installed",
+        Some(KubernetesMode::Api) | None => "not running",
     };
     let pid = |pid: Option<i32>| pid.map_or_else(|| away.to_owned(), |pid| format!("pid {pid}"));
     let mut nodes = plain(&["NODE", "AGENT", "ADDRESS", "POD SUBNETS"]);

@@ -76,9 +76,10 @@ pub(super) fn prepare_node(
     symlink(binary(bin_dir, "weft-cni")?, &plugin).map_err(file("link", &plugin))
 }
 
-/// What `weft` needs to find the agent of a node whose agent is not the lab's: the lab's folders are the node's.
+/// What `weft` needs to find the objects, and the agent of a node whose agent is not the lab's: the lab's folders are the
+/// node's.
 pub(super) fn prepare_command_line(lab: &LabName, name: &str) -> Result<(), Error> {
-    let source = json!({"kubernetes": {}});
+    let source = super::kubernetes::source(lab, true);
     write_yaml(
         &lab.place(name).config(),
         &agent_configuration(lab, name, &source, None)?,

@@ -56,6 +56,8 @@ pub enum KubernetesMode {
     Api,
     /// A whole cluster: each node has a container runtime, a kubelet and kube-proxy, and weft runs in pods.
     Cluster,
+    /// The same without weft and its objects: the nodes are not ready until somebody installs a network.
+    Bare,
 }
 
 /// A host outside the cluster: `NAME=ADDR[,ADDR...]`, each ADDR an address or a whole prefix.

@@ -176,7 +176,13 @@ impl State {
     /// Whether weft and pods are the cluster's own rather than the lab's.
     pub fn is_cluster(&self) -> bool {
         let mode = self.kubernetes.as_ref().map(|kubernetes| kubernetes.mode);
-        mode == Some(KubernetesMode::Cluster)
+        mode.is_some_and(|mode| mode != KubernetesMode::Api)
+    }
+
+    /// Whether the lab leaves weft's installation to somebody else.
+    pub fn is_bare(&self) -> bool {
+        let mode = self.kubernetes.as_ref().map(|kubernetes| kubernetes.mode);
+        mode == Some(KubernetesMode::Bare)
     }
 
     /// Names of all the lab's namespaces.

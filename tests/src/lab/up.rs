@@ -46,7 +46,9 @@ pub fn up(name: &LabName, options: &Options, progress: Progress<'_>) -> Result<L
         .kubernetes
         .map(|mode| Kubernetes::planned(mode, options))
         .transpose()?;
-    let crds = state.kubernetes.as_ref().map(|_| {
+    // Of a bare cluster the installation brings them.
+    let own = state.kubernetes.as_ref().filter(|_| !state.is_bare());
+    let crds = own.map(|_| {
         let told = options.crds.clone();
         Crds::read(&told.unwrap_or_else(kubernetes::own_crds))
     });
@@ -127,7 +129,7 @@ fn make(
     }
     underlay::make(&state)?;
     let lab = Lab::of(&state);
-    if let Some(crds) = crds {
+    if state.kubernetes.is_some() {
         (progress.say)("starting etcd and the API server");
         kubernetes::start(&mut state)?;
         let spaces = if state.is_cluster() {
@@ -137,7 +139,9 @@ fn make(
         };
         kubernetes::complete(&state, &kubernetes::Api::at(&state), crds, progress)?;
         if state.is_cluster() {
-            cluster::write(lab.objects(), &state, options)?;
+            if !state.is_bare() {
+                cluster::write(lab.objects(), &state, options)?;
+            }
             kubernetes::whole::complete(&mut state, &lab, (options, spaces), progress)?;
             state.phase = Phase::Ready;
             state.save()?;

@@ -137,6 +137,28 @@ fn a_lab_from_up_to_down() {
 }
 
 #[test]
+fn a_bare_cluster_refuses_what_belongs_to_weft_and_help_says_what_it_is_for() {
+    let fixture = Fixture::new();
+    let help = said(&fixture, &["up", "--help"]);
+    assert!(
+        help.contains("- bare:") && help.contains("NotReady"),
+        "{help}"
+    );
+    for (arguments, why) in [
+        (
+            &["up", "--kubernetes=bare", "--crds", "/nowhere"][..],
+            "--crds",
+        ),
+        (&["demo", "--kubernetes=bare"], "demo"),
+    ] {
+        let output = weft_lab(&fixture, arguments);
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && text.contains(why), "{text}");
+    }
+    assert_eq!(fixture.traces(), [""; 0]);
+}
+
+#[test]
 fn objects_are_written_and_removed() {
     let fixture = Fixture::new();
     let lab = fixture.up(&[]);

@@ -97,6 +97,41 @@ fn from_up_to_down_on_the_command_line() {
     assert_eq!(fixture.traces(), [""; 0]);
 }
 
+/// Nothing of weft is there, and the kubelets say what they wait for.
+#[test]
+fn a_bare_cluster_waits_for_a_network() {
+    let fixture = Fixture::new();
+    said(&fixture, &["up", "--nodes", "1", "--kubernetes=bare"]);
+    let kubectl = |arguments: &[&str]| said(&fixture, &[&["kubectl", "--"], arguments].concat());
+    let not_ready = "--for=condition=Ready=false";
+    kubectl(&["wait", not_ready, "--timeout=20s", "node/node1"]);
+    let why = "jsonpath={.status.conditions[?(@.type==\"Ready\")].message}";
+    let why = kubectl(&["get", "node", "node1", "-o", why]);
+    assert!(why.contains("cni plugin not initialized"), "{why}");
+    let kinds = kubectl(&["api-resources", "--api-group=network.openshift.io"]);
+    assert!(!kinds.contains("clusternetworks"), "{kinds}");
+    let socket = "/run/containerd/containerd.sock";
+    let ctr = [
+        "node-exec",
+        "node1",
+        "--",
+        "ctr",
+        "-a",
+        socket,
+        "-n",
+        "k8s.io",
+    ];
+    let images = said(&fixture, &[&ctr[..], &["images", "list", "-q"]].concat());
+    assert!(
+        images.contains("localhost/agnhost:1") && !images.contains("weft"),
+        "{images}"
+    );
+    let table = said(&fixture, &["status"]);
+    assert!(table.contains("if installed"), "{table}");
+    said(&fixture, &["down"]);
+    assert_eq!(fixture.traces(), [""; 0]);
+}
+
 #[test]
 fn objects_and_pods_are_those_of_the_api_server() {
     let fixture = Fixture::new();

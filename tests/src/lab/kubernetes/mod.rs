@@ -1,5 +1,5 @@
 //! A real API server, and etcd below it, in the place of the manifests directory: `--kubernetes=api`. Or a whole cluster:
-//! `--kubernetes`.
+//! `--kubernetes`, and `--kubernetes=bare` for one without weft.
 //!
 //! Both run in the underlay's namespace, where every node reaches the API server at the underlay's own address and
 //! nobody but the API server reaches etcd. With the API server alone no other part of a control plane runs, and no
@@ -52,7 +52,7 @@ impl Kubernetes {
     pub(super) fn planned(mode: KubernetesMode, options: &Options) -> Result<Self, Error> {
         let (_, services) = options.networks();
         programs::etcd()?;
-        if mode == KubernetesMode::Cluster {
+        if mode != KubernetesMode::Api {
             for (name, package) in [
                 ("containerd", "containerd"),
                 ("ctr", "containerd"),
@@ -60,12 +60,19 @@ impl Kubernetes {
             ] {
                 programs::installed(name, package)?;
             }
-            images::weft()?;
+            if mode == KubernetesMode::Cluster {
+                images::weft()?;
+            }
             if options.agent_config.is_some() {
                 return Err(Error::Invalid(
                     "--agent-config: in a whole cluster the ConfigMap weft/weft has it".into(),
                 ));
             }
+        }
+        if mode == KubernetesMode::Bare && options.crds.is_some() {
+            return Err(Error::Invalid(
+                "--crds: a bare cluster has none of weft's kinds until weft is installed".into(),
+            ));
         }
         Ok(Self {
             mode,
@@ -104,16 +111,16 @@ pub(super) fn start(state: &mut State) -> Result<(), Error> {
     state.save()
 }
 
-/// Waits until the API server is ready and knows weft's kinds.
+/// Waits until the API server is ready and knows these kinds.
 pub(super) fn complete(
     state: &State,
     api: &Api,
-    crds: &Crds,
+    crds: Option<&Crds>,
     progress: Progress<'_>,
 ) -> Result<(), Error> {
     servers::wait_ready(state, api, progress.cancelled)?;
     (progress.say)(&format!("the API server is ready ({})", server()));
-    crds.establish(api, Instant::now() + READY)
+    crds.map_or(Ok(()), |crds| crds.establish(api, Instant::now() + READY))
 }
 
 impl Lab {

@@ -12,7 +12,7 @@ const GO_MOD: &str = include_str!("../../../kubernetes/go.mod");
 fn wanted(mode: KubernetesMode) -> &'static [&'static str] {
     match mode {
         KubernetesMode::Api => &["kube-apiserver", "kubectl"],
-        KubernetesMode::Cluster => &[
+        KubernetesMode::Cluster | KubernetesMode::Bare => &[
             "kube-apiserver",
             "kubectl",
             "kube-controller-manager",

@@ -82,7 +82,7 @@ pub fn apiserver(state: &State) -> Result<Process, Error> {
     let more = match kubernetes.mode {
         // Nobody makes the account `default` of a new namespace, without which that plug-in admits no pod.
         KubernetesMode::Api => vec!["--disable-admission-plugins=ServiceAccount".to_owned()],
-        KubernetesMode::Cluster => vec![
+        KubernetesMode::Cluster | KubernetesMode::Bare => vec![
             format!(
                 "--kubelet-client-certificate={}",
                 files.kubelet_client().display()

@@ -1,4 +1,4 @@
-//! A whole cluster, step by step, from the API server on: `--kubernetes`.
+//! A whole cluster, step by step, from the API server on: `--kubernetes`, `--kubernetes=bare`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -47,7 +47,10 @@ fn archives(state: &State) -> Result<Vec<PathBuf>, Error> {
     };
     let folder = state.lab.dir().join("images");
     fs::create_dir_all(&folder).map_err(file("create", &folder))?;
-    let mut all = vec![images::weft()?];
+    let mut all = Vec::new();
+    if !state.is_bare() {
+        all.push(images::weft()?);
+    }
     for (program, name) in [("agnhost", POD_IMAGE), ("coredns", images::DNS_IMAGE)] {
         let archive = folder.join(format!("{program}.tar"));
         images::of_program(&kubernetes.programs.join(program), name, &archive)?;
@@ -56,7 +59,8 @@ fn archives(state: &State) -> Result<Vec<PathBuf>, Error> {
     Ok(all)
 }
 
-/// Starts everything that asks the API server, installs weft by its own manifests and waits until all is ready.
+/// Starts everything that asks the API server, installs weft by its own manifests and waits until all is ready. A bare
+/// cluster is done when its kubelets have reported: its nodes get ready, and its pods run, once it has a network.
 pub fn complete(
     state: &mut State,
     lab: &Lab,
@@ -79,23 +83,37 @@ pub fn complete(
         let proxy = inside.kube_proxy(&pods)?;
         node::note(state, index, KUBE_PROXY, proxy)?;
     }
+    let deadline = Instant::now() + READY;
+    if state.is_bare() {
+        wait(state, deadline, progress, || nodes_registered(lab))?;
+    } else {
+        weft(state, lab, deadline, progress)?;
+    }
+    let dns_yaml = DNS
+        .replace("CLUSTER_IP", dns.first().map_or("", String::as_str))
+        .replace("IMAGE", images::DNS_IMAGE);
+    kubectl(lab, &["apply", "-f", "-"], &dns_yaml)?;
+    if state.is_bare() {
+        (progress.say)(&format!(
+            "the nodes wait for a network; there is an image for pods of yours: {POD_IMAGE}"
+        ));
+        return Ok(());
+    }
+    wait(state, deadline, progress, || {
+        rolled_out(lab, "Deployment", "kube-system", "coredns")
+    })
+}
+
+fn weft(state: &State, lab: &Lab, deadline: Instant, progress: Progress<'_>) -> Result<(), Error> {
     let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy");
     kubectl(lab, &["apply", "-k", &deploy.display().to_string()], "")?;
     (progress.say)("weft is deployed; waiting for nodes and pods");
-    let deadline = Instant::now() + READY;
     wait(state, deadline, progress, || nodes_ready(lab))?;
     wait(state, deadline, progress, || {
         rolled_out(lab, "DaemonSet", "weft", "weft-agent")
     })?;
     // Every project asks it.
-    wait(state, deadline, progress, || global(state, "kube-system"))?;
-    let dns_yaml = DNS
-        .replace("CLUSTER_IP", dns.first().map_or("", String::as_str))
-        .replace("IMAGE", images::DNS_IMAGE);
-    kubectl(lab, &["apply", "-f", "-"], &dns_yaml)?;
-    wait(state, deadline, progress, || {
-        rolled_out(lab, "Deployment", "kube-system", "coredns")
-    })
+    wait(state, deadline, progress, || global(state, "kube-system"))
 }
 
 fn kubectl(lab: &Lab, arguments: &[&str], input: &str) -> Result<String, Error> {
@@ -151,6 +169,18 @@ fn ended(state: &State, found: &Node) -> Result<(), Error> {
         "it ended".into(),
         &node::log(&state.lab, &found.name, name),
     ))
+}
+
+fn nodes_registered(lab: &Lab) -> Result<Option<String>, Error> {
+    for found in &lab.state()?.nodes {
+        if lab.objects().get("Node", "", &found.name)?.is_none() {
+            return Ok(Some(format!(
+                "node {}: its kubelet has not reported",
+                found.name
+            )));
+        }
+    }
+    Ok(None)
 }
 
 fn nodes_ready(lab: &Lab) -> Result<Option<String>, Error> {
