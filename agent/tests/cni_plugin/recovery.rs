@@ -120,6 +120,45 @@ fn a_pod_that_vanished_while_the_agent_was_away_is_released() {
     node.check(&pods[1], &kept).ok();
 }
 
+/// A runtime repeats a DEL that failed. Until then the pod keeps what it has, so that nothing is given out twice.
+#[test]
+fn pods_that_end_while_the_agent_is_away_keep_their_addresses_until_del_is_repeated() {
+    let mut node = Node::new(&["10.128.4.0/29"]);
+    let pods: Vec<Pod> = (0..5).map(|n| Pod::new(&node, &format!("p{n}"))).collect();
+    let mut results = Vec::new();
+    for pod in &pods {
+        results.push(node.add(pod).ok());
+    }
+    let socket = node.run_dir().join("cni.sock");
+    let (files, links) = (node.files(), node.veths().len());
+    node.stop();
+    let late = Pod::new(&node, "late");
+    for message in [node.del(&pods[0]).error(11), node.add(&late).error(11)] {
+        assert!(
+            message.contains("weft agent") && message.contains(socket.to_str().unwrap()),
+            "{message}"
+        );
+    }
+    assert_eq!((node.files(), node.veths().len()), (files, links));
+    pods[1].exec("ip link del eth0"); // its namespace vanished
+    let recovered = node.start();
+    assert_eq!((recovered.adopted.len(), recovered.undone), (4, 1));
+    eventually("the vanished pod's file is removed", || {
+        node.files().len() == 4
+    });
+    for ended in &pods[..2] {
+        node.del(ended).ok();
+    }
+    let mut given = [&late, &pods[0]].map(|pod| first_ip(&node.add(pod).ok()));
+    let mut freed = [&results[0], &results[1]].map(first_ip);
+    freed.sort();
+    given.sort();
+    assert_eq!(given, freed, "what ended has given its addresses back");
+    for (pod, result) in pods.iter().zip(&results).skip(2) {
+        node.check(pod, result).ok();
+    }
+}
+
 #[test]
 fn damaged_files_are_reported_and_cost_no_other_pod() {
     let mut node = Node::new(V4);

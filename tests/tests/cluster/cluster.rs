@@ -188,6 +188,12 @@ impl Project<'_> {
 
     /// A single pod with the server; `more` is merged into its spec.
     pub fn pod(&self, name: &str, node: &str, more: &Value) -> Pod {
+        self.request_pod(name, node, more);
+        self.ready_pod(name)
+    }
+
+    /// The same, without waiting for it.
+    pub fn request_pod(&self, name: &str, node: &str, more: &Value) {
         let mut spec = json!({
             "nodeName": node, "terminationGracePeriodSeconds": 0, "containers": [server()],
         });
@@ -197,6 +203,10 @@ impl Project<'_> {
         self.write(json!({
             "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app": name}}, "spec": spec,
         }));
+    }
+
+    /// Waits for a pod that was requested.
+    pub fn ready_pod(&self, name: &str) -> Pod {
         self.kubectl(&[
             "wait",
             "--for=condition=Ready",
@@ -204,6 +214,11 @@ impl Project<'_> {
             &format!("pod/{name}"),
         ]);
         self.pods(name).pop().unwrap()
+    }
+
+    pub fn is_ready(&self, name: &str) -> bool {
+        let status = "jsonpath={.status.conditions[?(@.type==\"Ready\")].status}";
+        self.kubectl(&["get", "pod", name, "-o", status]) == "True"
     }
 
     /// A service for the pods of a label; its address, if it has one.
