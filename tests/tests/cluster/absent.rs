@@ -22,6 +22,8 @@ const AWAY: &str = NODES[1];
 /// What an operator reads of a request that found no agent.
 const REASON: &str = "the weft agent at /run/weft/cni.sock";
 
+/// Requests that found no agent say so and are repeated; then all is as if it had been there. Meanwhile nothing else changes, and
+/// `kubectl weft status` tells of it.
 pub fn agent_stays_away(cluster: &Cluster) {
     let project = cluster.project("absent");
     for (name, node) in [("near", NODES[0]), ("far", AWAY), ("vanishing", AWAY)] {
@@ -29,7 +31,7 @@ pub fn agent_stays_away(cluster: &Cluster) {
     }
     // Its object is there until all of it has ended; those of pods without grace are gone at once.
     project.request_pod("ending", AWAY, &json!({"terminationGracePeriodSeconds": 1}));
-    project.deployment("gone", 4);
+    project.deployment("gone", 2);
     let [near, far, ending, vanishing] =
         ["near", "far", "ending", "vanishing"].map(|name| project.ready_pod(name));
 

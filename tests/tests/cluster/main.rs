@@ -5,13 +5,16 @@
     reason = "a panic is how a test fails, also in its fixture"
 )]
 
+mod absent;
 mod cluster;
 mod disruption;
 mod egress;
 mod hosts;
 mod http;
+mod plugins;
 mod projects;
 mod services;
+mod traces;
 mod workloads;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,7 +24,7 @@ use cluster::Cluster;
 
 type Case = (&'static str, fn(&Cluster));
 
-const CASES: [Case; 13] = [
+const CASES: [Case; 14] = [
     ("rolled out and scaled", workloads::rolled_out_and_scaled),
     ("services by name", services::by_name),
     ("headless services", services::headless),
@@ -44,6 +47,11 @@ const CASES: [Case; 13] = [
         disruption::agents_deleted,
     ),
     ("drain and return", disruption::drain_and_return),
+    // The last one: it changes how agents are deployed.
+    (
+        "an agent that stays away, and kubectl weft status",
+        absent::agent_stays_away,
+    ),
 ];
 
 #[test]
