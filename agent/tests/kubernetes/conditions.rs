@@ -440,7 +440,7 @@ fn a_policy_names_the_nodes_that_may_not_have_followed() {
     let condition = scene.until(&OF_A, "True NodesBehind");
     let message = condition["message"].as_str().unwrap();
     assert!(
-        message.ends_with("1 of 2 nodes may not have followed, since their agent is not ready: n2"),
+        message.ends_with("1 of 2 nodes may not have followed: n2 (its agent is not ready)"),
         "{message}"
     );
     let listed = |scene: &Scene| scene.get(&OF_A).unwrap()["status"]["nodesBehind"].clone();
@@ -453,4 +453,33 @@ fn a_policy_names_the_nodes_that_may_not_have_followed() {
     agent(&scene.server, "n2", true);
     scene.until(&OF_A, "True InForce");
     assert_eq!(listed(&scene), Value::Null);
+
+    // What an agent says of itself.
+    let subnet = json!({
+        "apiVersion": "network.openshift.io/v1", "kind": "HostSubnet", "metadata": {"name": "n1"},
+        "host": "n1", "hostIP": "192.0.2.1", "subnet": "10.128.0.0/23",
+    });
+    scene.server.apply(&subnet.to_string());
+    let patch = json!({"status": {"policiesNotInForce": [{"namespace": "a", "name": "default", "reason": "no room"}]}});
+    let patch = patch.to_string();
+    let status = [
+        "patch",
+        "hostsubnet",
+        "n1",
+        "--subresource=status",
+        "--type=merge",
+    ];
+    scene
+        .server
+        .kubectl(&[&status[..], &["-p", &patch]].concat());
+    let condition = scene.until(&OF_A, "True NodesBehind");
+    let message = condition["message"].as_str().unwrap();
+    assert!(
+        message.ends_with("1 of 2 nodes may not have followed: n1 (no room)"),
+        "{message}"
+    );
+    assert_eq!(
+        scene.events("EgressNetworkPolicy", "default"),
+        ["Warning NodesBehind"]
+    );
 }

@@ -1,7 +1,8 @@
 //! Which nodes may not have followed a policy yet. A plain value.
 //!
 //! A node says nothing of what it follows: in a large cluster that would be thousands of writes for one change. What is
-//! known is the exception: a node whose agent does not run goes on with what it had. All others follow within a moment.
+//! known is the exception. A node whose agent does not run goes on with what it had; an agent that cannot enforce a policy
+//! says so in the status of the node's HostSubnet. All others follow within a moment.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -19,12 +20,23 @@ const BELATED: Duration = Duration::from_mins(1);
 const LISTED: usize = 100;
 const NAMED: usize = 10;
 
+/// Why a node has not followed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    /// No pod of the agent on the node is ready.
+    Away,
+    /// What the agent says.
+    Refused(String),
+}
+
 /// Nodes, their agents, and what became of each version of a policy.
 #[derive(Debug, Default)]
 pub(super) struct Followers {
     nodes: BTreeSet<String>,
     /// By name of the agent's pod: the node, and whether the pod is ready.
     agents: BTreeMap<String, (String, bool)>,
+    /// By node and policy: why the node does not enforce it.
+    refused: BTreeMap<String, BTreeMap<(String, String), String>>,
     /// Nodes without a ready agent at the last look.
     away: BTreeSet<String>,
     policies: BTreeMap<Key, Followed>,
@@ -61,6 +73,14 @@ impl Followers {
                     None => drop(self.agents.remove(&name)),
                 }
             }
+            "HostSubnet" => {
+                let refused = refusals(object);
+                if refused.is_empty() {
+                    self.refused.remove(&name);
+                } else {
+                    self.refused.insert(name, refused);
+                }
+            }
             _ => {}
         }
     }
@@ -69,6 +89,7 @@ impl Followers {
         match key.kind.as_str() {
             "Node" => drop(self.nodes.remove(&key.name)),
             "Pod" => drop(self.agents.remove(&key.name)),
+            "HostSubnet" => drop(self.refused.remove(&key.name)),
             "EgressNetworkPolicy" => drop(self.policies.remove(key)),
             _ => {}
         }
@@ -112,25 +133,48 @@ impl Followers {
 
     /// Adds to the verdict of a policy who has not followed, as of the last look.
     pub(super) fn complete(&self, policy: &Key, verdict: &mut Verdict) {
-        let followed = self.policies.get(policy);
-        let Some(behind) = followed.map(|it| &it.behind).filter(|it| !it.is_empty()) else {
-            return;
-        };
-        if verdict.status == Status::Unknown {
+        let behind = self.behind(policy);
+        if behind.is_empty() || verdict.status == Status::Unknown {
             return;
         }
-        let named: Vec<_> = behind.iter().take(NAMED).map(String::as_str).collect();
+        let refused = behind.values().any(|why| matches!(why, Why::Refused(_)));
+        let named: Vec<_> = behind
+            .iter()
+            .take(NAMED)
+            .map(|(node, why)| match why {
+                Why::Away => format!("{node} (its agent is not ready)"),
+                Why::Refused(reason) => format!("{node} ({reason})"),
+            })
+            .collect();
         let more = match behind.len().saturating_sub(NAMED) {
             0 => String::new(),
             more => format!(" and {more} more"),
         };
+        verdict.warning |= refused;
         verdict.behind_message = format!(
-            "{} of {} nodes may not have followed, since their agent is not ready: {}{more}",
+            "{} of {} nodes may not have followed: {}{more}",
             behind.len(),
             self.nodes.len(),
             named.join(", ")
         );
-        verdict.behind = behind.iter().take(LISTED).cloned().collect();
+        let nodes = behind.keys().take(LISTED);
+        verdict.behind = nodes.map(|node| (*node).to_owned()).collect();
+    }
+
+    fn behind(&self, policy: &Key) -> BTreeMap<&str, Why> {
+        let away = self.policies.get(policy).into_iter();
+        let away = away.flat_map(|it| &it.behind);
+        let mut behind: BTreeMap<_, _> = away.map(|node| (node.as_str(), Why::Away)).collect();
+        if self.refused.is_empty() {
+            return behind;
+        }
+        let name = (policy.namespace.clone(), policy.name.clone());
+        for (node, policies) in &self.refused {
+            if let Some(reason) = policies.get(&name) {
+                behind.insert(node, Why::Refused(reason.clone()));
+            }
+        }
+        behind
     }
 
     /// Nodes without a ready agent; none where agents do not run in pods.
@@ -143,6 +187,18 @@ impl Followers {
         let away = self.nodes.iter().filter(|node| !ready.contains(node));
         away.cloned().collect()
     }
+}
+
+/// What a HostSubnet's node does not enforce, and why.
+fn refusals(object: &Object) -> BTreeMap<(String, String), String> {
+    let list = object.value.pointer("/status/policiesNotInForce");
+    let items = list.and_then(Value::as_array).into_iter().flatten();
+    let named = items.filter_map(|item| {
+        let text = |field: &str| item[field].as_str().map(ToOwned::to_owned);
+        let name = (text("namespace")?, text("name")?);
+        Some((name, text("reason").unwrap_or_default()))
+    });
+    named.collect()
 }
 
 /// The generation that a policy's condition is about.

@@ -20,6 +20,13 @@ fn agent(node: &str, ready: bool) -> Delta {
     }))
 }
 
+fn host_subnet(node: &str, not_in_force: &Value) -> Delta {
+    put(json!({
+        "apiVersion": "network.openshift.io/v1", "kind": "HostSubnet", "metadata": {"name": node},
+        "status": {"policiesNotInForce": not_in_force},
+    }))
+}
+
 fn policy(generation: u64, status: &Value) -> Object {
     Object::from_value(json!({
         "apiVersion": "network.openshift.io/v1", "kind": "EgressNetworkPolicy",
@@ -73,7 +80,7 @@ fn a_node_without_agent_is_behind_until_it_comes_back() {
         ),
         (
             "NodesBehind",
-            "it counts; 1 of 3 nodes may not have followed, since their agent is not ready: n3",
+            "it counts; 1 of 3 nodes may not have followed: n3 (its agent is not ready)",
             false
         )
     );
@@ -125,6 +132,23 @@ fn the_next_controller_goes_on_where_the_last_one_ended() {
         [""; 0],
         "nobody knows it to be new"
     );
+}
+
+#[test]
+fn what_an_agent_does_not_enforce_is_told_with_its_reason() {
+    let (mut followers, now) = (scene(), Instant::now());
+    followers.take(&agent("n3", true));
+    let item = |name| json!({"namespace": "a", "name": name, "reason": "no room"});
+    followers.take(&host_subnet("n2", &json!([item("other"), item("p")])));
+    let policy = policy(1, &Value::Null);
+    assert_eq!(told(&mut followers, &policy, now), ["n2"]);
+    let verdict = verdict(&followers, &policy);
+    assert!(
+        verdict.warning && verdict.told_message().ends_with("n2 (no room)"),
+        "{verdict:?}"
+    );
+    followers.take(&host_subnet("n2", &Value::Null));
+    assert_eq!(told(&mut followers, &policy, now), [""; 0]);
 }
 
 #[test]
