@@ -56,12 +56,14 @@ pub fn agent_stays_away(cluster: &Cluster) {
 
     cluster.kubectl(&["label", "node", AWAY, &format!("{LABEL}-")]);
     eventually("the agent is gone", || agents_of(cluster, AWAY).is_empty());
+    policy(&project);
     project.kubectl(&["delete", "deployment", "gone", "--wait=false"]);
     project.kubectl(&["delete", "pod", "ending", "--wait=false"]);
     let lost = vanishing.ip;
     vanish(cluster, vanishing);
     project.request_pod("late", AWAY, &json!({}));
     plugins.missed(cluster, AWAY);
+    follows(&project, "NodesBehind", &json!([AWAY]));
     said(&project, "late", "FailedCreatePodSandBox");
     said(&project, "ending", "FailedKillPod");
     let object = cluster.get(&["pod", "-n", &project.name, "ending"]);
@@ -86,6 +88,7 @@ pub fn agent_stays_away(cluster: &Cluster) {
     let after = Traces::of(cluster, AWAY);
     assert_eq!(after.pod(&after.interface(far.ip)), kept, "not touched");
     assert!(kept.len() > 2, "interface, route and file: {kept:?}");
+    follows(&project, "InForce", &Value::Null);
     for stream in streams {
         let report = stream.finish().unwrap();
         assert_eq!(
@@ -160,6 +163,24 @@ fn said(project: &Project<'_>, pod: &str, reason: &str) {
         let events = project.cluster.get(&["events", "-n", &project.name, &of]);
         let mut events = events["items"].as_array().unwrap().iter();
         events.any(|event| event["message"].as_str().unwrap().contains(REASON))
+    });
+}
+
+fn policy(project: &Project<'_>) {
+    project.cluster.apply(&json!({
+        "apiVersion": "network.openshift.io/v1", "kind": "EgressNetworkPolicy",
+        "metadata": {"name": "default", "namespace": project.name},
+        "spec": {"egress": [{"type": "Deny", "to": {"cidrSelector": "203.0.113.0/24"}}]},
+    }));
+}
+
+/// The policy's status comes to give this reason and to name these nodes.
+fn follows(project: &Project<'_>, reason: &str, behind: &Value) {
+    eventually(&format!("{reason}, {behind}"), || {
+        let policy = ["egressnetworkpolicy", "-n", &project.name, "default"];
+        let policy = project.cluster.get(&policy);
+        let status = &policy["status"];
+        status["conditions"][0]["reason"] == reason && status["nodesBehind"] == *behind
     });
 }
 
