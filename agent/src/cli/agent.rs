@@ -130,8 +130,10 @@ pub fn run(args: &ConfigArgs) -> anyhow::Result<ExitCode> {
     outcome
 }
 
-/// Where the objects are; the second one if that is an API server.
-fn open(source: &Source) -> Result<(Arc<dyn Store>, Option<Arc<Kubernetes>>), StoreError> {
+/// Where the objects are, and the same again if that is an API server.
+type Sources = (Arc<dyn Store>, Option<Arc<Kubernetes>>);
+
+fn open(source: &Source) -> Result<Sources, StoreError> {
     Ok(match source {
         Source::Manifests(dir) => (Arc::new(Manifests::new(dir)), None),
         Source::Kubernetes(access) => {
