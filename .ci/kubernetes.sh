@@ -76,23 +76,33 @@ want_go() {
     go=$cache/$GO/bin/go
 }
 
+# build MODULE PACKAGE...: in one go, so that one program is linked while the next one is compiled. Each comes to its name
+# whole.
 build() {
-    local command=$1 from=$SECONDS number=${version#v} module=. source
-    local major=${number%%.*} package=k8s.io/component-base/version
-    local minor=${number#*.}
-    case $command in
-        agnhost) source=k8s.io/kubernetes/test/images/agnhost ;;
-        # Not in the module of Kubernetes: it wants other versions of what both are made of.
-        coredns) module=coredns source=github.com/coredns/coredns ;;
-        *) source=k8s.io/kubernetes/cmd/$command ;;
-    esac
-    say "building $command"
+    local module=$1 from=$SECONDS number=${version#v} package=k8s.io/component-base/version program
+    local major=${number%%.*} minor=${number#*.}
+    shift
+    say "building ${*##*/}"
     # Without the version, clients take the server for v0.0.0 and some refuse it.
-    CGO_ENABLED=0 "$go" build -C "$module" -buildvcs=false -mod=readonly -o "$scratch/$command" \
+    CGO_ENABLED=0 "$go" build -C "$module" -buildvcs=false -mod=readonly -o "$scratch/" \
         -ldflags "-s -w -X $package.gitVersion=$version -X $package.gitMajor=$major -X $package.gitMinor=${minor%%.*}" \
-        "$source" || die "$command could not be built"
-    mv "$scratch/$command" "$bin/$command"
-    say "built $command in $((SECONDS - from)) s"
+        "$@" || die "could not be built: ${*##*/}"
+    for program in "${@##*/}"; do mv "$scratch/$program" "$bin/$program"; done
+    say "built in $((SECONDS - from)) s"
+}
+
+build_all() {
+    local command packages=()
+    for command in "$@"; do
+        case $command in
+            coredns) ;;
+            agnhost) packages+=(k8s.io/kubernetes/test/images/agnhost) ;;
+            *) packages+=("k8s.io/kubernetes/cmd/$command") ;;
+        esac
+    done
+    [ ${#packages[@]} = 0 ] || build . "${packages[@]}"
+    # Not in the module of Kubernetes: it wants other versions of what both are made of.
+    [[ " $* " != *" coredns "* ]] || build coredns weft.test/kubernetes/coredns
 }
 
 [ -n "$version" ] || die "tests/kubernetes/go.mod does not say which version"
@@ -105,11 +115,11 @@ if [ -n "$(missing "$@")" ]; then
     # On the file system of the programs: each comes to its name whole.
     scratch=$(mktemp -d "$bin/.building-XXXXXX")
     trap 'rm -rf "$scratch"' EXIT
-    todo=$(missing "$@")
-    [ -z "$todo" ] || {
+    mapfile -t todo < <(missing "$@")
+    [ ${#todo[@]} = 0 ] || {
         say "Kubernetes $version comes to $bin; five to ten minutes the first time (2 cores), 3 GB of Go's caches"
         want_go
-        for command in $todo; do build "$command"; done
+        build_all "${todo[@]}"
         say "finished in $((SECONDS - started)) s"
     }
 fi
