@@ -84,7 +84,7 @@ build() {
     shift
     say "building ${*##*/}"
     # Without the version, clients take the server for v0.0.0 and some refuse it.
-    CGO_ENABLED=0 "$go" build -C "$module" -buildvcs=false -mod=readonly -o "$scratch/" \
+    CGO_ENABLED=0 "$go" build -C "$module" -buildvcs=false -mod=readonly -gcflags=all=-dwarf=false -o "$scratch/" \
         -ldflags "-s -w -X $package.gitVersion=$version -X $package.gitMajor=$major -X $package.gitMinor=${minor%%.*}" \
         "$@" || die "could not be built: ${*##*/}"
     for program in "${@##*/}"; do mv "$scratch/$program" "$bin/$program"; done
