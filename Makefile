@@ -38,8 +38,9 @@ cluster: build image programs ## a real Kubernetes of two nodes on this machine,
 	$(SUDO) target/release/weft-lab up --kubernetes
 	@echo 'cluster: as root: target/release/weft-lab kubectl -- get pods -A -o wide; target/release/weft-lab down'
 
+# Most tests wait for something: with a thread for each of two processors these had a third of their time left.
 test: build image programs ## all tests (root)
-	$(CARGO) test --release --no-fail-fast $(RUN_TESTS)
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$(($$(nproc) * 2))} $(CARGO) test --release --no-fail-fast $(RUN_TESTS)
 
 # Both, also if the first one fails: a broken bound says nothing about the other.
 soak: build kubernetes ## long and heavy cases on an API server, about seven minutes (SOAK_MINUTES, 4); figures in target/soak (root)
