@@ -11,7 +11,7 @@ use weft_core::model::{LocalNode, Problem, World};
 use crate::rig::{PATIENCE, Server};
 
 /// A kind as it was before there was a schema for it.
-fn old_kind(kind: &str, plural: &str, scope: &str) -> Value {
+pub fn old_kind(kind: &str, plural: &str, scope: &str) -> Value {
     json!({
         "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
         "metadata": {"name": format!("{plural}.network.openshift.io")},

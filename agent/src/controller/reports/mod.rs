@@ -24,7 +24,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use weft_core::model::{Conflicts, Problem};
 
-use crate::store::{Delta, Kubernetes, Listing, Object, Store, StoreError};
+use crate::store::{Delta, Key, Kubernetes, Listing, Object, Store, StoreError};
 use condition::wanted;
 pub(super) use event::News;
 use event::event;
@@ -46,6 +46,8 @@ pub(super) struct Reports {
     judge: Judge,
     followers: Followers,
     pace: Pace,
+    /// Objects whose status the server does not take, and why: the schema may refuse what was stored before it.
+    unwritable: BTreeMap<Key, String>,
     /// What the plan cannot do: since when, and whether an event told it.
     standing: BTreeMap<Problem, (Instant, bool)>,
 }
@@ -59,6 +61,7 @@ impl Reports {
             judge: Judge::new(conflicts),
             followers: Followers::default(),
             pace: Pace::new(Instant::now()),
+            unwritable: BTreeMap::new(),
             standing: BTreeMap::new(),
         }
     }
@@ -69,6 +72,7 @@ impl Reports {
             self.followers.take(delta);
             if let Delta::Gone(key) = delta {
                 self.pace.forget(key);
+                self.unwritable.remove(key);
             }
         }
         self.judge.take(deltas);
@@ -82,6 +86,7 @@ impl Reports {
             judge,
             followers,
             pace,
+            unwritable,
             ..
         } = self;
         let start = Instant::now();
@@ -105,9 +110,14 @@ impl Reports {
                 followers.complete(&object.key, &mut verdict);
             }
             match tell(object, &verdict, pace, (store, me)) {
-                Ok(false) => break,
+                Ok(Told::Everything) => drop(unwritable.remove(&object.key)),
+                Ok(Told::NotNow) => {}
+                Ok(Told::NothingMore) => break,
                 // Where somebody was faster, the watch tells, and the next look is at what is there then.
-                Ok(true) | Err(StoreError::Conflict { .. } | StoreError::NotFound { .. }) => {}
+                Err(StoreError::Conflict { .. } | StoreError::NotFound { .. }) => {}
+                Err(StoreError::Unwritable { reason, .. }) => {
+                    unwritable.insert(object.key.clone(), reason);
+                }
                 // The others of the kind would fare no better.
                 Err(error) => {
                     refused.insert(kind);
@@ -118,6 +128,10 @@ impl Reports {
                 }
             }
         }
+        problems.extend(unwritable.iter().map(|(key, reason)| Problem {
+            object: format!("status of {key}"),
+            message: format!("the server does not take it: {reason}; mend the object"),
+        }));
         problems
     }
 
@@ -150,33 +164,46 @@ impl Reports {
     }
 }
 
-/// One object; false if nothing more may be written now.
+/// What came of an object's verdict.
+enum Told {
+    /// The object says it.
+    Everything,
+    /// The object's turn comes later.
+    NotNow,
+    /// Nothing may be written for now, of this one or another.
+    NothingMore,
+}
+
 fn tell(
     object: &Object,
     verdict: &Verdict,
     pace: &mut Pace,
     by: (&Kubernetes, &str),
-) -> Result<bool, StoreError> {
+) -> Result<Told, StoreError> {
     let Some(wanted) = wanted(object, verdict, SystemTime::now()) else {
-        return Ok(true);
+        return Ok(Told::Everything);
     };
     let now = Instant::now();
     let again = match pace.may(&object.key, (&wanted.content, &wanted.core), now) {
         May::Write => false,
         May::Again => true,
-        May::Later => return Ok(true),
-        May::Nothing => return Ok(false),
+        May::Later => return Ok(Told::NotNow),
+        May::Nothing => return Ok(Told::NothingMore),
     };
     // The event first: its name follows from what it tells, so that one that was made before a crash is not made twice.
     if let Some(news) = wanted.news.filter(|_| !again) {
         make(object, &news, by)?;
     }
-    by.0.update_status(&wanted.object)?;
-    pace.wrote(&object.key, (wanted.content, wanted.core), now);
+    let written = by.0.update_status(&wanted.object);
+    // What the server does not take now it will not take at the next look either.
+    if matches!(written, Ok(()) | Err(StoreError::Unwritable { .. })) {
+        pace.wrote(&object.key, (wanted.content, wanted.core), now);
+    }
+    written?;
     if again {
         tracing::warn!(object = %object.key, "somebody else writes the condition of this object too");
     }
-    Ok(true)
+    Ok(Told::Everything)
 }
 
 fn make(object: &Object, news: &News, (store, me): (&Kubernetes, &str)) -> Result<(), StoreError> {

@@ -297,6 +297,8 @@ fn failed(on: &Connection, about: &About<'_>, key: &Key, error: &kube::Error) ->
             there: format!("one at {}", on.server),
         },
         (409, _) => StoreError::Conflict { object },
+        // Nothing new is let in, and who would read it is gone.
+        (403, _) if about.verb == "create" && is_ending(status) => StoreError::NotFound { object },
         (404, _) if about.verb == "create" && about.kind.namespaced => error_of(
             on,
             about,
@@ -317,6 +319,12 @@ fn failed(on: &Connection, about: &About<'_>, key: &Key, error: &kube::Error) ->
         },
         _ => refused(on, about, error),
     }
+}
+
+/// Whether the server refused because the namespace is being removed.
+fn is_ending(status: &kube::core::Status) -> bool {
+    let mut causes = status.details.iter().flat_map(|it| &it.causes);
+    causes.any(|cause| cause.reason == "NamespaceTerminating")
 }
 
 /// Why a read was refused.

@@ -1,74 +1,18 @@
 //! An etcd and a kube-apiserver on a loopback address of their own, and a kubectl for them.
 
+mod kubectl;
+mod process;
+mod programs;
+
 use std::io::{Read as _, Write as _};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
-use weft_agent::config::Access;
 use weft_agent::store::{Kubernetes, Reader};
 
-/// Everything that is waited for comes within this time on a busy machine.
-pub const PATIENCE: Duration = Duration::from_mins(1);
-
-/// Polls until there is an answer.
-#[track_caller]
-pub fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(answer) = ask() {
-            return answer;
-        }
-        assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-/// A process that ends with this value, and with the test that started it.
-pub struct Process(Child);
-
-impl Process {
-    /// What it says goes to `log`, if there is one.
-    pub fn start(command: &mut Command, log: Option<std::fs::File>) -> Self {
-        // So that nothing stays behind when the test itself is killed.
-        let mut with = Command::new("setpriv");
-        with.args(["--pdeathsig", "KILL", "--"])
-            .arg(command.get_program())
-            .args(command.get_args());
-        with.stdin(Stdio::null());
-        if let Some(log) = log {
-            with.stdout(log.try_clone().unwrap()).stderr(log);
-        }
-        Self(with.spawn().unwrap())
-    }
-
-    pub fn signal(&self, signal: nix::sys::signal::Signal) {
-        let pid = i32::try_from(self.0.id()).unwrap();
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal).unwrap();
-    }
-
-    pub fn wait(&mut self) {
-        self.0.wait().unwrap();
-    }
-
-    /// Its process number.
-    pub fn id(&self) -> u32 {
-        self.0.id()
-    }
-
-    /// Whether it has ended.
-    pub fn ended(&mut self) -> bool {
-        self.0.try_wait().unwrap().is_some()
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
-}
+pub use process::{PATIENCE, Process, until};
+pub use programs::programs;
 
 pub struct Server {
     dir: PathBuf,
@@ -221,32 +165,6 @@ impl Server {
         drop(self.api.take());
     }
 
-    /// A kubeconfig file of a user.
-    pub fn kubeconfig(&self, user: &str) -> PathBuf {
-        self.kubeconfig_at(6443, user)
-    }
-
-    /// A kubeconfig file of a service account in the namespace weft.
-    pub fn kubeconfig_of_service_account(&self, name: &str) -> PathBuf {
-        self.kubeconfig_of_token(name, &["create", "token", "-n", "weft", name])
-    }
-
-    /// The same as the agent of a node has it: its token names the node.
-    pub fn kubeconfig_of_agent(&self, node: &str) -> PathBuf {
-        let token = ["create", "token", "-n", "weft", "weft-agent"];
-        let bound = ["--bound-object-kind=Node", "--bound-object-name", node];
-        self.kubeconfig_of_token(node, &[&token[..], &bound].concat())
-    }
-
-    fn kubeconfig_of_token(&self, name: &str, create: &[&str]) -> PathBuf {
-        let token = self.kubectl(create);
-        let text = std::fs::read_to_string(self.kubeconfig("account")).unwrap();
-        let path = self.dir.join(format!("{name}.kubeconfig"));
-        let with = text.replace("token: account", &format!("token: {}", token.trim()));
-        std::fs::write(&path, with).unwrap();
-        path
-    }
-
     /// The answered requests of service accounts in the namespace weft.
     pub fn audit(&self) -> Vec<serde_json::Value> {
         let text = std::fs::read_to_string(self.dir.join("audit.log")).unwrap_or_default();
@@ -257,77 +175,8 @@ impl Server {
         lines.collect()
     }
 
-    fn kubeconfig_at(&self, port: u16, user: &str) -> PathBuf {
-        let Self { dir, address, .. } = self;
-        let path = dir.join(format!("{user}-{port}.kubeconfig"));
-        let certificates = dir.join("certs/apiserver.crt");
-        let text = format!(
-            "{{apiVersion: v1, kind: Config, current-context: weft,\n\
-             contexts: [{{name: weft, context: {{cluster: weft, user: {user}}}}}],\n\
-             users: [{{name: {user}, user: {{token: {user}}}}}],\n\
-             clusters: [{{name: weft, cluster: {{server: 'https://{address}:{port}', tls-server-name: kubernetes.default.svc,\n\
-             certificate-authority: {}}}}}]}}\n",
-            certificates.display()
-        );
-        // Whole at once: other processes read it meanwhile.
-        let new = dir.join(format!("new-{:016x}", rand::random::<u64>()));
-        std::fs::write(&new, text).unwrap();
-        std::fs::rename(&new, &path).unwrap();
-        path
-    }
-
-    pub fn access(&self, user: &str) -> Access {
-        Access::Kubeconfig {
-            files: vec![self.kubeconfig(user)],
-            context: None,
-        }
-    }
-
     pub fn store(&self, reader: Reader) -> Kubernetes {
         Kubernetes::open(&self.access("admin"), reader).unwrap()
-    }
-
-    /// Runs kubectl as administrator, and answers what it prints.
-    #[track_caller]
-    pub fn kubectl(&self, args: &[&str]) -> String {
-        self.try_kubectl_at(6443, args, "").unwrap()
-    }
-
-    /// `kubectl apply -f -`
-    #[track_caller]
-    pub fn apply(&self, text: &str) {
-        self.apply_at(6443, text);
-    }
-
-    #[track_caller]
-    pub fn apply_at(&self, port: u16, text: &str) {
-        self.try_kubectl_at(port, &["apply", "-f", "-"], text)
-            .unwrap();
-    }
-
-    pub fn try_kubectl_at(&self, port: u16, args: &[&str], input: &str) -> Result<String, String> {
-        let mut child = Command::new(self.programs.join("kubectl"))
-            .arg("--kubeconfig")
-            .arg(self.kubeconfig_at(port, "admin"))
-            .arg(format!("--cache-dir={}", self.dir.join("cache").display()))
-            .args(args)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        child
-            .stdin
-            .take()
-            .unwrap()
-            .write_all(input.as_bytes())
-            .unwrap();
-        let output = child.wait_with_output().unwrap();
-        if output.status.success() {
-            Ok(String::from_utf8(output.stdout).unwrap())
-        } else {
-            Err(String::from_utf8_lossy(&output.stderr).into_owned())
-        }
     }
 
     /// Lets etcd forget all but the present, as it does by itself every five minutes.
@@ -366,36 +215,4 @@ impl Drop for Server {
         self.kill();
         drop(std::fs::remove_dir_all(&self.dir));
     }
-}
-
-/// The folder of kube-apiserver and kubectl.
-pub fn programs() -> PathBuf {
-    let missing = "`make kubernetes` builds it; or set WEFT_KUBERNETES to a folder that has kube-apiserver and kubectl";
-    if let Some(folder) = std::env::var_os("WEFT_KUBERNETES") {
-        let folder = PathBuf::from(folder);
-        assert!(
-            folder.join("kube-apiserver").exists(),
-            "no kube-apiserver in {}: {missing}",
-            folder.display()
-        );
-        return folder;
-    }
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let cache = cache
-        .or_else(|| std::env::home_dir().map(|home| home.join(".cache")))
-        .unwrap();
-    let versions = cache.join("weft/kubernetes");
-    let folders = std::fs::read_dir(&versions)
-        .into_iter()
-        .flatten()
-        .map(|entry| entry.unwrap().path());
-    let with = folders
-        .filter(|folder| folder.join("kube-apiserver").exists() && folder.join("kubectl").exists());
-    let newest = with.max();
-    newest.unwrap_or_else(|| {
-        panic!(
-            "no kube-apiserver and kubectl in a folder of {}: {missing}",
-            versions.display()
-        )
-    })
 }
