@@ -35,7 +35,7 @@ pub fn text(handle: &Handle, cni: &cni::metrics::Metrics) -> Result<String, NoAn
         let found = policies_of(m, &shared)?;
         let learned = egress::learning(m)?;
         let mut families = passes(&shared);
-        families.push(stale(shared.stale()));
+        families.push(stale(shared.lag().stale));
         let world = shared.world();
         families.extend(node(&world, suppressed));
         families.push(drops_of(packets));

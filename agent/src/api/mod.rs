@@ -146,8 +146,12 @@ impl Telling for Told {
         answer.ok_or_else(|| NoAnswer::Loop.to_string())
     }
 
+    /// Stricter than what the runtime is told: a node takes pods of known projects also while objects are out of reach, but
+    /// its policies may not be the newest, and whoever reads conditions learns of that from the pod's readiness.
     fn ready(&self) -> Result<(), String> {
-        self.handle.shared().ready()
+        let shared = self.handle.shared();
+        shared.ready()?;
+        shared.lag().follows()
     }
 
     fn status(&self) -> Option<Result<String, String>> {

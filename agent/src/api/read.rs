@@ -74,7 +74,7 @@ pub fn status(handle: &Handle) -> Result<Status, NoAnswer> {
         egress: egress::counts(&found),
         problems,
         warnings: egress::warnings(&found),
-        store_stale_seconds: shared.stale().as_secs(),
+        store_stale_seconds: shared.lag().stale.as_secs(),
         pid: std::process::id(),
         version: env!("CARGO_PKG_VERSION").into(),
         last_pass: serde_json::to_value(&pass).unwrap_or_default(),

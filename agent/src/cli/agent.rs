@@ -20,7 +20,7 @@ use crate::not_in_force::{self, Said};
 use crate::observe::node::{self, Choice};
 use crate::observe::preflight::preflight;
 use crate::store::{Delta, Kubernetes, Manifests, Reader, Store, StoreError};
-use crate::sync::{self, Request};
+use crate::sync::{self, Lag, Request};
 
 /// How long CNI requests in work may take to end after a signal.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -90,7 +90,10 @@ pub fn run(args: &ConfigArgs) -> anyhow::Result<ExitCode> {
     let (store, server) = open(&config.source)?;
     {
         let store = Arc::clone(&store);
-        handle.shared().follow_store(move || store.stale());
+        handle.shared().follow_store(move || Lag {
+            stale: store.stale(),
+            behind: store.behind(),
+        });
     }
     let said = Arc::new(Mutex::new(Said::default()));
     let note = {

@@ -50,6 +50,9 @@ pub trait Store: Send + Sync {
     /// How long nothing was heard from where the objects are kept, so that what a watch has told may be out of date by this
     /// much.
     fn stale(&self) -> Duration;
+
+    /// How long the latest watch has not been able to follow all that it is to follow; zero while it can.
+    fn behind(&self) -> Duration;
 }
 
 /// What a store holds at one moment.

@@ -38,6 +38,32 @@ pub struct Refusal {
     pub everywhere: bool,
 }
 
+/// How far behind the API objects the agent may be.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Lag {
+    /// How long nothing was heard from where they are.
+    pub stale: Duration,
+    /// How long some of them have not been followed; zero while all are.
+    pub behind: Duration,
+}
+
+/// Objects that are not followed for so long are no matter of a moment, such as the restart of an API server.
+const LASTING: Duration = Duration::from_mins(1);
+
+impl Lag {
+    /// An error if changes have not arrived for a while.
+    pub fn follows(self) -> Result<(), String> {
+        if self.behind < LASTING {
+            return Ok(());
+        }
+        let seconds = Duration::from_secs(self.behind.as_secs());
+        let since = humantime::format_duration(seconds);
+        Err(format!(
+            "changes of API objects have not arrived for {since}: weft status says why"
+        ))
+    }
+}
+
 /// The world and how well the kernel follows it. The loop writes, everybody reads.
 pub struct Shared {
     world: Mutex<World>,
@@ -46,8 +72,8 @@ pub struct Shared {
     passes: Durations,
     /// How the data path is loaded: fixed for the process.
     pub loaded: super::kernel::Loaded,
-    /// How long nothing was heard from where the API objects are.
-    stale: OnceLock<Box<dyn Fn() -> Duration + Send + Sync>>,
+    /// Asks where the API objects are.
+    lag: OnceLock<Box<dyn Fn() -> Lag + Send + Sync>>,
 }
 
 #[derive(Default)]
@@ -77,20 +103,20 @@ impl Shared {
             }),
             passes: Durations::default(),
             loaded,
-            stale: OnceLock::new(),
+            lag: OnceLock::new(),
         }
     }
 
     /// Says whom to ask how old the objects may be; the first one counts.
-    pub fn follow_store(&self, stale: impl Fn() -> Duration + Send + Sync + 'static) {
-        if self.stale.set(Box::new(stale)).is_err() {
+    pub fn follow_store(&self, lag: impl Fn() -> Lag + Send + Sync + 'static) {
+        if self.lag.set(Box::new(lag)).is_err() {
             tracing::debug!("a store is followed already");
         }
     }
 
-    /// How long nothing was heard from where the API objects are; nothing while no store is followed.
-    pub fn stale(&self) -> Duration {
-        self.stale.get().map_or(Duration::ZERO, |stale| stale())
+    /// How far behind the API objects the agent may be; not at all while no store is followed.
+    pub fn lag(&self) -> Lag {
+        self.lag.get().map_or_else(Lag::default, |lag| lag())
     }
 
     /// The world, locked: be quick.
@@ -307,5 +333,25 @@ impl Shared {
         }
         drop(world);
         self.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn objects_that_are_not_followed_for_a_while_are_told_of() {
+        let behind = |seconds| {
+            let behind = Duration::from_secs(seconds);
+            Lag {
+                behind,
+                ..Lag::default()
+            }
+        };
+        assert_eq!(behind(0).follows(), Ok(()));
+        assert_eq!(behind(59).follows(), Ok(()), "a server restarts");
+        let error = behind(192).follows().unwrap_err();
+        assert!(error.contains("for 3m 12s"), "{error}");
     }
 }

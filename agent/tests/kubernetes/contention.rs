@@ -241,6 +241,15 @@ fn what_several_write_at_once_is_not_lost_and_ends() {
         refused <= foreign,
         "a try for each change of others at most: {refused}"
     );
+    let audit = server.audit();
+    let reads = audit
+        .iter()
+        .filter(|it| it["verb"] == "get" && it["objectRef"]["resource"] == "netnamespaces");
+    assert_eq!(
+        reads.count(),
+        0,
+        "a refused write waits for the watch: rbac.yaml grants no `get`"
+    );
 
     // Nobody writes on, not in two of the controller's regular looks either.
     let version = object.version.clone();

@@ -173,11 +173,12 @@ fn rights_that_are_too_narrow_are_named() {
         "\"limited\"",
         "cannot list",
         "hostsubnets",
-        "let this account get, list and watch hostsubnets",
+        "let this account list and watch hostsubnets",
     ] {
         assert!(problem.contains(part), "{part}: {problem}");
     }
     assert!(!told.listed);
+    assert!(store.behind() > std::time::Duration::ZERO);
     let mut object = weft_agent::store::Object::clone(told.object("NetNamespace", "one").unwrap());
     object.set_field("netid", json!(12));
     let error = store.update(&object).unwrap_err().to_string();
@@ -202,6 +203,7 @@ fn rights_that_are_too_narrow_are_named() {
     told.until("the problems are taken back", |told| {
         told.problems.is_empty()
     });
+    assert_eq!(store.behind(), std::time::Duration::ZERO);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 mod conditions;
 mod contention;
+mod credentials;
 mod documented;
 mod faults;
 mod goaway;

@@ -128,16 +128,19 @@ fn objects_are_listed_watched_and_written() {
     assert!(matches!(error, StoreError::Conflict { .. }), "{error}");
     told.until("the update", |told| told.netid("two") == Some(13));
 
-    // Behind the watch's back: after a conflict the next try is based on what the server has.
+    // Behind a command's watch: after a conflict its next try is based on what the server has.
+    let command = server.store(Reader::PodNetwork);
+    let mut seen = Told::by(&command);
+    seen.until("its own view", |seen| seen.netid("two") == Some(13));
     server.kubectl(&["annotate", "netnamespace", "two", "a=b"]);
     let mut retry = Object::clone(&newer);
     retry.set_field("netid", json!(15));
-    if store.update(&retry).is_err() {
-        retry
-            .version
-            .clone_from(&store.get(&newer.key).unwrap().unwrap().version);
-        store.update(&retry).unwrap();
-    }
+    let error = command.update(&retry).unwrap_err();
+    assert!(matches!(error, StoreError::Conflict { .. }), "{error}");
+    retry
+        .version
+        .clone_from(&command.get(&newer.key).unwrap().unwrap().version);
+    command.update(&retry).unwrap();
     told.until("the second try", |told| told.netid("two") == Some(15));
 
     // Removed: at once out of the list, and told once.

@@ -122,6 +122,11 @@ impl Failures {
         }
     }
 
+    /// Since when not all kinds can be followed.
+    pub(super) fn since(&self) -> Option<SystemTime> {
+        self.of.values().map(|(_, failure)| failure.since).min()
+    }
+
     /// What to tell: one problem for what is wrong with the server, one a kind for what is wrong with that.
     pub(super) fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
@@ -142,7 +147,7 @@ impl Failures {
                 Cause::Away(reason) => first(&mut away, *since, reason.as_str()),
                 Cause::Unauthorized(reason) => first(&mut unknown, *since, reason.as_str()),
                 Cause::Forbidden(reason) => problems.push(of_kind(format!(
-                    "{reason}; {KEPT}: let this account get, list and watch {}",
+                    "{reason}; {KEPT}: let this account list and watch {}",
                     kind.resource()
                 ))),
                 Cause::NoSuchResource => {

@@ -116,6 +116,11 @@ impl Following {
         })
     }
 
+    /// Since when not all kinds can be followed.
+    pub(super) fn behind_since(&self) -> Option<SystemTime> {
+        self.state().failures.since()
+    }
+
     /// An object, on the same terms.
     pub(super) fn get(&self, key: &Key) -> Known {
         let state = self.state();

@@ -49,6 +49,9 @@ pub struct Kubernetes {
     connection: Arc<Connection>,
     kinds: &'static [&'static Kind],
     keep: Keep,
+    /// Whether a refused write is followed by a look at what is there. A controller's next plan comes from its watch, and
+    /// its account may not `get`.
+    looks: bool,
     /// The namespace that weft runs in.
     home: String,
     /// The latest watch, which answers lists as long as it runs.
@@ -76,6 +79,7 @@ impl Kubernetes {
             connection: Arc::new(connect(access, limits)?),
             kinds: kinds::of(reader),
             keep,
+            looks: matches!(reader, Reader::PodNetwork),
             home: HOME.into(),
             following: Mutex::new(Weak::new()),
         })
@@ -145,7 +149,7 @@ impl Kubernetes {
 
     /// What the server has by now, after it refused a write: so that the next try is based on it.
     fn refresh(&self, kind: &'static Kind, object: &Object) {
-        if !self.watches(kind) {
+        if !self.looks || !self.watches(kind) {
             return;
         }
         match request::get(&self.connection, kind, &object.key) {
@@ -285,6 +289,13 @@ impl Store for Kubernetes {
 
     fn stale(&self) -> Duration {
         self.connection.heard.ago()
+    }
+
+    fn behind(&self) -> Duration {
+        let following = self.following();
+        let since = following.and_then(|following| following.behind_since());
+        // A clock that was set back tells nothing.
+        since.map_or(Duration::ZERO, |since| since.elapsed().unwrap_or_default())
     }
 }
 

@@ -78,6 +78,10 @@ impl Store for Manifests {
     fn stale(&self) -> Duration {
         self.shared.lock().unread()
     }
+
+    fn behind(&self) -> Duration {
+        self.stale()
+    }
 }
 
 #[cfg(test)]
