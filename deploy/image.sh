@@ -41,6 +41,12 @@ ldd "$iptables" "$modules"/lib{xt,ipt,ip6t}_*.so | sed -n 's/^.*\(=> \|^\t\)\(\/
     done
 printf 'root:x:0:0:root:/:/usr/bin/weft\nweft:x:65532:65532:weft:/:/usr/bin/weft\n' >"$root/etc/passwd"
 
+case $(uname -m) in
+x86_64) architecture=amd64 ;;
+aarch64) architecture=arm64 ;;
+*) architecture=$(uname -m) ;;
+esac
+
 # The same content makes the same archive.
 pack() { tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner --format=gnu -C "$1" -cf "$2" "${@:3}"; }
 stage=$out/stage
@@ -49,7 +55,7 @@ pack "$root" "$stage/layer.tar" .
 layer=$(sha256sum "$stage/layer.tar" | cut -d' ' -f1)
 mv "$stage/layer.tar" "$stage/$layer.tar"
 cat >"$stage/config.json" <<JSON
-{"architecture":"amd64","os":"linux","created":"1970-01-01T00:00:00Z",
+{"architecture":"$architecture","os":"linux","created":"1970-01-01T00:00:00Z",
 "config":{"Entrypoint":["/usr/bin/weft"],"Env":["PATH=/usr/bin:/usr/sbin"],"WorkingDir":"/"},
 "rootfs":{"type":"layers","diff_ids":["sha256:$layer"]},"history":[{"created":"1970-01-01T00:00:00Z","created_by":"make image"}]}
 JSON

@@ -9,6 +9,9 @@ use crate::observe::node::Snapshot;
 
 pub(super) const NAME: &str = "address ranges";
 
+/// A node holds single addresses of it where kube-proxy works with IPVS (all services), and for NodeLocal DNSCache.
+const SERVICES: &str = "service network";
+
 /// What the node has.
 #[derive(Debug, Default)]
 pub(super) struct Found {
@@ -25,7 +28,7 @@ pub(super) fn overlaps(network: &ClusterNetwork, found: &Found) -> Check {
         .networks
         .iter()
         .map(|it| ("cluster network", it.cidr));
-    let services = network.services.iter().map(|it| ("service network", *it));
+    let services = network.services.iter().map(|it| (SERVICES, *it));
     let ranges: Vec<(&str, IpNet)> = pods.chain(services).collect();
     let name = |index: u32| {
         let mut devices = found.snapshot.devices.iter();
@@ -39,7 +42,11 @@ pub(super) fn overlaps(network: &ClusterNetwork, found: &Found) -> Check {
             continue;
         }
         let held = address.address;
+        let alone = held.prefix_len() == held.max_prefix_len();
         for (what, range) in ranges.iter().filter(|(_, range)| meet(&held, range)) {
+            if alone && *what == SERVICES {
+                continue;
+            }
             wrong.push(format!(
                 "interface {device} has {held} in the {what} {range}"
             ));

@@ -77,6 +77,18 @@ fn what_the_node_uses_of_the_clusters_ranges_is_named() {
         "{}",
         route.message
     );
+    // kube-proxy with IPVS and NodeLocal DNSCache.
+    let services = [
+        ("kube-ipvs0", "172.30.0.1/32"),
+        ("nodelocaldns", "172.30.0.10/32"),
+    ];
+    assert_eq!(check(&services, &[]).state, State::Ok);
+    assert_eq!(check(&[("br0", "172.30.0.1/24")], &[]).state, State::Failed);
+    assert_eq!(
+        check(&[("lo", "10.128.4.1/32")], &[]).state,
+        State::Failed,
+        "it may be a pod's"
+    );
     assert_eq!(
         check(&[("weft0", "10.128.0.1/23")], &[]).state,
         State::Ok,

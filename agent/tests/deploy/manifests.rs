@@ -53,6 +53,7 @@ fn the_configuration_is_understood() {
     let dir = std::env::temp_dir().join(format!("weft-test-{:016x}", rand::random::<u64>()));
     std::fs::create_dir(&dir).unwrap();
     let map = object("manifests/config.yaml", "ConfigMap");
+    let mut conflicts = Vec::new();
     for (name, port) in [("agent.yaml", 9618), ("controller.yaml", 9619)] {
         let file = dir.join(name);
         std::fs::write(&file, map["data"][name].as_str().unwrap()).unwrap();
@@ -70,7 +71,12 @@ fn the_configuration_is_understood() {
         let in_cluster =
             weft_agent::config::Source::Kubernetes(weft_agent::config::Access::InCluster);
         assert_eq!(config.source, in_cluster);
+        conflicts.push(config.egress_policy_conflicts);
     }
+    assert_eq!(
+        conflicts[0], conflicts[1],
+        "the controller tells users what the agents do"
+    );
     std::fs::remove_dir_all(dir).unwrap();
 }
 
