@@ -85,6 +85,34 @@ pub fn exec_and_port_forward(cluster: &Cluster) {
         &target,
     ]);
 
+    // An agent is asked in its pod, as README says.
+    let selector = format!("--field-selector=spec.nodeName={}", near.node);
+    let agent = [
+        "get",
+        "pods",
+        "-n",
+        "weft",
+        "-l",
+        "app.kubernetes.io/component=agent",
+    ];
+    let agent = cluster.kubectl(&[&agent[..], &[&selector, "-o", "name"]].concat());
+    let explained = cluster.kubectl(&[
+        "exec",
+        "-n",
+        "weft",
+        agent.trim(),
+        "-c",
+        "agent",
+        "--",
+        "weft",
+        "explain",
+        "--from",
+        &format!("{}/{}", project.name, near.name),
+        "--to",
+        &target,
+    ]);
+    assert!(explained.contains("allowed"), "{explained}");
+
     let mut forward = cluster.lab.kubectl().unwrap();
     let pod = format!("pod/{}", far.name);
     let mut child = forward

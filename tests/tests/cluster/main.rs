@@ -13,6 +13,7 @@ mod hosts;
 mod http;
 mod plugins;
 mod projects;
+mod removal;
 mod services;
 mod traces;
 mod workloads;
@@ -24,7 +25,7 @@ use cluster::Cluster;
 
 type Case = (&'static str, fn(&Cluster));
 
-const CASES: [Case; 14] = [
+const CASES: [Case; 15] = [
     ("rolled out and scaled", workloads::rolled_out_and_scaled),
     ("services by name", services::by_name),
     ("headless services", services::headless),
@@ -47,11 +48,13 @@ const CASES: [Case; 14] = [
         disruption::agents_deleted,
     ),
     ("drain and return", disruption::drain_and_return),
-    // The last one: it changes how agents are deployed.
+    // Near the end: it changes how agents are deployed.
     (
         "an agent that stays away, and kubectl weft status",
         absent::agent_stays_away,
     ),
+    // Nothing can come after it.
+    ("removal", removal::packets_outlive_it),
 ];
 
 #[test]

@@ -1,6 +1,5 @@
 //! A thousand attachments come and go, some with the plugin or the agent killed half-way. Nothing stays.
 
-use std::os::fd::AsRawFd as _;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,7 +9,7 @@ use weft_netns::NetNs;
 use weft_tests::lab::{Action, Options, PodSpec};
 
 use crate::cluster::{Cluster, DEADLINE, eventually, poll};
-use crate::plugin::{Answer, Attachment, Plugin, finish};
+use crate::plugin::{Answer, Attachment, Plugin, finish, path};
 use crate::residue::traces;
 
 const CYCLES: usize = 1000;
@@ -151,11 +150,6 @@ fn touch_cluster_network(cluster: &Cluster) {
 }
 
 /// A path by which this process's children find the namespace, which has no name.
-fn path(netns: &NetNs) -> String {
-    let fd = std::os::fd::AsFd::as_fd(netns).as_raw_fd();
-    format!("/proc/{}/fd/{fd}", std::process::id())
-}
-
 fn work(plugin: &Plugin, tally: &Tally) {
     let mut random = rand::rng();
     while tally.cycles.fetch_add(1, Ordering::Relaxed) < CYCLES {

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
+use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
@@ -140,4 +141,10 @@ pub fn finish(mut child: Child) -> Answer {
         success: child.wait().unwrap().success(),
         value: serde_json::from_str(&said).unwrap_or_default(),
     }
+}
+
+/// Path of a network namespace that this process holds.
+pub fn path(netns: &NetNs) -> String {
+    let fd = netns.as_fd().as_raw_fd();
+    format!("/proc/{}/fd/{fd}", std::process::id())
 }
