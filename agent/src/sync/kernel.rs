@@ -8,9 +8,10 @@ use serde::Serialize;
 use weft_core::compile::egress::{Memo, Unfit};
 use weft_core::compile::host::endpoint_routes;
 use weft_core::compile::{Scope, Tables, compile_scope};
-use weft_core::diff::{PolicyWrite, Write, diff};
+use weft_core::diff::{Write, diff};
 use weft_core::model::{Change, Endpoint, EndpointId, HostSubnet, World};
 
+use super::retired::{Retired, takes_policy_away};
 use super::room;
 use super::shared::Shared;
 use crate::apply::host::{Host, HostError};
@@ -93,6 +94,8 @@ pub struct Kernel {
     pub(super) attachment: Attachment,
     /// What the maps hold: read in each full pass, kept by each write.
     pub(super) mirror: Tables,
+    /// What of that nothing needs any more.
+    pub(super) retired: Retired,
     /// Policies that were compiled before.
     pub(super) memo: Memo,
     /// A pass of this process has written every row.
@@ -139,6 +142,7 @@ impl Kernel {
             firewall: Keeper::start(Iptables::new(), on_look).map_err(KernelError::Thread)?,
             attachment: Attachment::probe(),
             mirror,
+            retired: Retired::default(),
             memo: Memo::default(),
             filled: false,
             attached: BTreeSet::new(),
@@ -204,20 +208,28 @@ impl Kernel {
             (compile_scope(&world, scope, &self.memo), before)
         };
         shared.change(|_| ());
+        if before.is_none() {
+            self.retired.forget();
+        }
         let writes = diff(&wanted, before.as_ref().unwrap_or(&self.mirror));
         self.write(&writes)
     }
 
     /// Writes rows, all or (if they do not fit) none.
     pub(super) fn write(&mut self, writes: &[Write]) -> Result<usize, KernelError> {
-        room::check(&self.mirror, writes)?;
+        let fits = room::check(&self.mirror, writes);
+        if (fits.is_err() && !self.retired.is_empty()) || self.retired.returns(writes) {
+            self.remove_retired()?;
+            room::check(&self.mirror, writes)?;
+        } else {
+            fits?;
+        }
         let judged = self.newly_judged(writes);
         self.seed_flows(&judged);
-        let mut waited = false;
         for write in writes {
-            if !waited && takes_policy_away(write, writes) {
-                apply::wait_for_programs().map_err(KernelError::Barrier)?;
-                waited = true;
+            if takes_policy_away(write, writes) {
+                self.retired.take(write.clone());
+                continue;
             }
             self.maps.write(write)?;
             self.mirror.write(write);
@@ -294,18 +306,6 @@ impl Kernel {
         links::detach(&self.pins, &endpoint.host_ifname, &POD_HOOKS)?;
         self.maps.forget(endpoint.host_ifindex)?;
         Ok(())
-    }
-}
-
-/// Whether a write removes rows that a program may still need which has found their policy a moment ago.
-fn takes_policy_away(write: &Write, all: &[Write]) -> bool {
-    let goes = |number| {
-        all.iter().any(|it| matches!(it, Write::Policy(PolicyWrite { number: n, new: None, .. }) if *n == number))
-    };
-    match write {
-        Write::Policy(PolicyWrite { new: None, .. }) => true,
-        Write::Resolved(key, None) => goes(key.policy),
-        _ => false,
     }
 }
 

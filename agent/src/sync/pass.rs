@@ -167,13 +167,17 @@ impl Kernel {
 
     fn table_pass(&mut self, shared: &Shared) -> Result<usize, KernelError> {
         self.mirror = observe::maps::tables(&self.maps)?;
+        self.retired.forget();
         loop {
             let wanted = compile_scope(&shared.world(), &Scope::Everything, &self.memo);
             let writes = diff(&wanted, &self.mirror);
             match self.write(&writes) {
                 Err(error @ KernelError::Full { .. })
                     if self.close_largest(shared, &wanted, &error) => {}
-                written => return written,
+                written => {
+                    self.remove_retired()?;
+                    return written;
+                }
             }
         }
     }

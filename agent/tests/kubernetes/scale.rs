@@ -19,46 +19,39 @@ use crate::rig::{Process, Server, until};
 const NODES: u32 = 5_000;
 const PROJECTS: u32 = 10_000;
 
-/// Resident memory of a process, in KiB.
-fn resident(process: &str) -> u64 {
+/// How long the controller may take for all of it.
+const WORK: Duration = Duration::from_mins(5);
+
+/// Resident memory of a process now, and at most so far, in KiB.
+fn resident(process: &str) -> [u64; 2] {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .unwrap();
-    line.trim().trim_end_matches(" kB").trim().parse().unwrap()
+    ["VmRSS:", "VmHWM:"].map(|field| {
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
+        let number = line.unwrap().trim().trim_end_matches(" kB");
+        number.trim().parse().unwrap()
+    })
 }
 
+/// Nodes and namespaces, of which a controller makes the rest.
 async fn fill(server: &Server) {
     let file = Kubeconfig::read_from(server.kubeconfig("admin")).unwrap();
     let config = kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await;
     let client = kube::Client::try_from(config.unwrap()).unwrap();
     let api = |kind: &str| {
-        let kind = GroupVersionKind::gvk("network.openshift.io", "v1", kind);
+        let kind = GroupVersionKind::gvk("", "v1", kind);
         Api::<DynamicObject>::all_with(client.clone(), &ApiResource::from_gvk(&kind))
     };
-    let (hosts, projects) = (api("HostSubnet"), api("NetNamespace"));
-    let host = |n: u32| {
+    let (nodes, projects) = (api("Node"), api("Namespace"));
+    let node = |n: u32| {
         let [_, _, c, d] = n.to_be_bytes();
-        let [_, e, f, _] = (n << 8).to_be_bytes();
         json!({
-            "apiVersion": "network.openshift.io/v1", "kind": "HostSubnet",
-            "metadata": {"name": format!("node-{n}.region-1.example.test"),
-                         "annotations": {"pod.network.openshift.io/node-uid": format!("{n:08}-89ab-cdef-0123-456789abcdef")}},
-            "host": format!("node-{n}.region-1.example.test"), "hostIP": format!("192.168.{c}.{d}"),
-            "subnet": format!("10.{e}.{f}.0/24"),
+            "apiVersion": "v1", "kind": "Node", "metadata": {"name": format!("node-{n}.region-1.example.test")},
+            "status": {"addresses": [{"type": "InternalIP", "address": format!("192.168.{c}.{d}")}]},
         })
     };
-    let project = |n: u32| {
-        json!({
-            "apiVersion": "network.openshift.io/v1", "kind": "NetNamespace",
-            "metadata": {"name": format!("project-{n}-of-a-team"),
-                         "annotations": {"pod.network.openshift.io/namespace-uid": format!("{n:08}-89ab-cdef-0123-456789abcdef")}},
-            "netname": format!("project-{n}-of-a-team"), "netid": n + 10,
-        })
-    };
+    let project = |n: u32| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": format!("project-{n}-of-a-team")}});
     let objects = (0..NODES)
-        .map(|n| (&hosts, host(n)))
+        .map(|n| (&nodes, node(n)))
         .chain((0..PROJECTS).map(|n| (&projects, project(n))));
     let params = PostParams::default();
     futures_util::stream::iter(objects)
@@ -70,6 +63,14 @@ async fn fill(server: &Server) {
             }
         })
         .await;
+}
+
+/// How many objects there are.
+fn count(server: &Server, path: &str) -> u64 {
+    let list = server.kubectl(&["get", "--raw", &format!("{path}?limit=1")]);
+    let list: Value = serde_json::from_str(&list).unwrap();
+    let here = list["items"].as_array().unwrap().len() as u64;
+    here + list["metadata"]["remainingItemCount"].as_u64().unwrap_or(0)
 }
 
 /// A network of its own for this test: the agent changes the one that it runs in.
@@ -108,8 +109,59 @@ fn measure() {
         "pluginName": "multitenant",
     });
     server.apply(&network.to_string());
-    store_alone(&server);
-    whole_agent(&server);
+    server.kubectl(&["create", "namespace", "weft"]);
+    let projects = count(&server, "/api/v1/namespaces");
+    let controller = whole_controller(&server, projects);
+    store_alone(&server, projects);
+    let agent = whole_agent(&server, projects);
+    let figures = json!({
+        "case": "scale", "hostSubnets": NODES, "netNamespaces": projects, "residentKiBAtMost": BOUND,
+        "controller": controller, "agent": agent,
+    });
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("soak");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("scale.json"), format!("{figures:#}\n")).unwrap();
+    for process in [agent, controller] {
+        assert!(
+            process["residentKiB"].as_u64().unwrap() < BOUND,
+            "{figures:#}"
+        );
+    }
+}
+
+/// Resident memory of a process that has settled, in KiB.
+const BOUND: u64 = 64 << 10;
+
+/// What it took a process so far.
+fn figures(name: &str, process: &Process, took: Duration) -> Value {
+    let [resident, peak] = resident(&process.id().to_string());
+    let busy = processor_time(process.id());
+    println!(
+        "{name}: after {took:?}, {busy:?} of a processor, {resident} KiB resident, at most {peak}"
+    );
+    json!({
+        "seconds": took.as_secs_f64(), "processorSeconds": busy.as_secs_f64(), "residentKiB": resident,
+        "peakKiB": peak,
+    })
+}
+
+/// A controller that finds nodes and projects without networks.
+fn whole_controller(server: &Server, projects: u64) -> Value {
+    let kubeconfig = server.kubeconfig("admin");
+    let log = std::fs::File::create(kubeconfig.with_file_name("controller.log")).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_weft"));
+    command
+        .args(["controller", "--kubeconfig"])
+        .arg(&kubeconfig);
+    let start = Instant::now();
+    let mut controller = Process::start(&mut command, Some(log));
+    let of = |resource: &str| count(server, &format!("/apis/network.openshift.io/v1/{resource}"));
+    while (of("hostsubnets"), of("netnamespaces")) != (u64::from(NODES), projects) {
+        assert!(!controller.ended() && start.elapsed() < WORK, "{WORK:?}");
+        std::thread::sleep(Duration::from_millis(250));
+    }
+    let took = start.elapsed();
+    figures("the controller", &controller, took)
 }
 
 /// Processor time of a process up to now.
@@ -127,8 +179,8 @@ fn processor_time(process: u32) -> Duration {
 }
 
 /// The store and the ingest, in this process.
-fn store_alone(server: &Server) {
-    let before = resident("self");
+fn store_alone(server: &Server, projects: u64) {
+    let [before, _] = resident("self");
     let start = Instant::now();
     let store = server.store(Reader::Agent);
     let (sender, events) = channel();
@@ -150,15 +202,15 @@ fn store_alone(server: &Server) {
     let took = start.elapsed();
     assert_eq!(
         (world.hosts.len(), world.projects.len()),
-        (NODES as usize, PROJECTS as usize)
+        (NODES as usize, usize::try_from(projects).unwrap())
     );
-    let grown = resident("self") - before;
+    let grown = resident("self")[0].saturating_sub(before);
     println!("store, ingest and world: told after {took:?}, {grown} KiB");
     drop(running);
 }
 
 /// The agent as it runs on a node, with its rows in the kernel.
-fn whole_agent(server: &Server) {
+fn whole_agent(server: &Server, projects: u64) -> Value {
     let dir = server.kubeconfig("admin").with_file_name("agent");
     let weft = || Command::new(env!("CARGO_BIN_EXE_weft"));
     let start = Instant::now();
@@ -186,21 +238,9 @@ fn whole_agent(server: &Server) {
             .output()
             .unwrap();
         let status: Value = serde_json::from_slice(&output.stdout).ok()?;
-        (status["ready"] == true && status["projects"] == PROJECTS).then_some(status)
+        (status["ready"] == true && status["projects"] == projects).then_some(status)
     });
     let took = start.elapsed();
     assert_eq!(status["nodes"], NODES, "{status}");
-    let resident = resident(&agent.id().to_string());
-    let busy = processor_time(agent.id());
-    println!(
-        "the whole agent: ready after {took:?}, {busy:?} of a processor, {resident} KiB resident"
-    );
-    let figures = json!({
-        "case": "scale", "hostSubnets": NODES, "netNamespaces": PROJECTS, "readySeconds": took.as_secs_f64(),
-        "processorSeconds": busy.as_secs_f64(), "residentKiB": resident, "residentKiBAtMost": 64 << 10,
-    });
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("soak");
-    std::fs::create_dir_all(&folder).unwrap();
-    std::fs::write(folder.join("scale.json"), format!("{figures:#}\n")).unwrap();
-    assert!(resident < 64 << 10, "{resident} KiB");
+    figures("the whole agent", &agent, took)
 }

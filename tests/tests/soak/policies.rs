@@ -145,10 +145,12 @@ fn explain(lab: &Lab) {
     let lines: Vec<_> = log.lines().collect();
     let end = &lines[lines.len().saturating_sub(40)..];
     println!("--- log of node1\n{}", end.join("\n"));
-    let questions: [&[&str]; 3] = [
+    let probed = format!("{TOGGLED}/udp");
+    let questions: [&[&str]; 4] = [
         &["status"],
-        &["get", "egressnetworkpolicies", "-n", "measured"],
-        &["explain", "measured/pod", TOGGLED],
+        &["get", "egress-policies", "measured", "--rules"],
+        &["explain", "--from", "measured/pod", "--to", &probed],
+        &["metrics"],
     ];
     for args in questions {
         let output = lab.weft(Some("node1")).unwrap().args(args).output();
