@@ -81,7 +81,7 @@ impl Probe {
 
     /// Milliseconds from `start` to the first packet that arrived after it.
     pub fn first_since(&self, start: Instant) -> Result<f64> {
-        let deadline = start + PATIENCE;
+        let deadline = Instant::now() + PATIENCE;
         loop {
             let first = self.arrivals().iter().copied().find(|at| *at > start);
             if let Some(at) = first {
@@ -97,7 +97,7 @@ impl Probe {
 
     /// Milliseconds from `start` to the last packet that arrived before the silence.
     pub fn last_since(&self, start: Instant) -> Result<f64> {
-        let deadline = start + PATIENCE;
+        let deadline = Instant::now() + PATIENCE;
         loop {
             let last = self.arrivals().last().copied().unwrap_or(start).max(start);
             if last.elapsed() > SILENCE {

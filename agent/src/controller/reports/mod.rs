@@ -111,10 +111,10 @@ impl Reports {
             }
             match tell(object, &verdict, pace, (store, me)) {
                 Ok(Told::Everything) => drop(unwritable.remove(&object.key)),
-                Ok(Told::NotNow) => {}
                 Ok(Told::NothingMore) => break,
                 // Where somebody was faster, the watch tells, and the next look is at what is there then.
-                Err(StoreError::Conflict { .. } | StoreError::NotFound { .. }) => {}
+                Ok(Told::NotNow)
+                | Err(StoreError::Conflict { .. } | StoreError::NotFound { .. }) => {}
                 Err(StoreError::Unwritable { reason, .. }) => {
                     unwritable.insert(object.key.clone(), reason);
                 }
