@@ -196,6 +196,10 @@ impl Kernel {
                 self.memo.table(policy)?;
             }
         }
+        if *scope == Scope::Everything {
+            // Compared with all that the maps hold, they would be retired once more, and count as in the way.
+            self.remove_retired()?;
+        }
         let (wanted, before) = {
             let mut world = shared.world();
             let before = match scope {
@@ -208,9 +212,6 @@ impl Kernel {
             (compile_scope(&world, scope, &self.memo), before)
         };
         shared.change(|_| ());
-        if before.is_none() {
-            self.retired.forget();
-        }
         let writes = diff(&wanted, before.as_ref().unwrap_or(&self.mirror));
         self.write(&writes)
     }

@@ -3,6 +3,7 @@
 //! # Layout
 //! - [`requests`]: what it can be asked, and what it does then
 //! - [`shared`]: what other threads read: the world, problems, the state of the last pass
+//! - `lag`: how far behind its objects the agent may be
 //! - [`kernel`]: the data path in the kernel, and what it is known to hold
 //! - `policies`, `resolving`: changes of egress policies, and of what their names stand for
 //! - `retired`: rows of policies that nothing needs any more
@@ -27,6 +28,7 @@ mod damage;
 mod egress;
 mod handle;
 mod kernel;
+mod lag;
 mod names;
 mod pass;
 mod policies;
@@ -59,9 +61,10 @@ use crate::observe::removals;
 
 pub use handle::{Handle, pod_network};
 pub use kernel::{Kernel, KernelError};
+pub use lag::Lag;
 use names::Names;
 pub use requests::Request;
-pub use shared::{Lag, PassState, Refusal, Shared};
+pub use shared::{PassState, Refusal, Shared};
 
 /// Between full passes that nobody asked for.
 const FULL_PASS_INTERVAL: Duration = Duration::from_mins(3);

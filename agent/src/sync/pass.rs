@@ -166,8 +166,9 @@ impl Kernel {
     }
 
     fn table_pass(&mut self, shared: &Shared) -> Result<usize, KernelError> {
+        // Before the look: their rows are not to count as in the way.
+        self.remove_retired()?;
         self.mirror = observe::maps::tables(&self.maps)?;
-        self.retired.forget();
         loop {
             let wanted = compile_scope(&shared.world(), &Scope::Everything, &self.memo);
             let writes = diff(&wanted, &self.mirror);
@@ -175,8 +176,9 @@ impl Kernel {
                 Err(error @ KernelError::Full { .. })
                     if self.close_largest(shared, &wanted, &error) => {}
                 written => {
+                    let writes = written?;
                     self.remove_retired()?;
-                    return written;
+                    return Ok(writes);
                 }
             }
         }

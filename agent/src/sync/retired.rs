@@ -37,11 +37,6 @@ impl Retired {
         self.due.get_or_insert_with(|| Instant::now() + LINGER);
     }
 
-    /// Forgets them, where everything that the kernel holds is compared anew.
-    pub(super) fn forget(&mut self) {
-        *self = Self::default();
-    }
-
     /// Whether one of these policies comes back with the writes.
     pub(super) fn returns(&self, writes: &[Write]) -> bool {
         let mut coming = writes.iter().filter_map(|write| match write {

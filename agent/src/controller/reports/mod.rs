@@ -174,6 +174,7 @@ enum Told {
     NothingMore,
 }
 
+/// Writes what is to be told of one object, if it is its turn.
 fn tell(
     object: &Object,
     verdict: &Verdict,
