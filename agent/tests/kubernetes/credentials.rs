@@ -1,14 +1,13 @@
 //! The ways in that a kubeconfig can name.
 
-use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use weft_agent::config::Access;
 use weft_agent::store::{Key, Kubernetes, Reader, Store as _};
 
-use crate::rig::{Server, programs, until};
+use crate::rig::{Process, Server, programs, until};
 use crate::store::net_namespace;
 
 /// The administrator's kubeconfig under another name and with other words.
@@ -66,18 +65,21 @@ fn a_command_gives_the_token() {
 fn plain_http_leads_through_a_proxy_of_kubectl() {
     let server = Server::new();
     server.apply(&net_namespace("one", 11));
-    let mut proxy = Command::new(programs().join("kubectl"))
-        .arg("--kubeconfig")
-        .arg(server.kubeconfig("admin"))
-        .args(["proxy", "--port=0"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut said = String::new();
-    BufReader::new(proxy.stdout.take().unwrap())
-        .read_line(&mut said)
-        .unwrap();
-    let address = said.trim().rsplit(' ').next().unwrap();
+    let log = server.kubeconfig("admin").with_file_name("proxy.log");
+    let _proxy = Process::start(
+        Command::new(programs().join("kubectl"))
+            .arg("--kubeconfig")
+            .arg(server.kubeconfig("admin"))
+            .args(["proxy", "--port=0"]),
+        Some(std::fs::File::create(&log).unwrap()),
+    );
+    let address = until("the proxy serves", || {
+        let said = std::fs::read_to_string(&log).unwrap();
+        let address = said
+            .strip_suffix('\n')?
+            .strip_prefix("Starting to serve on ");
+        address.map(str::to_owned)
+    });
     let text = format!(
         "{{apiVersion: v1, kind: Config, current-context: weft,\n\
          contexts: [{{name: weft, context: {{cluster: weft, user: nobody}}}}], users: [{{name: nobody, user: {{}}}}],\n\
@@ -85,10 +87,7 @@ fn plain_http_leads_through_a_proxy_of_kubectl() {
     );
     let file = server.kubeconfig("admin").with_file_name("http.kubeconfig");
     std::fs::write(&file, text).unwrap();
-    let number = netid(&opened(file));
-    proxy.kill().unwrap();
-    proxy.wait().unwrap();
-    assert_eq!(number, 11);
+    assert_eq!(netid(&opened(file)), 11);
 }
 
 /// Kubelet renews the token of a pod in its file, and the server stops to accept the one before.

@@ -138,7 +138,12 @@ impl Watcher {
                 }
             }
         });
-        Self { kubectl, told }
+        let watcher = Self { kubectl, told };
+        // What is there already comes first.
+        while watcher.told.lock().unwrap().is_empty() {
+            thread::sleep(Duration::from_millis(1));
+        }
+        watcher
     }
 
     /// When it was told of the version that was written at `start`.
