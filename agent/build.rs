@@ -7,6 +7,10 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, exit};
 
+/// Types of maps are told by BTF. By default bpf-linker has LLVM turn small copies and clearings into calls, which loop over
+/// single bytes, in a stack frame of their own: here they become loads and stores.
+const FLAGS: &str = "-Cdebuginfo=2 -Clink-arg=--btf -Clink-arg=--disable-expand-memcpy-in-order";
+
 fn main() {
     println!("cargo::rerun-if-env-changed=EBPF");
     for input in ["src", "Cargo.toml", "programs/src", "programs/Cargo.toml"] {
@@ -97,7 +101,7 @@ fn build(out: &Path) -> PathBuf {
         ])
         .arg(&target_dir)
         .env("PATH", path)
-        .env("RUSTFLAGS", "-Cdebuginfo=2 -Clink-arg=--btf")
+        .env("RUSTFLAGS", FLAGS)
         .current_dir("..")
         .status();
     match status {

@@ -1,5 +1,6 @@
 //! Counters and events of dropped packets.
 
+use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::programs::TcContext;
 use weft_ebpf::decide::{Denial, Tables};
@@ -19,7 +20,8 @@ const WINDOW_NANOSECONDS: u64 = 1_000_000_000;
 /// Counts the packet and tells user space; returns the action. A function of its own, so that drops cost the
 /// forwarding path no instructions.
 #[inline(never)]
-pub fn drop_packet(ctx: &TcContext, hook: u32, packet: &Packet, denial: &Denial) -> i32 {
+pub fn drop_packet<const HOOK: u32>(skb: *mut __sk_buff, packet: &Packet, denial: &Denial) -> i32 {
+    let ctx = &TcContext::new(skb);
     let reason = denial.reason as u32;
     let bytes = u64::from(packet.len);
     if let Some(row) = REASONS.get_ptr_mut(reason) {
@@ -29,7 +31,7 @@ pub fn drop_packet(ctx: &TcContext, hook: u32, packet: &Packet, denial: &Denial)
         row.bytes += bytes;
     }
     let key = DropKey {
-        ifindex: endpoint_of(ctx, hook, packet),
+        ifindex: endpoint_of::<HOOK>(ctx, packet),
         reason,
     };
     match DROPS.get_ptr_mut(key) {
@@ -47,15 +49,22 @@ pub fn drop_packet(ctx: &TcContext, hook: u32, packet: &Packet, denial: &Denial)
     if denial.reason != DropReason::LinkLocal
         && let Some(time) = event_allowed()
     {
-        send(ctx, hook, packet, denial, time);
+        send::<HOOK>(ctx, packet, denial, time);
     }
     DROP
 }
 
+/// Drops a packet for a reason, given by its number, that has nothing to do with who sent it to whom.
+#[inline(never)]
+pub fn fail<const HOOK: u32>(skb: *mut __sk_buff, packet: &Packet, reason: u32) -> i32 {
+    let reason = DropReason::from_number(reason).unwrap_or(DropReason::HelperFailed);
+    drop_packet::<HOOK>(skb, packet, &reason.into())
+}
+
 /// The endpoint a drop is charged to: on a pod's own hooks that pod, from the overlay the receiver.
 #[inline(always)]
-fn endpoint_of(ctx: &TcContext, hook: u32, packet: &Packet) -> u32 {
-    if hook == hook::FROM_POD || hook == hook::TO_POD {
+fn endpoint_of<const HOOK: u32>(ctx: &TcContext, packet: &Packet) -> u32 {
+    if HOOK == hook::FROM_POD || HOOK == hook::TO_POD {
         return sys::ifindex(ctx);
     }
     Maps.endpoint(&packet.dst).map_or(0, |row| row.ifindex)
@@ -81,9 +90,17 @@ fn event_allowed() -> Option<u64> {
     Some(now)
 }
 
+/// Writes the event where user space reads it: the stack has no room for one.
 #[inline(always)]
-fn send(ctx: &TcContext, hook: u32, packet: &Packet, denial: &Denial, time: u64) {
-    let event = DropEvent {
+fn send<const HOOK: u32>(ctx: &TcContext, packet: &Packet, denial: &Denial, time: u64) {
+    let Some(mut place) = EVENTS.reserve_untyped::<DropEvent>(0) else {
+        if let Some(row) = BUDGET.get_ptr_mut(0) {
+            // SAFETY: a per-CPU value, as in `drop_packet`.
+            unsafe { &mut *row }.suppressed += 1;
+        }
+        return;
+    };
+    place.write(DropEvent {
         time,
         src_project: denial.src_project,
         dst_project: denial.dst_project,
@@ -94,17 +111,12 @@ fn send(ctx: &TcContext, hook: u32, packet: &Packet, denial: &Denial, time: u64)
         reason: denial.reason as u32,
         ifindex: sys::ifindex(ctx),
         len: packet.len,
-        hook,
+        hook: HOOK,
         rule: denial.rule,
         src_port: packet.src_port,
         dst_port: packet.dst_port,
         proto: packet.proto,
         reserved: [0; 7],
-    };
-    if EVENTS.output_untyped::<DropEvent>(&event, 0).is_err()
-        && let Some(row) = BUDGET.get_ptr_mut(0)
-    {
-        // SAFETY: a per-CPU value, as in `drop_packet`.
-        unsafe { &mut *row }.suppressed += 1;
-    }
+    });
+    place.submit(0);
 }

@@ -2,6 +2,7 @@
 //!
 //! # Layout
 //! - `maps`: the maps, and the decisions' view of them
+//! - `hooks`: each program's decision, called with what the kernel knows
 //! - `forward`: what is decided becomes an action of tc
 //! - `drops`: counters and events of dropped packets
 //! - `learn`: addresses of names, out of the answers that pods receive
@@ -20,88 +21,88 @@
 
 mod drops;
 mod forward;
+mod hooks;
 mod learn;
 mod maps;
 mod sys;
 
+use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
-use weft_ebpf::decide::with;
 use weft_ebpf::event::hook;
 use weft_ebpf::packet::{Packet, parse};
 use weft_ebpf::reason::DropReason;
 
-use crate::forward::Forward;
-use crate::maps::Maps;
+use crate::forward::refuse;
 use crate::sys::Frame;
 
 /// Host veth, ingress: what a pod sends.
 #[classifier]
 pub fn from_pod(ctx: TcContext) -> i32 {
-    run(&ctx, hook::FROM_POD, |at| {
-        with::from_pod(&Maps, at.packet, sys::ifindex(at.ctx), at)
-    })
+    run::<{ hook::FROM_POD }>(ctx.skb.skb, hooks::from_pod)
 }
 
 /// Host veth, egress: what reaches a pod through the host stack.
 #[classifier]
 pub fn to_pod(ctx: TcContext) -> i32 {
-    run(&ctx, hook::TO_POD, |at| {
-        with::to_pod(&Maps, at.packet, sys::ifindex(at.ctx), at)
-    })
+    run::<{ hook::TO_POD }>(ctx.skb.skb, hooks::to_pod)
 }
 
 /// Overlay device, ingress: what other nodes send.
 #[classifier]
 pub fn from_overlay(ctx: TcContext) -> i32 {
-    run(&ctx, hook::FROM_OVERLAY, |at| {
-        match sys::tunnel_key(at.ctx) {
-            Some((peer, vnid)) => with::from_overlay(&Maps, at.packet, peer, vnid, at),
-            None => at.fail(DropReason::NoTunnelKey),
-        }
-    })
+    run::<{ hook::FROM_OVERLAY }>(ctx.skb.skb, hooks::from_overlay)
 }
 
 /// Overlay device, egress: what the host stack sends to pods of other nodes.
 #[classifier]
 pub fn to_overlay(ctx: TcContext) -> i32 {
     // `from_pod` has decided on what comes with a tunnel key: what the host routes has none yet.
-    if sys::tunnel_key(&ctx).is_some() {
+    if hooks::has_tunnel_key(ctx.skb.skb) {
         return forward::NEXT;
     }
-    run(&ctx, hook::TO_OVERLAY, |at| {
-        with::to_overlay(&Maps, at.packet, at)
-    })
+    run::<{ hook::TO_OVERLAY }>(ctx.skb.skb, hooks::to_overlay)
 }
 
 /// Parses, then decides and acts, then learns.
+///
+/// Each step is a function of its own, so that its part of the stack is there only while it is at work: a chain of calls has
+/// 512 bytes in all, and before Linux 6.9 each function counts for a multiple of 32 (`agent/tests/programs/stack.rs`).
 #[inline(always)]
-fn run(ctx: &TcContext, hook: u32, act: impl FnOnce(&Forward<'_>) -> i32) -> i32 {
-    let mut packet = Packet {
-        len: ctx.len(),
-        ..Packet::default()
+fn run<const HOOK: u32>(
+    skb: *mut __sk_buff,
+    act: impl FnOnce(*mut __sk_buff, &Packet) -> i32,
+) -> i32 {
+    let mut packet = Packet::default();
+    let action = match read(skb, &mut packet) {
+        forward::NEXT => act(skb, &packet),
+        refused => refused,
     };
-    let parsed = if sys::is_tagged(ctx) {
-        Err(DropReason::NotIp)
-    } else {
-        parse(&Frame(ctx), &mut packet)
-    };
-    let at = Forward {
-        ctx,
-        hook,
-        packet: &packet,
-    };
-    let action = match parsed {
-        Ok(()) if packet.dst.is_link_local_multicast_v6() => at.fail(DropReason::LinkLocal),
-        Ok(()) => act(&at),
-        Err(reason) => at.fail(reason),
+    let action = match forward::refused(action) {
+        Some(reason) => drops::fail::<HOOK>(skb, &packet, reason),
+        None => action,
     };
     // The packet itself goes where the action says when the program has ended.
-    let roles = learn::roles(&packet, hook);
+    let roles = learn::roles(&packet, HOOK);
     if roles != 0 && action != forward::DROP {
-        learn::look(ctx.skb.skb, roles);
+        learn::look(skb, roles);
     }
     action
+}
+
+/// Reads the headers; some packets are refused by them alone.
+#[inline(never)]
+fn read(skb: *mut __sk_buff, packet: &mut Packet) -> i32 {
+    let ctx = TcContext::new(skb);
+    packet.len = ctx.len();
+    if sys::is_tagged(&ctx) {
+        return refuse(DropReason::NotIp);
+    }
+    match parse(&Frame(&ctx), packet) {
+        Ok(()) if packet.dst.is_link_local_multicast_v6() => refuse(DropReason::LinkLocal),
+        Ok(()) => forward::NEXT,
+        Err(reason) => refuse(reason),
+    }
 }
 
 #[cfg(not(test))]

@@ -93,32 +93,47 @@ unsafe fn compare_exchange(value: *mut u64, old: u64, new: u64) -> u64 {
     there
 }
 
-/// Copies up to [`MESSAGE_BYTES`] of a packet; tells how many. `None` if it ends before.
+/// Copies up to [`MESSAGE_BYTES`] of a packet; tells how many, or 0 if it ends before.
 #[inline(always)]
 pub fn copy(
     skb: *mut __sk_buff,
     offset: u32,
     len: u32,
     to: &mut [u8; MESSAGE_BYTES as usize],
-) -> Option<u32> {
-    let len = if len < MESSAGE_BYTES {
-        len
-    } else {
-        MESSAGE_BYTES
-    };
-    if len == 0 {
-        return None;
-    }
+) -> u32 {
+    let len = bounded(len);
     // SAFETY: the memory has room for `len` bytes.
     let failed = unsafe { bpf_skb_load_bytes(skb.cast(), offset, to.as_mut_ptr().cast(), len) };
-    (failed == 0).then_some(len)
+    if failed == 0 { len } else { 0 }
+}
+
+/// A length from 1 to [`MESSAGE_BYTES`], of 0 too.
+///
+/// Written as an instruction that no compiler can move or turn into a comparison with equality: kernels before Linux 6.8
+/// learn no bound from one of these, and refuse to load what may be 0 bytes.
+#[inline(always)]
+fn bounded(len: u32) -> u32 {
+    let mut len = u64::from(len);
+    // SAFETY: the instructions change the register alone.
+    unsafe {
+        asm!(
+            "if {len} > {most} goto +1",
+            "goto +1",
+            "{len} = {most}",
+            "if {len} > 0 goto +1",
+            "{len} = 1",
+            len = inout(reg) len,
+            most = const MESSAGE_BYTES,
+            options(nostack, nomem),
+        );
+    }
+    len as u32
 }
 
 /// The names of a row that other processors may be writing: each field is read whole, and a name before its time, which is
 /// written first: a name that is seen has its own time.
 #[inline(always)]
-pub fn names(row: *mut LearnedRow) -> [LearnedName; LEARNED_NAMES] {
-    let mut names = [LearnedName::default(); LEARNED_NAMES];
+pub fn names(row: *mut LearnedRow, names: &mut [LearnedName; LEARNED_NAMES]) {
     let mut i = 0;
     while i < LEARNED_NAMES {
         // SAFETY: the pointer is a map value's, which outlives the run.
@@ -129,7 +144,6 @@ pub fn names(row: *mut LearnedRow) -> [LearnedName; LEARNED_NAMES] {
         }
         i += 1;
     }
-    names
 }
 
 /// Writes a name at the place where `seen` was: time, never an earlier one than is there, then name. Whether it then stands

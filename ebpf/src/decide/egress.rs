@@ -4,7 +4,7 @@
 //! found out at compile time for every prefix, so that a packet costs a few lookups, however many rules there are.
 
 use super::connection::{fragments, received, sent};
-use super::{Denial, Party, Tables};
+use super::{Denial, Outcome, Party, Tables};
 use crate::addr::{Addr, V4_PREFIX_BITS};
 use crate::packet::{Packet, proto};
 use crate::reason::DropReason;
@@ -32,24 +32,30 @@ pub struct Judgement {
 }
 
 /// Decides on a packet to the outside, and notes what later packets of the connection need.
-///
-/// # Errors
-/// The denial, with the rule that denied it.
 #[inline(always)]
-pub(super) fn leave<T: Tables>(tables: &T, party: Party, packet: &Packet) -> Result<(), Denial> {
+pub fn leave<T: Tables, O: Outcome>(
+    tables: &T,
+    packet: &Packet,
+    party: &Party,
+    outcome: &O,
+) -> O::Done {
     if party.policy == NO_POLICY {
-        return Ok(());
+        return outcome.pass();
     }
-    let place = judged(tables, &party, packet);
-    if place == GO {
-        return Ok(());
+    match judged(tables, party, packet) {
+        GO => outcome.pass(),
+        place => deny(party, place, outcome),
     }
+}
+
+#[inline(never)]
+fn deny<O: Outcome>(party: &Party, place: u32, outcome: &O) -> O::Done {
     let (reason, rule) = match place {
         CLOSED => (DropReason::EgressClosed, 0),
         MISSING => (DropReason::EgressPolicyMissing, 0),
         place => (DropReason::EgressDenied, place),
     };
-    Err(Denial {
+    outcome.drop(&Denial {
         src_project: party.project,
         src_vnid: party.vnid,
         rule,

@@ -1,6 +1,5 @@
 //! What a pod sends.
 
-use super::egress::leave;
 use super::{Denial, Home, Outcome, Party, Tables, admit, home, service};
 use crate::packet::{Packet, proto};
 use crate::reason::DropReason;
@@ -74,10 +73,7 @@ pub fn from_pod<T: Tables, O: Outcome>(
     if let Err(denial) = admit(party, Party::HOST) {
         return outcome.drop(&denial);
     }
-    match leave(tables, party, packet) {
-        Ok(()) => outcome.pass(),
-        Err(denial) => outcome.drop(&denial),
-    }
+    outcome.leave(&party)
 }
 
 #[inline(always)]

@@ -16,6 +16,7 @@ pub use egress::{Judgement, judge};
 
 /// The decisions, with what becomes of the packet as a parameter: the programs act at once.
 pub mod with {
+    pub use super::egress::leave;
     pub use super::from_overlay::from_overlay;
     pub use super::from_pod::from_pod;
     pub use super::to_overlay::to_overlay;
@@ -86,6 +87,8 @@ pub trait Outcome {
     fn tunnel(&self, node: Addr, vnid: u32) -> Self::Done;
     /// On to the host's network stack (from a pod or the overlay), or on to the device (towards a pod).
     fn pass(&self) -> Self::Done;
+    /// Out of the cluster, if the egress firewall lets it go: it decides by [`with::leave`].
+    fn leave(&self, party: &Party) -> Self::Done;
     /// Nowhere.
     fn drop(&self, denial: &Denial) -> Self::Done;
 }
@@ -110,9 +113,12 @@ pub enum Verdict {
 }
 
 /// An [`Outcome`] that only tells.
-struct Tell;
+struct Tell<'a, T> {
+    tables: &'a T,
+    packet: &'a Packet,
+}
 
-impl Outcome for Tell {
+impl<T: Tables> Outcome for Tell<'_, T> {
     type Done = Verdict;
 
     fn deliver(&self, endpoint: &EndpointRow) -> Verdict {
@@ -127,6 +133,10 @@ impl Outcome for Tell {
         Verdict::Pass
     }
 
+    fn leave(&self, party: &Party) -> Verdict {
+        with::leave(self.tables, self.packet, party, self)
+    }
+
     fn drop(&self, denial: &Denial) -> Verdict {
         Verdict::Drop(*denial)
     }
@@ -134,22 +144,22 @@ impl Outcome for Tell {
 
 /// What becomes of a packet that came out of the pod behind interface `ifindex`.
 pub fn from_pod<T: Tables>(tables: &T, packet: &Packet, ifindex: u32) -> Verdict {
-    with::from_pod(tables, packet, ifindex, &Tell)
+    with::from_pod(tables, packet, ifindex, &Tell { tables, packet })
 }
 
 /// What becomes of a packet that the host stack sends to the pod behind interface `ifindex`.
 pub fn to_pod<T: Tables>(tables: &T, packet: &Packet, ifindex: u32) -> Verdict {
-    with::to_pod(tables, packet, ifindex, &Tell)
+    with::to_pod(tables, packet, ifindex, &Tell { tables, packet })
 }
 
 /// What becomes of a packet that came through the overlay from the node at `peer` with VXLAN network `vnid`.
 pub fn from_overlay<T: Tables>(tables: &T, packet: &Packet, peer: Addr, vnid: u32) -> Verdict {
-    with::from_overlay(tables, packet, peer, vnid, &Tell)
+    with::from_overlay(tables, packet, peer, vnid, &Tell { tables, packet })
 }
 
 /// What becomes of a packet that the host routed to the overlay device.
 pub fn to_overlay<T: Tables>(tables: &T, packet: &Packet) -> Verdict {
-    with::to_overlay(tables, packet, &Tell)
+    with::to_overlay(tables, packet, &Tell { tables, packet })
 }
 
 /// Why a packet was dropped, and between whom.

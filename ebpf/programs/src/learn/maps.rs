@@ -10,7 +10,7 @@ use weft_ebpf::rows::dns::{
     LEARNED_CAPACITY, LearningRow, NAME_EVENTS_BYTES, NameEvent, QUERIES_CAPACITY, QueryKey,
     QueryRow, RingKey,
 };
-use weft_ebpf::rows::egress::{LearnedKey, LearnedName, LearnedRow};
+use weft_ebpf::rows::egress::{LEARNED_NAMES, LearnedKey, LearnedName, LearnedRow};
 use weft_ebpf::rows::{NodeRow, ProjectKey, ProjectRow, TABLE_CAPACITY};
 
 use crate::maps::ON_DEMAND;
@@ -68,6 +68,8 @@ pub struct Scratch {
     /// Which of `matches` is written, and how often that was tried.
     pub turn: u32,
     pub tries: u32,
+    /// The names of the row that `name` is written into, as they were seen.
+    pub names: [LearnedName; LEARNED_NAMES],
     /// The place of `name` in its row.
     pub place: u32,
     /// The name that was there when it was chosen.

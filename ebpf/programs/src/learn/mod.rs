@@ -98,9 +98,8 @@ fn find_message(skb: *mut __sk_buff, scratch: &mut Scratch) -> bool {
 #[inline(never)]
 fn copy_message(skb: *mut __sk_buff, scratch: &mut Scratch) -> bool {
     let Carried { offset, len, .. } = scratch.carried;
-    let copied = sys::copy(skb, offset, len, &mut scratch.reader.bytes);
-    scratch.reader.len = copied.unwrap_or(0);
-    copied.is_some()
+    scratch.reader.len = sys::copy(skb, offset, len, &mut scratch.reader.bytes);
+    scratch.reader.len != 0
 }
 
 /// Whether the project of the pod with this address watches names; notes whose packet it is.

@@ -114,8 +114,9 @@ impl Step<Scratch> for Name {
 /// Chooses the name's place. The choice goes through scratch memory, so that the verifier need not follow each one.
 #[inline(never)]
 fn choose(scratch: &mut Scratch, row: *mut LearnedRow) {
-    let names = sys::names(row);
-    let place = lease::place(&names, scratch.name.name, scratch.now) % LEARNED_NAMES;
+    sys::names(row, &mut scratch.names);
+    let names = &scratch.names;
+    let place = lease::place(names, scratch.name.name, scratch.now) % LEARNED_NAMES;
     scratch.place = place as u32;
     scratch.seen = names[place].name;
 }

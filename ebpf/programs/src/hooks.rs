@@ -1,0 +1,59 @@
+//! Each program's decision, called with what the kernel knows of the packet.
+//!
+//! Functions of their own, so that the rest of a program needs no stack beside theirs.
+
+use aya_ebpf::bindings::__sk_buff;
+use aya_ebpf::programs::TcContext;
+use weft_ebpf::decide::with;
+use weft_ebpf::event::hook;
+use weft_ebpf::packet::Packet;
+use weft_ebpf::reason::DropReason;
+
+use crate::forward::{Forward, LEAVE, refuse};
+use crate::maps::Maps;
+use crate::sys;
+
+/// On what a pod sends.
+#[inline(never)]
+pub fn from_pod(skb: *mut __sk_buff, packet: &Packet) -> i32 {
+    let at = Forward::new(skb, packet);
+    match from_pod_inside(&at) {
+        LEAVE => with::leave(&Maps, packet, &at.leaver.get(), &at),
+        action => action,
+    }
+}
+
+#[inline(never)]
+fn from_pod_inside(at: &Forward<'_, { hook::FROM_POD }>) -> i32 {
+    with::from_pod(&Maps, at.packet, sys::ifindex(&at.ctx), at)
+}
+
+/// On what reaches a pod through the host stack.
+#[inline(never)]
+pub fn to_pod(skb: *mut __sk_buff, packet: &Packet) -> i32 {
+    let at = Forward::<{ hook::TO_POD }>::new(skb, packet);
+    with::to_pod(&Maps, packet, sys::ifindex(&at.ctx), &at)
+}
+
+/// On what other nodes send.
+#[inline(never)]
+pub fn from_overlay(skb: *mut __sk_buff, packet: &Packet) -> i32 {
+    let at = Forward::<{ hook::FROM_OVERLAY }>::new(skb, packet);
+    match sys::tunnel_key(&at.ctx) {
+        Some((peer, vnid)) => with::from_overlay(&Maps, packet, peer, vnid, &at),
+        None => refuse(DropReason::NoTunnelKey),
+    }
+}
+
+/// On what the host stack sends to pods of other nodes.
+#[inline(never)]
+pub fn to_overlay(skb: *mut __sk_buff, packet: &Packet) -> i32 {
+    let at = Forward::<{ hook::TO_OVERLAY }>::new(skb, packet);
+    with::to_overlay(&Maps, packet, &at)
+}
+
+/// Whether the packet comes with a tunnel key.
+#[inline(never)]
+pub fn has_tunnel_key(skb: *mut __sk_buff) -> bool {
+    sys::tunnel_key(&TcContext::new(skb)).is_some()
+}
