@@ -78,11 +78,27 @@ pub fn worst(checks: &[Check]) -> State {
 /// Looks at everything; what one check finds does not keep the others from being made.
 pub fn run(config: &Config, cni_conf_dir: &Path) -> Vec<Check> {
     let missing = preflight::preflight(&config.bpf_dir);
-    let mut checks = vec![capabilities(&missing), bpffs(&missing, &config.bpf_dir)];
-    checks.extend(rehearsal::rehearse(
-        &config.bpf_dir,
-        worst(&checks) == State::Ok,
-    ));
+    let mut checks = vec![
+        needs(
+            "capabilities",
+            &missing,
+            is_capability,
+            preflight::NEEDED.join(", "),
+        ),
+        needs(
+            "BPF file system",
+            &missing,
+            is_bpffs,
+            config.bpf_dir.display().to_string(),
+        ),
+        needs(
+            "kernel",
+            &missing,
+            is_kernel,
+            format!("Linux {}", preflight::release()),
+        ),
+    ];
+    checks.extend(rehearsal::rehearse(config, worst(&checks) == State::Ok));
     checks.push(sysctls());
     checks.extend(iptables(&Iptables::new()));
     let network = cluster_network(&config.source);
@@ -128,13 +144,26 @@ fn snapshot() -> Result<addresses::Found, String> {
     Ok(addresses::Found { snapshot, routes })
 }
 
-fn capabilities(missing: &[PreflightError]) -> Check {
-    let wrong = missing.iter().filter(|error| !is_bpffs(error));
+/// The check with this name: what is missing of it, or what is there.
+fn needs(
+    name: &'static str,
+    missing: &[PreflightError],
+    concerns: impl Fn(&PreflightError) -> bool,
+    found: String,
+) -> Check {
+    let wrong = missing.iter().filter(|error| concerns(error));
     let lines: Vec<_> = wrong.map(ToString::to_string).collect();
     if lines.is_empty() {
-        return Check::new("capabilities", State::Ok, preflight::NEEDED.join(", "));
+        return Check::new(name, State::Ok, found);
     }
-    Check::new("capabilities", State::Failed, lines.join("; "))
+    Check::new(name, State::Failed, lines.join("; "))
+}
+
+fn is_capability(error: &PreflightError) -> bool {
+    matches!(
+        error,
+        PreflightError::Capability { .. } | PreflightError::Status(_)
+    )
 }
 
 fn is_bpffs(error: &PreflightError) -> bool {
@@ -144,11 +173,8 @@ fn is_bpffs(error: &PreflightError) -> bool {
     )
 }
 
-fn bpffs(missing: &[PreflightError], dir: &Path) -> Check {
-    match missing.iter().find(|error| is_bpffs(error)) {
-        Some(error) => Check::new("BPF file system", State::Failed, error.to_string()),
-        None => Check::new("BPF file system", State::Ok, dir.display().to_string()),
-    }
+fn is_kernel(error: &PreflightError) -> bool {
+    matches!(error, PreflightError::Kernel { .. } | PreflightError::NoJit)
 }
 
 /// The agent sets some, of the host and of pods; in a container `/proc/sys` is read-only.

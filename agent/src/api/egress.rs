@@ -15,7 +15,8 @@ use crate::sync::Refusal;
 /// Kind of the objects, as problems name them.
 const KIND: &str = "EgressNetworkPolicy";
 
-const PENDING: &str = "the data path does not hold it yet: see weft status";
+const PENDING: &str =
+    "the data path does not hold it yet; where that lasts, another problem of the node says why";
 
 /// A policy and what becomes of it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 //! # Layout
 //! - [`pins`]: the folder of pinned maps and links
 //! - [`object`]: the eBPF object, loaded over the pins
+//! - [`refusal`]: what the kernel says of a program that it refuses
 //! - [`maps`]: typed maps, one write at a time
 //! - `barrier`: waiting for programs at work
 //! - `policy`: the rows of egress policies
@@ -18,6 +19,7 @@ pub mod maps;
 pub mod object;
 pub mod pins;
 mod policy;
+pub mod refusal;
 mod row;
 
 pub use barrier::wait_for_programs;

@@ -1,9 +1,10 @@
 //! The eBPF object, loaded over the pins.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use aya::maps::{MapInfo, MapType};
-use aya::programs::{ProgramError, SchedClassifier};
+use aya::programs::SchedClassifier;
 use aya::{Ebpf, EbpfLoader};
 use weft_ebpf::addr::Addr;
 use weft_ebpf::rows::dns::{self, LearningRow, NameKey, NameRow, QueryKey, QueryRow, RingKey};
@@ -18,6 +19,7 @@ use weft_ebpf::rows::{
 };
 
 use super::pins::{PinError, Pins};
+use super::refusal::Refusal;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("WEFT_TC_OBJECT"));
 
@@ -38,18 +40,23 @@ pub enum LoadError {
     /// The kernel or the loader refused.
     #[error("load the eBPF object: {0} (needs root, or CAP_BPF with CAP_NET_ADMIN)")]
     Object(#[from] aya::EbpfError),
-    /// The verifier refused a program.
-    #[error("load program {program}: {source}")]
-    Program {
-        /// Its name.
-        program: &'static str,
-        /// The cause, with the verifier's log.
-        #[source]
-        source: ProgramError,
-    },
+    /// The kernel refused a program.
+    #[error(transparent)]
+    Program(Refusal),
     /// The object lacks a program or a map.
     #[error("the eBPF object has no {0}")]
     Missing(&'static str),
+}
+
+impl LoadError {
+    /// With what is too long to be shown written into a folder.
+    #[must_use]
+    pub fn kept(self, folder: &Path) -> Self {
+        match self {
+            Self::Program(refusal) => Self::Program(refusal.kept(folder)),
+            other => other,
+        }
+    }
 }
 
 /// The loaded object.
@@ -126,10 +133,10 @@ pub fn load(pins: &Pins) -> Result<Object, LoadError> {
             .program_mut(program)
             .ok_or(LoadError::Missing(program))?
             .try_into()
-            .map_err(|source| LoadError::Program { program, source })?;
+            .map_err(|error| LoadError::Program(Refusal::new(program, error)))?;
         found
             .load()
-            .map_err(|source| LoadError::Program { program, source })?;
+            .map_err(|error| LoadError::Program(Refusal::new(program, error)))?;
     }
     Ok(Object {
         ebpf,
@@ -138,7 +145,7 @@ pub fn load(pins: &Pins) -> Result<Object, LoadError> {
     })
 }
 
-fn fits(path: &std::path::Path, kind: MapType, key: usize, value: usize, capacity: u32) -> bool {
+fn fits(path: &Path, kind: MapType, key: usize, value: usize, capacity: u32) -> bool {
     MapInfo::from_pin(path).is_ok_and(|info| {
         info.map_type().is_ok_and(|found| found == kind)
             && info.key_size() as usize == key

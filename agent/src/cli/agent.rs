@@ -70,7 +70,8 @@ pub fn run(args: &ConfigArgs) -> anyhow::Result<ExitCode> {
         underlay,
         config.dns.settings(),
         found,
-    )?;
+    )
+    .map_err(|error| error.kept(&config.state_dir))?;
     let reader = {
         let (shared, feed) = (Arc::clone(handle.shared()), Arc::clone(&feed));
         move || api::events::run(events, &shared, &feed)

@@ -13,6 +13,9 @@ use weft_core::diff::host::{Device, Vxlan};
 
 use super::{Netlink, NetlinkError};
 
+/// Names the request in errors.
+pub(super) const CREATE_OVERLAY: &str = "create device";
+
 impl Netlink {
     /// Every device of the namespace.
     pub fn devices(&mut self) -> Result<Vec<Device>, NetlinkError> {
@@ -50,7 +53,7 @@ impl Netlink {
         self.change(
             RouteNetlinkMessage::NewLink(message),
             NLM_F_CREATE | NLM_F_EXCL,
-            "create device",
+            CREATE_OVERLAY,
             format_args!("{} (VXLAN, UDP port {})", overlay.name, overlay.port),
         )
     }

@@ -34,6 +34,10 @@ pub struct BpfFilter {
     pub program: u32,
 }
 
+/// Names of the requests in errors.
+pub(super) const ADD_CLSACT: &str = "add clsact qdisc to link";
+pub(super) const PUT: &str = "put BPF filter on link";
+
 /// The qdisc that has both hooks; success if there is one.
 pub fn add_clsact(index: u32) -> Request {
     let mut message = TcMessage::with_index(index.cast_signed());
@@ -46,7 +50,7 @@ pub fn add_clsact(index: u32) -> Request {
     Request::new(
         RouteNetlinkMessage::NewQueueDiscipline(message),
         NLM_F_CREATE | NLM_F_EXCL,
-        "add clsact qdisc to link",
+        ADD_CLSACT,
         index,
     )
     .or(Errno::EEXIST)
@@ -79,7 +83,7 @@ pub fn put_bpf_filter(
     Request::new(
         RouteNetlinkMessage::NewTrafficFilter(message),
         NLM_F_CREATE,
-        "put BPF filter on link",
+        PUT,
         index,
     )
 }

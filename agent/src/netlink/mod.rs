@@ -25,7 +25,7 @@ use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
 /// An rtnetlink request failed.
 #[derive(Debug, thiserror::Error)]
-#[error("{call} {object}: {source}")]
+#[error("{call} {object}: {source}{hint}", hint = self.hint())]
 pub struct NetlinkError {
     /// What was asked: `add route`, `set link up`.
     pub call: &'static str,
@@ -37,6 +37,25 @@ pub struct NetlinkError {
 }
 
 impl NetlinkError {
+    /// What to do where the kernel does not know the kind of thing: it loads modules by itself, if they are there.
+    fn hint(&self) -> String {
+        use nix::errno::Errno::{ENOENT, EOPNOTSUPP};
+        let module = match self.call {
+            device::CREATE_OVERLAY => "vxlan",
+            veth::CREATE => "veth",
+            filter::ADD_CLSACT => "sch_ingress",
+            filter::PUT => "cls_bpf",
+            _ => return String::new(),
+        };
+        match self.errno() {
+            Some(EOPNOTSUPP | ENOENT) => format!(
+                " (the kernel has no module {module}, or cannot load it: modprobe {module} tells why; install the package \
+                 with this kernel's modules, for example linux-modules-extra)"
+            ),
+            _ => String::new(),
+        }
+    }
+
     /// The kernel's errno.
     pub fn errno(&self) -> Option<nix::errno::Errno> {
         self.source.raw_os_error().map(nix::errno::Errno::from_raw)

@@ -39,7 +39,7 @@ pub struct Ends {
     pub pod: u32,
 }
 
-const CREATE: &str = "create veth";
+pub(super) const CREATE: &str = "create veth";
 
 /// A link, as far as attachment needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,7 +4,11 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use aya::programs::ProgramType;
+use aya::sys::{BpfHelper, is_helper_supported};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
+
+use crate::apply::refusal::JIT_REMEDY;
 
 /// Something that the agent needs is missing.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +42,17 @@ pub enum PreflightError {
         /// What for.
         what: &'static str,
     },
+    /// The kernel lacks what the programs call.
+    #[error(
+        "Linux {release} has no bpf_loop, which the eBPF programs call: weft needs Linux 5.17 or newer"
+    )]
+    Kernel {
+        /// Of the running kernel.
+        release: String,
+    },
+    /// The kernel interprets programs.
+    #[error("{JIT_REMEDY}")]
+    NoJit,
     /// The kernel does not tell the privileges.
     #[error("read the agent's capabilities from /proc/self/status: {0}: is /proc mounted?")]
     Status(#[source] io::Error),
@@ -60,7 +75,32 @@ pub fn preflight(bpf_dir: &Path) -> Vec<PreflightError> {
         Err(source) => missing.push(PreflightError::Status(source)),
     }
     missing.extend(bpffs(bpf_dir).err());
+    missing.extend(kernel());
     missing
+}
+
+/// What of the kernel the agent needs that no module could bring. The kernel answers only those who may load programs.
+fn kernel() -> Vec<PreflightError> {
+    let mut missing = Vec::new();
+    if let Ok(false) = is_helper_supported(ProgramType::SchedClassifier, BpfHelper::BPF_FUNC_loop) {
+        let release = release();
+        missing.push(PreflightError::Kernel { release });
+    }
+    // Only the machine's first network namespace has the setting; elsewhere loading tells.
+    let jit = fs::read_to_string("/proc/sys/net/core/bpf_jit_enable");
+    if jit.is_ok_and(|it| it.trim() == "0") {
+        missing.push(PreflightError::NoJit);
+    }
+    missing
+}
+
+/// Version of the running kernel, as `uname -r` has it.
+pub fn release() -> String {
+    let kernel = nix::sys::utsname::uname();
+    kernel.map_or_else(
+        |_| "of unknown version".to_owned(),
+        |it| it.release().to_string_lossy().into_owned(),
+    )
 }
 
 fn bpffs(dir: &Path) -> Result<(), PreflightError> {

@@ -1,10 +1,8 @@
 //! Does once, in a network namespace that nobody uses, what the agent does: probes by doing say more than version numbers.
 
 use std::os::fd::AsFd as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use aya::programs::ProgramType;
-use aya::sys::{BpfHelper, is_helper_supported};
 use weft_core::compile::host::{OVERLAY, Overlay};
 use weft_netns::NetNs;
 
@@ -12,10 +10,10 @@ use super::{Check, State};
 use crate::apply::links::{self, Attachment, OVERLAY_HOOKS, POD_ATTACHMENT, POD_HOOKS};
 use crate::apply::object::{self, Object};
 use crate::apply::pins::Pins;
+use crate::config::Config;
 use crate::netlink::Netlink;
 use crate::netlink::veth::VethPair;
 
-const LOOP: &str = "bpf_loop";
 const PROGRAMS: &str = "eBPF programs";
 const DEVICES: &str = "VXLAN, veth, clsact";
 
@@ -34,14 +32,18 @@ impl Drop for Folder {
     }
 }
 
-/// `possible` is whether privileges and the BPF file system are there; without them nothing can be tried.
-pub(super) fn rehearse(bpf_dir: &Path, possible: bool) -> Vec<Check> {
+/// `possible` is whether privileges, the BPF file system and the kernel are there; without them nothing can be tried.
+pub(super) fn rehearse(config: &Config, possible: bool) -> Vec<Check> {
     if !possible {
-        let message = "not tried: capabilities or the BPF file system are missing";
+        let message = "not tried: something is missing that every program needs";
         return vec![Check::new(PROGRAMS, State::Warning, message)];
     }
-    let mut checks = vec![helper()];
-    let folder = Folder(bpf_dir.join(format!("preflight-{:016x}", rand::random::<u64>())));
+    let mut checks = Vec::new();
+    let folder = Folder(
+        config
+            .bpf_dir
+            .join(format!("preflight-{:016x}", rand::random::<u64>())),
+    );
     let pins = match Pins::open(&folder.0) {
         Ok(pins) => pins,
         Err(error) => {
@@ -59,30 +61,18 @@ pub(super) fn rehearse(bpf_dir: &Path, possible: bool) -> Vec<Check> {
             ));
             checks.push(devices(&mut object, &pins));
         }
-        Err(error) => checks.push(Check::new(PROGRAMS, State::Failed, error.to_string())),
+        Err(error) => {
+            // Before the first start of an agent its folder may not be there.
+            let folder = if config.state_dir.is_dir() {
+                config.state_dir.clone()
+            } else {
+                std::env::temp_dir()
+            };
+            let error = error.kept(&folder);
+            checks.push(Check::new(PROGRAMS, State::Failed, error.to_string()));
+        }
     }
     checks
-}
-
-fn helper() -> Check {
-    let kernel = nix::sys::utsname::uname();
-    let release = kernel.map_or_else(
-        |_| String::new(),
-        |it| it.release().to_string_lossy().into_owned(),
-    );
-    match is_helper_supported(ProgramType::SchedClassifier, BpfHelper::BPF_FUNC_loop) {
-        Ok(true) => Check::new(LOOP, State::Ok, format!("Linux {release} has it")),
-        Ok(false) => Check::new(
-            LOOP,
-            State::Failed,
-            format!("Linux {release} does not have it: weft needs Linux 5.17 or newer"),
-        ),
-        Err(error) => Check::new(
-            LOOP,
-            State::Warning,
-            format!("the kernel does not say: {error}"),
-        ),
-    }
 }
 
 fn devices(object: &mut Object, pins: &Pins) -> Check {
@@ -104,13 +94,7 @@ fn devices(object: &mut Object, pins: &Pins) -> Check {
             State::Ok,
             "made and attached; filters for the overlay, since this kernel has no TCX links (Linux 6.6 has)",
         ),
-        Err(error) => Check::new(
-            DEVICES,
-            State::Failed,
-            format!(
-                "{error}: are the kernel's modules vxlan, veth, sch_ingress and cls_bpf there (modprobe)?"
-            ),
-        ),
+        Err(error) => Check::new(DEVICES, State::Failed, error),
     }
 }
 

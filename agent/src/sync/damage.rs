@@ -23,9 +23,10 @@ impl Sync {
         if !self.synced {
             return;
         }
+        let failing = !self.failures.is_empty();
         let damage = self
             .kernel
-            .damage(&self.shared, &self.underlay, suspects, self.failing);
+            .damage(&self.shared, &self.underlay, suspects, failing);
         if let Some(gone) = damage {
             tracing::warn!(%gone, "somebody took away what is ours: putting it back");
             self.full_pass();
@@ -92,6 +93,8 @@ impl Kernel {
             || suspects.contains(&Suspect::Interface(self.overlay));
         if overlay
             && wanted.plan.is_some()
+            // A device that could not be made is nobody's doing, and its pass is on its way.
+            && !(failing && !links::is_there(OVERLAY, self.overlay))
             && let Err(program) = links::verify_overlay(&self.pins, self.attachment)
         {
             return Some(format!("{program} on {OVERLAY}"));

@@ -124,7 +124,7 @@ pub fn pod_network(
     }
     let Some(network) = &world.network else {
         return Err(NotReady(
-            "there is no valid ClusterNetwork default: create it, or see weft status".into(),
+            "there is no valid ClusterNetwork default: create it, or mend the one there is".into(),
         ));
     };
     let name = &world.node.name;
@@ -134,9 +134,11 @@ pub fn pod_network(
         )));
     };
     if world.overlay_ifindex == 0 {
-        return Err(NotReady(
-            "the overlay device is missing: see weft status".into(),
-        ));
+        let cause = pass.failures.first();
+        return Err(NotReady(cause.map_or_else(
+            || "the overlay device is missing: the agent is about to make it".into(),
+            |cause| format!("the overlay device is missing: {cause}"),
+        )));
     }
     if let Some(project) = project
         && network.mode == Mode::Multitenant

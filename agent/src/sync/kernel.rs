@@ -64,6 +64,17 @@ pub enum KernelError {
     Thread(#[source] std::io::Error),
 }
 
+impl KernelError {
+    /// With what is too long to be shown written into a folder.
+    #[must_use]
+    pub fn kept(self, folder: &Path) -> Self {
+        match self {
+            Self::Load(error) => Self::Load(error.kept(folder)),
+            other => other,
+        }
+    }
+}
+
 /// How the data path is loaded.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]

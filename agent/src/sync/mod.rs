@@ -68,8 +68,10 @@ pub use shared::{PassState, Refusal, Shared};
 
 /// Between full passes that nobody asked for.
 const FULL_PASS_INTERVAL: Duration = Duration::from_mins(3);
-/// After the first failed pass; doubles with each, up to the interval above.
+/// After the first failed pass; doubles with each, up to the last. A pass costs milliseconds, and what it waits for (a module,
+/// a port) may be there at any time.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
+const RETRY_LAST: Duration = Duration::from_secs(5);
 
 /// The loop's own state.
 struct Sync {
@@ -81,8 +83,8 @@ struct Sync {
     /// Name servers whose answers count beside those of the resolver.
     trusted: BTreeSet<IpAddr>,
     synced: bool,
-    /// The last full pass had failures: the next one has its time.
-    failing: bool,
+    /// What the last full pass could not do: the next one has its time.
+    failures: Vec<String>,
     _removals: Watch,
     next_pass: Instant,
     retry: Duration,
@@ -148,7 +150,7 @@ pub fn spawn(
         names: Names::new(limits),
         trusted,
         synced: false,
-        failing: false,
+        failures: Vec::new(),
         _removals: removals,
         next_pass: Instant::now() + FULL_PASS_INTERVAL,
         retry: RETRY_FIRST,

@@ -10,7 +10,7 @@ use weft_core::names::Resolution;
 use weft_ebpf::rows::ProjectKey;
 
 use super::kernel::KernelError;
-use super::{FULL_PASS_INTERVAL, RETRY_FIRST, Sync};
+use super::{FULL_PASS_INTERVAL, RETRY_FIRST, RETRY_LAST, Sync};
 use crate::apply::iptables::{IptablesError, IptablesReport};
 use crate::apply::maps::Maps;
 use crate::cni::datapath::AttachError;
@@ -224,13 +224,16 @@ impl Sync {
             self.next_pass = Instant::now() + FULL_PASS_INTERVAL;
             tracing::info!(writes = report.writes, ?took, "pass complete");
         } else {
+            // Said once: a retry that fails alike is no news.
             for failure in &report.failures {
-                tracing::error!(%failure, "pass incomplete");
+                if !self.failures.contains(failure) {
+                    tracing::error!(%failure, "pass incomplete: trying again every few seconds");
+                }
             }
             self.next_pass = Instant::now() + self.retry;
-            self.retry = (self.retry * 2).min(FULL_PASS_INTERVAL);
+            self.retry = (self.retry * 2).min(RETRY_LAST);
         }
-        self.failing = !report.failures.is_empty();
+        self.failures.clone_from(&report.failures);
         self.shared.pass_done(took, report);
         memory::give_back();
     }

@@ -15,5 +15,6 @@ mod pins;
 #[expect(dead_code, reason = "what random worlds need of it")]
 mod policies;
 mod rig;
+mod stack;
 mod takeover;
 mod verdicts;

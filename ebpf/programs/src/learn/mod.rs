@@ -53,7 +53,7 @@ pub fn roles(packet: &Packet, hook: u32) -> u32 {
 }
 
 /// Looks at a packet that was admitted.
-#[inline(never)]
+#[inline(always)]
 pub fn look(skb: *mut __sk_buff, roles: u32) {
     if let Some(scratch) = maps::scratch() {
         scratch.roles = roles;
