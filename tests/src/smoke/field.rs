@@ -38,10 +38,10 @@ const NAME: &str = "www.example.com";
 const PORT: u16 = 80;
 /// Host outside that the policy allows by its prefix.
 pub(super) const PREFIX: IpAddr = web(7);
-/// The one that it allows by its name.
-pub(super) const NAMED: IpAddr = web(8);
 /// One that it does not allow.
 pub(super) const OTHER: IpAddr = web(9);
+/// The ones that the allowed name has, before and after it moves.
+const NAMED: [IpAddr; 2] = [web(8), web(10)];
 
 const POLICY: &str = "\
 apiVersion: network.openshift.io/v1
@@ -87,7 +87,7 @@ impl Field {
         let made = || -> Result<_> {
             let dns = Server::start(&lab.host_netns("dns")?, &[DNS], &[ZONE])
                 .context("start a name server (knotd)")?;
-            let change = Change::of(ZONE).addresses(NAME, 1, &[NAMED]);
+            let change = Change::of(ZONE).addresses(NAME, 1, &NAMED[..1]);
             dns.change(&change)?;
             let web = probe::Server::start(&lab.host_netns("web")?, PORT, "web")?;
             Ok((dns, web))
@@ -222,7 +222,7 @@ impl Field {
 
     /// Puts the policy in force; nothing was denied before.
     pub(super) fn apply_policy(&self) -> Result<()> {
-        for to in [PREFIX, NAMED, OTHER] {
+        for to in [PREFIX, NAMED[0], NAMED[1], OTHER] {
             ensure!(
                 self.connects(to, SOON)?,
                 "without a policy {to} is not reached"
@@ -239,7 +239,7 @@ impl Field {
         Ok(String::new())
     }
 
-    pub(super) fn denied(&self, to: IpAddr) -> Result<()> {
+    fn denied(&self, to: IpAddr) -> Result<()> {
         ensure!(!self.connects(to, GLANCE)?, "{to} is not denied");
         Ok(())
     }
@@ -249,13 +249,16 @@ impl Field {
         Ok(String::new())
     }
 
-    /// The first packet after the answer gets out, to the address of the answer and to no other.
+    /// The name moves: the first packet after the answer gets out to the new address, and to no other.
     pub(super) fn allowed_by_name(&self) -> Result<String> {
         let pod = self.lab.pod_netns("shop", "a")?;
+        self.denied(NAMED[1])?;
+        let change = Change::of(ZONE).addresses(NAME, 1, &NAMED[1..]);
+        self.dns.change(&change)?;
         let connect = || Lookup::at(DNS).connect(NAME, RecordType::A, PORT, patient(SOON));
         let round = pod.run(connect)??;
         ensure!(
-            round.answer.addresses == [NAMED] && round.outcome.reached(),
+            round.answer.addresses == NAMED[1..] && round.outcome.reached(),
             "{NAME}: told {:?}, and then {:?}",
             round.answer.addresses,
             round.outcome
