@@ -260,8 +260,10 @@ impl Place {
         let directory = all.join(format!("{:08x}", rand::random::<u32>()));
         fs::create_dir(&directory).map_err(file("create", &directory))?;
         let path = directory.join("lock");
-        let lock = File::create(&path).map_err(file("create", &path))?;
+        let mut lock = File::create(&path).map_err(file("create", &path))?;
         lock.lock().map_err(file("lock", &path))?;
+        // Whose it is, for who looks at the folder.
+        write!(lock, "{}", std::process::id()).map_err(file("write", &path))?;
         Ok(Self(directory, lock))
     }
 }
