@@ -176,7 +176,8 @@ fn wanted(apt: &Apt, line: &Line) -> Result<Vec<Package>, Error> {
         let (package, depends) = apt.show(name)?;
         packages.push(package);
         for name in depends {
-            if is_part(&name) && !names.contains(&name) {
+            // Some name parts that only newer versions have.
+            if is_part(&name) && !names.contains(&name) && apt.names(&name)?.contains(&name) {
                 names.push(name);
             }
         }
@@ -190,9 +191,9 @@ fn wanted(apt: &Apt, line: &Line) -> Result<Vec<Package>, Error> {
     Ok(packages)
 }
 
-/// Whether a package is part of one kernel version. (`linux-base-VERSION` has no file that a boot needs.)
+/// Whether a package is part of one kernel version.
 fn is_part(name: &str) -> bool {
-    ["image", "binary", "modules"].iter().any(|part| {
+    ["image", "binary", "modules", "base"].iter().any(|part| {
         let rest = name
             .strip_prefix("linux-")
             .and_then(|it| it.strip_prefix(part));
@@ -344,15 +345,11 @@ mod tests {
             "linux-image-6.1.0-56-cloud-amd64",
             "linux-binary-7.3.4+deb13-cloud-amd64",
             "linux-modules-7.3.4+deb13-cloud-amd64",
+            "linux-base-7.3.4+deb13-cloud-amd64",
         ] {
             assert!(is_part(name), "{name}");
         }
-        for name in [
-            "linux-base",
-            "linux-base-7.3.4+deb13-cloud-amd64",
-            "kmod",
-            "linux-image-cloud-amd64",
-        ] {
+        for name in ["linux-base", "kmod", "linux-image-cloud-amd64"] {
             assert!(!is_part(name), "{name}");
         }
     }

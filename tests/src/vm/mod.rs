@@ -52,7 +52,7 @@ pub struct Spec<'a> {
     pub kernel: &'a Line,
     /// MiB
     pub memory: u32,
-    /// Virtual processors; each is a thread of qemu.
+    /// Virtual processors; qemu takes turns between them.
     pub cpus: u32,
     /// More kernel parameters.
     pub append: Vec<String>,

@@ -48,9 +48,11 @@ fn arguments(machine: &Machine<'_>) -> Vec<OsString> {
         "-display",
         "none",
         "-no-reboot",
-        // A /dev/kvm may be there that cannot run this kernel, and figures are to be those of one way.
+        // A /dev/kvm may be there that cannot run this kernel, and figures are to be those of one way. One thread for all
+        // processors: with several, qemu 7.2 now and then runs a breakpoint that the kernel has already taken out of its
+        // own code on another processor (text_poke), and the kernel dies of it ("Oops: int3").
         "-accel",
-        "tcg,thread=multi",
+        "tcg,thread=single",
         "-machine",
         "pc",
         // All that qemu emulates, but five-level page tables, which only cost time.
