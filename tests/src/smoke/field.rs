@@ -28,7 +28,7 @@ const SOON: Duration = Duration::from_secs(20);
 /// How long a path is tried that is to be closed. That it was dropped is known from the counters, not from the silence.
 const GLANCE: Duration = Duration::from_millis(100);
 /// Packets of a stream: not more than an emulated machine carries.
-const PERIOD: Duration = Duration::from_millis(10);
+const PERIOD: Duration = Duration::from_millis(20);
 /// Packets that must have passed before and after what they are to survive.
 const FLOWING: u64 = 20;
 
