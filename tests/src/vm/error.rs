@@ -58,7 +58,7 @@ pub enum Error {
     #[error("start qemu: {0}")]
     Start(io::Error),
     /// The kernel stopped.
-    #[error("the kernel panicked: {line}; the console's last lines:\n{console}")]
+    #[error("the kernel panicked: {line}; the console from there on:\n{console}")]
     Panic {
         /// The line that says why.
         line: String,

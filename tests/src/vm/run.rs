@@ -188,13 +188,12 @@ fn follow(
 
 /// Why it ended, by what it said.
 fn ended(qemu: &mut Qemu, console: &str, errors: &Path) -> Error {
-    let panic = console
-        .lines()
-        .find_map(|line| line.find("Kernel panic").map(|at| line[at..].to_owned()));
-    if let Some(line) = panic {
+    // Its own words and the trace after them; what else comes then is of no use.
+    if let Some(at) = console.find("Kernel panic") {
+        let words: Vec<&str> = console[at..].lines().take(2 * LINES).collect();
         return Error::Panic {
-            line,
-            console: last(console, LINES),
+            line: words[0].to_owned(),
+            console: words.join("\n"),
         };
     }
     let status = qemu.0.wait();

@@ -17,7 +17,7 @@ fn the_exit_code_and_both_outputs_come_out_as_they_are() {
         KERNEL,
         // Autoload: nobody has asked for the modules of a VXLAN device before.
         "set -e; cat note; printf 'a\\tb\\r\\n'; echo \"quiet=$WEFT_PATIENCE\" >&2; uname -r
-         ip link add t type vxlan id 1 dstport 4789; ip link add t2 type veth; tc qdisc add dev t2 clsact
+         ip link add vx0 type vxlan id 1 dstport 4789; ip link add ve0 type veth; tc qdisc add dev ve0 clsact
          test $(cat /proc/1/comm) = init; exit 37",
     );
     machine.add.push(Add {
