@@ -2,7 +2,7 @@
 # when everything is there.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup build kubernetes programs cluster demo test soak bench fuzz image chart lint clean
+.PHONY: help setup build kubernetes programs kernels vm cluster demo test soak bench fuzz image chart lint clean
 
 CARGO ?= cargo
 # What runs as root keeps the caller's environment; cargo itself stays the caller's, so that
@@ -34,12 +34,18 @@ CLUSTER := kube-apiserver kubectl kube-controller-manager kube-scheduler kubelet
 programs: setup
 	@.ci/kubernetes.sh $(CLUSTER)
 
+kernels: build ## the kernels and the root file system of the virtual machines, once, into the user's cache: one to two minutes (root)
+	@$(SUDO) target/release/weft-lab vm fetch
+
+vm: kernels ## the smoke on Debian 12's kernels, each in a virtual machine: two to three minutes each (root)
+	$(SUDO) target/release/weft-lab vm smoke
+
 cluster: build image programs ## a real Kubernetes of two nodes on this machine, with weft in its pods (root); weft-lab down ends it
 	$(SUDO) target/release/weft-lab up --kubernetes
 	@echo 'cluster: as root: target/release/weft-lab kubectl -- get pods -A -o wide; target/release/weft-lab down'
 
 # Most tests wait for something: with a thread for each of two processors these had a third of their time left.
-test: build image programs ## all tests (root)
+test: build image programs kernels ## all tests (root)
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$(($$(nproc) * 2))} $(CARGO) test --release --no-fail-fast $(RUN_TESTS)
 
 # Both, also if the first one fails: a broken bound says nothing about the other.

@@ -15,6 +15,8 @@ readonly RUN_PACKAGES=(iproute2 iptables procps kmod mount)
 # What the tests and benchmarks send traffic with and compare against.
 readonly TEST_PACKAGES=(g++ iperf3 iputils-ping tcpdump ethtool curl dnsmasq-base bind9-dnsutils
     nftables containernetworking-plugins knot etcd-server unzip podman crun)
+# What the virtual machines of `make vm` are made with and run by (docs/vm-lab.md).
+readonly VM_PACKAGES=(qemu-system-x86 mmdebstrap busybox-static e2fsprogs xz-utils zstd debian-archive-keyring util-linux)
 # What the nodes of a whole cluster run, unless the machine has a runtime of another make (Docker's, say), which they would drive out.
 readonly RUNTIME_PACKAGES=(containerd runc)
 # Of these, with their services, only the programs are wanted: a name server or a store for the tests is not to serve
@@ -118,7 +120,7 @@ want_commands() {
     for command in ip iptables-restore sysctl modprobe; do
         have "$command" || warn "no '$command' found: weft needs it at run time"
     done
-    for command in ping iperf3 tcpdump ethtool curl dig dnsmasq knotd nft etcd podman crun containerd runc; do
+    for command in ping iperf3 tcpdump ethtool curl dig dnsmasq knotd nft etcd podman crun containerd runc qemu-system-x86_64 mmdebstrap busybox; do
         have "$command" || warn "no '$command' found: some tests need it"
     done
 }
@@ -217,7 +219,8 @@ want_bpffs() {
 if have apt-get; then
     runtime=()
     { have containerd && have runc; } || runtime=("${RUNTIME_PACKAGES[@]}")
-    want_packages 'to build, run and test' "${BUILD_PACKAGES[@]}" "${RUN_PACKAGES[@]}" "${TEST_PACKAGES[@]}" "${runtime[@]}"
+    want_packages 'to build, run and test' "${BUILD_PACKAGES[@]}" "${RUN_PACKAGES[@]}" "${TEST_PACKAGES[@]}" \
+        "${VM_PACKAGES[@]}" "${runtime[@]}"
 else
     want_commands
 fi

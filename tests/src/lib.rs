@@ -4,11 +4,16 @@
 //! - [`probe`]: connections and packet streams between namespaces, without external programs
 //! - [`dns`]: name servers whose records change while they run
 //! - [`bench`]: weft beside its peers; `weft-bench`
-//! - [`cli`], `demo`: `weft-lab`
+//! - [`patience`]: one factor for every deadline
+//! - [`vm`]: weft on other kernels, in virtual machines
+//! - [`cli`], `demo`, `smoke`: `weft-lab`
 
 pub mod bench;
 pub mod cli;
 mod demo;
 pub mod dns;
 pub mod lab;
+pub mod patience;
 pub mod probe;
+mod smoke;
+pub mod vm;

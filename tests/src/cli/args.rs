@@ -6,14 +6,17 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::vm::VmCommand;
 use crate::lab::{Action, ExternalSpec, KubernetesMode, LabName, Mode, PodRange};
 
 /// A whole cluster on one machine: nodes, external hosts and pods are network namespaces, agents and controller are
 /// the real ones. Needs root.
+///
+/// The environment variable WEFT_PATIENCE is a factor for all deadlines, for slow machines.
 #[derive(Debug, Parser)]
 #[command(name = "weft-lab", version)]
 pub(super) struct Cli {
-    /// Which lab; several may be up side by side [default: lab, and demo for the demo]
+    /// Which lab; several may be up side by side [default: lab; demo and smoke for these commands]
     #[arg(long, global = true, value_name = "NAME")]
     pub(super) lab: Option<LabName>,
     #[command(subcommand)]
@@ -107,6 +110,11 @@ pub(super) enum Command {
     },
     /// End the lab and remove everything of it
     Down,
+    /// Try everything once that weft does, on this machine's kernel: about ten seconds
+    Smoke,
+    /// Virtual machines with kernels of Debian, in which weft and its lab run
+    #[command(subcommand)]
+    Vm(VmCommand),
     /// Show isolation, joining and global projects on real connections
     Demo {
         /// As with `up`
@@ -228,7 +236,7 @@ fn pod_name(text: &str) -> Result<PodName, String> {
     }
 }
 
-fn pair(text: &str) -> Result<(String, String), String> {
+pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     text.split_once('=')
         .filter(|(key, _)| !key.is_empty())
         .map(|(key, value)| (key.to_owned(), value.to_owned()))

@@ -3,6 +3,7 @@
 mod args;
 pub(crate) mod interrupt;
 pub(crate) mod table;
+mod vm;
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -16,13 +17,13 @@ use anyhow::{Context as _, Result};
 use clap::Parser as _;
 
 use crate::lab::{self, Lab, LabName, Options, PodSpec, Progress};
-use crate::{demo, probe};
+use crate::{demo, patience, probe, smoke};
 use args::{Cli, Command, Format, UpArgs};
 
 /// Runs the command line; exit code 0 ok, 1 failed, 2 usage, or that of the program that was run.
 pub fn main() -> ExitCode {
     match run(Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("weft-lab: {error:#}");
             ExitCode::FAILURE
@@ -30,11 +31,12 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli) -> Result<()> {
-    let fallback = if matches!(cli.command, Command::Demo { .. }) {
-        "demo"
-    } else {
-        "lab"
+fn run(cli: Cli) -> Result<ExitCode> {
+    patience::factor()?;
+    let fallback = match cli.command {
+        Command::Demo { .. } => "demo",
+        Command::Smoke => "smoke",
+        _ => "lab",
     };
     let name = cli.lab.map_or_else(|| fallback.parse(), Ok)?;
     let open = || Lab::open(name.clone());
@@ -106,20 +108,22 @@ fn run(cli: Cli) -> Result<()> {
         Command::Demo { kubernetes } => {
             demo::run(&name, kubernetes.map(Into::into), &interrupt::catch()?)?;
         }
+        Command::Smoke => smoke::run(&name, &interrupt::catch()?)?,
+        Command::Vm(command) => return vm::main(command),
         Command::Serve { address, name } => {
             let listener =
                 TcpListener::bind(address).with_context(|| format!("listen on {address}"))?;
             probe::serve(&listener, &name).context("accept a connection")?;
         }
         Command::Probe { address, deadline } => {
-            let answer = probe::ask(address, Duration::from_millis(deadline));
+            let answer = probe::ask(address, patience::patient(Duration::from_millis(deadline)));
             say(&format!(
                 "{}\n",
                 answer.with_context(|| format!("connect to {address}"))?
             ))?;
         }
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 fn up(name: &LabName, arguments: UpArgs) -> Result<()> {

@@ -9,6 +9,7 @@ use super::{Member, go_on};
 use crate::cli::interrupt::Interrupt;
 use crate::lab::Lab;
 use crate::lab::output::output_within;
+use crate::patience::patient;
 use crate::probe::Stream;
 
 /// How long a change may take to show.
@@ -112,7 +113,11 @@ impl Change {
             })?;
         }
         let begun = Instant::now();
-        let said = output_within(lab.weft(None)?.args(self.arguments()), b"", PATIENCE)?;
+        let said = output_within(
+            lab.weft(None)?.args(self.arguments()),
+            b"",
+            patient(PATIENCE),
+        )?;
         let command = begun.elapsed();
         ensure!(
             said.success,
@@ -121,7 +126,7 @@ impl Change {
             [said.stdout, said.stderr].join("\n").trim()
         );
         let shows = |stream: &Stream| match stream.last_arrival() {
-            Some(last) if !opens => last.elapsed() > SILENCE,
+            Some(last) if !opens => last.elapsed() > patient(SILENCE),
             arrived => opens && arrived.is_some(),
         };
         wait(interrupt, "the change to show on the wire", || {
@@ -155,11 +160,11 @@ fn member<'a>(members: &'a [Member], project: &str, node: &str) -> Result<&'a Me
 }
 
 fn wait(interrupt: &Interrupt, what: &str, done: impl Fn() -> bool) -> Result<()> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patient(PATIENCE);
     while !done() {
         go_on(interrupt)?;
         if Instant::now() >= deadline {
-            bail!("waited {PATIENCE:?} for {what}");
+            bail!("waited {:?} for {what}", patient(PATIENCE));
         }
         std::thread::sleep(Duration::from_millis(1));
     }

@@ -11,6 +11,7 @@ use crate::cli::interrupt::Interrupt;
 use crate::dns::{Change, Server};
 use crate::lab::output::output_within;
 use crate::lab::{Action, Lab};
+use crate::patience::patient;
 use crate::probe::{self, Lookup, Outcome};
 
 /// The host outside that answers on a whole prefix, and the one with the name server.
@@ -61,11 +62,15 @@ pub(super) fn show(lab: &Lab, members: &[Member], interrupt: &Interrupt) -> Resu
     expect(shop, web(9), true)?;
     let begun = Instant::now();
     lab.apply(POLICY, "the demo")?;
-    while reaches(shop, web(9), Duration::from_millis(50))? {
+    let glance = patient(Duration::from_millis(50));
+    while reaches(shop, web(9), glance)? {
         go_on(interrupt)?;
-        ensure!(begun.elapsed() < PATIENCE, "the policy has no effect");
+        ensure!(
+            begun.elapsed() < patient(PATIENCE),
+            "the policy has no effect"
+        );
     }
-    let effect = begun.elapsed().saturating_sub(Duration::from_millis(50));
+    let effect = begun.elapsed().saturating_sub(glance);
     say(&format!(
         "   $ weft-lab apply -f policy.yaml   (denied on the wire after {} ms)",
         effect.as_millis()
@@ -129,7 +134,7 @@ fn lookups(
     for host in first..first + moves {
         go_on(interrupt)?;
         dns.change(&named(host))?;
-        let connect = || Lookup::at(DNS).connect(NAME, RecordType::A, PORT, SILENCE);
+        let connect = || Lookup::at(DNS).connect(NAME, RecordType::A, PORT, patient(SILENCE));
         let round = pod.ns.run(connect)??;
         ensure!(
             round.answer.addresses == [web(host)] && round.outcome.reached(),
@@ -160,7 +165,7 @@ fn reaches(from: &Member, to: IpAddr, deadline: Duration) -> Result<bool> {
 }
 
 fn expect(from: &Member, to: IpAddr, reached: bool) -> Result<()> {
-    let deadline = if reached { PATIENCE } else { SILENCE };
+    let deadline = patient(if reached { PATIENCE } else { SILENCE });
     ensure!(
         reaches(from, to, deadline)? == reached,
         "{} {} {to}",
@@ -177,14 +182,18 @@ fn explain(lab: &Lab, from: &Member, to: &str) -> Result<()> {
     // Denied is exit code 1, which is an answer too; the agent was started a moment ago.
     let begun = Instant::now();
     loop {
-        let said = output_within(lab.weft(Some("node1"))?.args(args), b"", PATIENCE)?;
+        let said = output_within(lab.weft(Some("node1"))?.args(args), b"", patient(PATIENCE))?;
         if !said.stdout.is_empty() {
             return said
                 .stdout
                 .lines()
                 .try_for_each(|line| say(&format!("     {line}")));
         }
-        ensure!(begun.elapsed() < PATIENCE, "weft explain: {}", said.stderr);
+        ensure!(
+            begun.elapsed() < patient(PATIENCE),
+            "weft explain: {}",
+            said.stderr
+        );
         std::thread::sleep(Duration::from_millis(20));
     }
 }

@@ -10,6 +10,7 @@ use anyhow::{Result, anyhow};
 use super::change::{Change, Verb};
 use super::{Member, PORT};
 use crate::cli::table;
+use crate::patience::patient;
 use crate::probe::{self, Outcome};
 
 /// How long a connection may take. All are tried at once, on one machine: an answer comes within a millisecond or so.
@@ -61,8 +62,13 @@ pub(super) fn measure(members: &[Member]) -> Result<Measured> {
         for (from, client) in members.iter().enumerate() {
             for (to, server) in members.iter().enumerate().filter(|(to, _)| *to != from) {
                 for address in &server.pod.ips {
-                    let connect =
-                        || probe::tcp(&client.ns, SocketAddr::new(*address, PORT), DEADLINE);
+                    let connect = || {
+                        probe::tcp(
+                            &client.ns,
+                            SocketAddr::new(*address, PORT),
+                            patient(DEADLINE),
+                        )
+                    };
                     attempts.push(((from, to), *address, scope.spawn(connect)));
                 }
             }

@@ -16,6 +16,7 @@ use weft_netns::NetNs;
 use crate::cli::interrupt::Interrupt;
 use crate::lab::state::Pod;
 use crate::lab::{self, KubernetesMode, Lab, LabName, Options, PodSpec, Progress};
+use crate::patience::patient;
 use crate::probe;
 use change::Change;
 use matrix::Networks;
@@ -173,9 +174,9 @@ fn add_members(lab: &Lab, interrupt: &Interrupt) -> Result<Vec<Member>> {
 
 fn wait_served(member: &Member) -> Result<()> {
     let own = SocketAddr::from((Ipv6Addr::LOCALHOST, PORT));
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + patient(Duration::from_secs(10));
     loop {
-        let outcome = probe::tcp(&member.ns, own, Duration::from_secs(1))?;
+        let outcome = probe::tcp(&member.ns, own, patient(Duration::from_secs(1)))?;
         if outcome.reached() {
             return Ok(());
         }

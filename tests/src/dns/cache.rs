@@ -11,6 +11,7 @@ use weft_netns::NetNs;
 use super::PORT;
 use super::daemon::{Daemon, Directory};
 use super::exchange::{encode, over_udp, question};
+use crate::patience::patient;
 
 /// A resolver inside a namespace, which asks one server and keeps its answers for their TTL; gone when dropped.
 #[derive(Debug)]
@@ -36,7 +37,7 @@ impl Cache {
         let answers = || {
             let ask = || -> io::Result<Vec<u8>> {
                 let query = encode(&question("cache.invalid", RecordType::A)?)?;
-                over_udp(at, &query, Duration::from_millis(200))
+                over_udp(at, &query, patient(Duration::from_millis(200)))
             };
             netns.run(ask).is_ok_and(|answer| answer.is_ok())
         };

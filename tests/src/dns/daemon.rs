@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use weft_netns::{CommandNs as _, NetNs};
 
 use super::at;
+use crate::patience::patient;
 
 /// How long a server may take from its start to its first answer.
 const READY: Duration = Duration::from_secs(20);
@@ -64,7 +65,7 @@ impl Daemon {
             .map_err(io::Error::other)?;
         let child = command.spawn().map_err(at(format!("start {program}")))?;
         let mut daemon = Self(child);
-        let deadline = Instant::now() + READY;
+        let deadline = Instant::now() + patient(READY);
         while !answers() {
             let ended = daemon.0.try_wait()?;
             if ended.is_some() || Instant::now() >= deadline {

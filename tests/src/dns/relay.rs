@@ -13,6 +13,7 @@ use weft_netns::NetNs;
 
 use super::at;
 use super::exchange::{over_tcp, over_udp, read_framed, write_framed};
+use crate::patience::patient;
 
 /// How long the server may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -120,7 +121,7 @@ fn datagrams(socket: &UdpSocket, way: &Way) {
         let (query, way) = (buffer[..length].to_vec(), way.clone());
         // Of its own, so that a delayed answer delays no other. A client that gave up has its own error to report.
         thread::spawn(move || {
-            let Ok(answer) = over_udp(way.server, &query, PATIENCE) else {
+            let Ok(answer) = over_udp(way.server, &query, patient(PATIENCE)) else {
                 return;
             };
             for (pause, message) in way.played(answer) {
@@ -138,10 +139,10 @@ fn connections(listener: &TcpListener, way: &Way) {
         };
         let way = way.clone();
         thread::spawn(move || -> io::Result<()> {
-            client.set_read_timeout(Some(PATIENCE))?;
+            client.set_read_timeout(Some(patient(PATIENCE)))?;
             loop {
                 let query = read_framed(&mut client)?;
-                let answer = over_tcp(way.server, &query, PATIENCE)?;
+                let answer = over_tcp(way.server, &query, patient(PATIENCE))?;
                 for (pause, message) in way.played(answer) {
                     thread::sleep(pause);
                     write_framed(&mut client, &message)?;

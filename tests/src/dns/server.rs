@@ -13,6 +13,7 @@ use weft_netns::NetNs;
 use super::daemon::{Daemon, Directory, run};
 use super::exchange::{decode, encode, over_tcp, over_udp, question};
 use super::{Change, PORT};
+use crate::patience::patient;
 
 /// How long it may take to answer on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -61,9 +62,9 @@ impl Server {
         let update = encode(&change.message()?)?;
         let send = || {
             if update.len() > DATAGRAM {
-                over_tcp(self.address, &update, PATIENCE)
+                over_tcp(self.address, &update, patient(PATIENCE))
             } else {
-                over_udp(self.address, &update, PATIENCE)
+                over_udp(self.address, &update, patient(PATIENCE))
             }
         };
         let answer = decode(&self.netns.run(send).map_err(io::Error::other)??)?;
@@ -115,7 +116,7 @@ impl Server {
     }
 
     fn wait(&self) -> io::Result<()> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patient(PATIENCE);
         while !self.loaded() {
             if Instant::now() >= deadline {
                 return Err(io::Error::other("the zones do not come back"));
@@ -128,7 +129,7 @@ impl Server {
     fn loaded(&self) -> bool {
         let ask = |zone: &String| -> io::Result<bool> {
             let query = encode(&question(zone, RecordType::SOA)?)?;
-            let glance = Duration::from_millis(200);
+            let glance = patient(Duration::from_millis(200));
             let answer = decode(&over_udp(self.address, &query, glance)?)?;
             Ok(answer.metadata.response_code == ResponseCode::NoError)
         };

@@ -15,13 +15,15 @@ use yaml_serde::Mapping;
 use super::enter;
 use super::error::{Error, file};
 use super::name::{LabName, Place};
-use super::options::Options;
 use super::output::output_within;
 use super::process::{Process, spawn_daemon};
 use super::state::{Phase, State};
+use crate::patience::patient;
 
 /// How long an agent may take from its start to its first answer.
-pub const READY: Duration = Duration::from_secs(30);
+pub fn ready() -> Duration {
+    patient(Duration::from_secs(30))
+}
 /// How long a daemon may take to end after SIGTERM.
 const STOP: Duration = Duration::from_secs(10);
 /// Keys of an agent's configuration that say where it is; the lab's own.
@@ -152,8 +154,8 @@ fn write_yaml(path: &Path, value: &impl serde::Serialize) -> Result<(), Error> {
 }
 
 /// Where the binaries are: as told, else `WEFT_BIN_DIR`, else beside this program (tests run one directory deeper).
-pub(super) fn bin_dir(options: &Options) -> Result<PathBuf, Error> {
-    if let Some(told) = options.bin_dir.clone().or_else(overridden) {
+pub fn bin_dir(told: Option<PathBuf>) -> Result<PathBuf, Error> {
+    if let Some(told) = told.or_else(overridden) {
         return Ok(told);
     }
     let own = std::env::current_exe().map_err(file("find", Path::new("/proc/self/exe")))?;
@@ -211,9 +213,10 @@ pub(super) fn end(
         Signal::SIGTERM
     };
     process.signal(signal);
-    if !process.wait_end(STOP) {
+    let stop = patient(STOP);
+    if !process.wait_end(stop) {
         let why = format!(
-            "pid {} did not end within {STOP:?} of {signal}",
+            "pid {} did not end within {stop:?} of {signal}",
             process.pid
         );
         return Err(failure(lab, name, why));
@@ -233,7 +236,7 @@ pub(super) fn wait_ready(
     loop {
         let mut status = weft(state, node)?;
         status.args(["status", "-o", "json"]);
-        let answer = output_within(&mut status, b"", Duration::from_secs(5))?;
+        let answer = output_within(&mut status, b"", patient(Duration::from_secs(5)))?;
         let why = match (process.wait_end(Duration::ZERO), answer.success) {
             (true, _) => "the agent ended".to_owned(),
             (false, true) => return Ok(()),

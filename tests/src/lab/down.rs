@@ -15,6 +15,7 @@ use super::name::{LabName, netns_path};
 use super::process::end_inside;
 use super::state::{Lock, State};
 use super::underlay::remove_netns;
+use crate::patience::patient;
 
 /// How long killed processes may take to disappear.
 const END: Duration = Duration::from_secs(10);
@@ -22,7 +23,7 @@ const END: Duration = Duration::from_secs(10);
 /// Ends every process of the lab, removes its namespaces, mounts and files. Safe to repeat; false if there was no
 /// such lab.
 pub fn down(name: &LabName) -> Result<bool, Error> {
-    let lock = Lock::take(name, super::PATIENCE)?;
+    let lock = Lock::take(name, patient(super::PATIENCE))?;
     let state = State::load(name)?;
     let existed = state.is_some() || name.dir().exists();
     down_locked(name, state.as_ref())?;
@@ -44,7 +45,7 @@ pub(super) fn down_locked(name: &LabName, state: Option<&State>) -> Result<(), E
             daemon.signal(Signal::SIGKILL);
         }
         for daemon in daemons {
-            if !daemon.wait_end(END) {
+            if !daemon.wait_end(patient(END)) {
                 note(Err(Error::Invalid(format!(
                     "process {} does not end",
                     daemon.pid
@@ -52,7 +53,7 @@ pub(super) fn down_locked(name: &LabName, state: Option<&State>) -> Result<(), E
             }
             daemon.reap();
         }
-        for left in containers::end(name, END) {
+        for left in containers::end(name, patient(END)) {
             note(Err(Error::Invalid(format!("{left} is still there"))));
         }
         // What the daemons started, what users run in pods, and a daemon that `up` did not live to write down.
@@ -62,7 +63,7 @@ pub(super) fn down_locked(name: &LabName, state: Option<&State>) -> Result<(), E
             .filter_map(|netns| NetNs::open(netns_path(netns)).ok())
             .map(|ns| ns.id())
             .collect();
-        if !end_inside(&ids, END) {
+        if !end_inside(&ids, patient(END)) {
             note(Err(Error::Invalid(
                 "a process in one of its namespaces does not end".into(),
             )));

@@ -36,7 +36,7 @@ use std::time::{Duration, Instant};
 
 use weft_netns::NetNs;
 
-pub use daemon::{Action, READY};
+pub use daemon::{Action, bin_dir, ready};
 pub use down::down;
 pub use error::Error;
 pub use name::LabName;
@@ -44,6 +44,7 @@ pub use options::{ExternalSpec, KubernetesMode, Mode, Options, PodRange};
 pub use pod::PodSpec;
 pub use up::{Progress, up};
 
+use crate::patience::patient;
 use name::netns_path;
 use objects::{Manifests, Objects};
 use state::{Lock, Phase, State};
@@ -95,7 +96,7 @@ impl Lab {
 
     /// Changes the state under the lock; nothing is written if `change` fails.
     fn update<T>(&self, change: impl FnOnce(&mut State) -> Result<T, Error>) -> Result<T, Error> {
-        let lock = Lock::take(&self.name, PATIENCE)?;
+        let lock = Lock::take(&self.name, patient(PATIENCE))?;
         let Some(mut state) = State::load(&self.name)? else {
             lock.remove()?;
             return Err(Error::Down(self.name.clone()));
@@ -198,7 +199,7 @@ impl Lab {
                     &self.state()?,
                     node,
                     process,
-                    Instant::now() + READY,
+                    Instant::now() + ready(),
                     &|| false,
                 )
             }

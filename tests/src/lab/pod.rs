@@ -14,6 +14,7 @@ use super::process::end_inside;
 use super::state::{Pod, State};
 use super::underlay::remove_netns;
 use super::{Lab, cluster, daemon, enter};
+use crate::patience::patient;
 
 /// How long the plugin may take; kubelet gives it about as much.
 const CNI_PATIENCE: Duration = Duration::from_mins(2);
@@ -102,7 +103,7 @@ impl Lab {
 
     fn forget_pod(&self, pod: &Pod) -> Result<(), Error> {
         if let Ok(ns) = NetNs::open(netns_path(&pod.netns)) {
-            end_inside(&[ns.id()].into(), Duration::from_secs(10));
+            end_inside(&[ns.id()].into(), patient(Duration::from_secs(10)));
         }
         remove_netns(&pod.netns)?;
         match self.objects().delete("Pod", &pod.namespace, &pod.name) {
@@ -152,7 +153,11 @@ impl Lab {
                     pod.uid
                 ),
             );
-        let output = output_within(&mut run, config.to_string().as_bytes(), CNI_PATIENCE)?;
+        let output = output_within(
+            &mut run,
+            config.to_string().as_bytes(),
+            patient(CNI_PATIENCE),
+        )?;
         if !output.success {
             return Err(cni_error(
                 command,

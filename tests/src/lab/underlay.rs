@@ -11,6 +11,7 @@ use super::name::netns_path;
 use super::output::output_within;
 use super::plan::{UNDERLAY, UNDERLAY_MTU, shown, underlay_addresses};
 use super::state::{External, Node, State};
+use crate::patience::patient;
 
 /// Addresses are usable at once, and nobody advertises routers.
 const SYSCTLS: [(&str, &str); 4] = [
@@ -78,7 +79,7 @@ pub fn ip(netns: &str, commands: &[String]) -> Result<(), Error> {
     let mut run = Command::new("ip");
     run.args(["-batch", "-"]).net_ns(&ns)?;
     let batch = commands.join("\n") + "\n";
-    let output = output_within(&mut run, batch.as_bytes(), Duration::from_secs(30))?;
+    let output = output_within(&mut run, batch.as_bytes(), patient(Duration::from_secs(30)))?;
     if output.success {
         return Ok(());
     }

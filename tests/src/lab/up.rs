@@ -4,7 +4,7 @@ use std::fs;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::daemon::{self, READY};
+use super::daemon::{self, ready};
 use super::down::{down_locked, remains};
 use super::error::{Error, file};
 use super::kubernetes::{self, Crds};
@@ -13,6 +13,7 @@ use super::options::Options;
 use super::plan::plan;
 use super::state::{Kubernetes, Lock, Phase, State, boot_id};
 use super::{Lab, cluster, set_agent, underlay};
+use crate::patience::patient;
 
 /// How `up` reports, and is told to give up.
 #[derive(Clone, Copy)]
@@ -37,7 +38,7 @@ pub fn up(name: &LabName, options: &Options, progress: Progress<'_>) -> Result<L
     if !nix::unistd::geteuid().is_root() {
         return Err(Error::Invalid("namespaces are made by root only".into()));
     }
-    let bin_dir = daemon::bin_dir(options)?;
+    let bin_dir = daemon::bin_dir(options.bin_dir.clone())?;
     for binary in ["weft", "weft-cni"] {
         daemon::binary(&bin_dir, binary)?;
     }
@@ -56,7 +57,7 @@ pub fn up(name: &LabName, options: &Options, progress: Progress<'_>) -> Result<L
     let source = kubernetes::source(name, state.kubernetes.is_some());
     daemon::agent_configuration(name, "node1", &source, options.agent_config.as_deref())?;
 
-    let lock = Lock::take(name, Duration::from_secs(1))?;
+    let lock = Lock::take(name, patient(Duration::from_secs(1)))?;
     match State::load(name)? {
         Some(old) if works(&old) => return Err(Error::Up(name.clone())),
         Some(old) => {
@@ -171,7 +172,7 @@ fn make(
         set_agent(&mut state, &node.name, Some(process));
         state.save()?;
     }
-    let deadline = Instant::now() + READY;
+    let deadline = Instant::now() + ready();
     for node in &state.nodes {
         let Some(process) = node.agent else { continue };
         daemon::wait_ready(&state, &node.name, process, deadline, progress.cancelled)?;

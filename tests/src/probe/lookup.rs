@@ -10,6 +10,7 @@ use hickory_proto::rr::RecordType;
 use super::line::{Outcome, ask};
 use crate::dns::PORT;
 use crate::dns::exchange::{decode, encode, over_tcp, over_udp, question};
+use crate::patience::patient;
 
 /// How a name is looked up, from the calling thread's network namespace.
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +61,7 @@ impl Lookup {
             tcp: false,
             payload: None,
             upper_case: false,
-            patience: Duration::from_secs(10),
+            patience: patient(Duration::from_secs(10)),
         }
     }
 

@@ -11,7 +11,9 @@ use nix::sys::socket::{setsockopt, sockopt};
 
 use weft_netns::NetNs;
 
-/// One packet a millisecond.
+use crate::patience::patient;
+
+/// One packet a millisecond, unless told otherwise.
 const PERIOD: Duration = Duration::from_millis(1);
 /// Bytes of packets that wait for the receiver: a thread that is kept waiting on a busy machine, and a sender that catches up,
 /// lose nothing that arrived. The usual size holds a quarter of a second.
@@ -79,6 +81,11 @@ pub struct Report {
 impl Stream {
     /// Sends from one namespace to an address of another, 1,000 packets a second until [`Stream::finish`].
     pub fn start(from: &NetNs, to: &NetNs, address: IpAddr) -> io::Result<Self> {
+        Self::paced(from, to, address, PERIOD)
+    }
+
+    /// The same at another pace: one packet in each period.
+    pub fn paced(from: &NetNs, to: &NetNs, address: IpAddr, period: Duration) -> io::Result<Self> {
         let socket = |ns: &NetNs| {
             ns.run(|| UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)))
                 .map_err(io::Error::other)?
@@ -96,7 +103,7 @@ impl Stream {
         let (asked, counter) = (Arc::clone(&stop), Arc::clone(&sent));
         let sender = thread::Builder::new()
             .name("sender".into())
-            .spawn(move || send(&output, target, &asked, &counter))?;
+            .spawn(move || send(&output, target, period, (&asked, &counter)))?;
         Ok(Self {
             stop,
             sent,
@@ -147,8 +154,8 @@ fn mapped(address: IpAddr) -> IpAddr {
 fn send(
     socket: &UdpSocket,
     to: SocketAddr,
-    stop: &AtomicBool,
-    told: &AtomicU64,
+    period: Duration,
+    (stop, told): (&AtomicBool, &AtomicU64),
 ) -> io::Result<Sent> {
     let start = Instant::now();
     let mut sent = Sent {
@@ -167,7 +174,7 @@ fn send(
         sent.pause = sent.pause.max(now - last);
         last = now;
         // Against the start, not the last packet: a late wake-up does not lower the rate.
-        let next = start + PERIOD * u32::try_from(sent.count).map_err(io::Error::other)?;
+        let next = start + period * u32::try_from(sent.count).map_err(io::Error::other)?;
         thread::sleep(next.saturating_duration_since(now));
     }
     Ok(sent)
@@ -180,7 +187,7 @@ fn receive(socket: &UdpSocket, stop: &AtomicBool, told: &Mutex<Arrived>) -> Rece
     let mut end = None;
     while end.is_none_or(|end| Instant::now() < end) {
         if end.is_none() && stop.load(Ordering::Relaxed) {
-            end = Some(Instant::now() + LATE);
+            end = Some(Instant::now() + patient(LATE));
         }
         let Ok((8, peer)) = socket.recv_from(&mut buffer) else {
             continue;

@@ -15,6 +15,7 @@ use super::credentials::Files;
 use crate::lab::name::netns_path;
 use crate::lab::objects::Error;
 use crate::lab::state::State;
+use crate::patience::patient;
 
 /// How long one request may take: as long as the API server gives itself.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -61,7 +62,7 @@ impl Client {
             net.run(|| {
                 let client = link.client.clone();
                 link.runtime
-                    .block_on(async { tokio::time::timeout(PATIENCE, work(client)).await })
+                    .block_on(async { tokio::time::timeout(patient(PATIENCE), work(client)).await })
             })
         });
         match answered {
@@ -69,7 +70,7 @@ impl Client {
                 what: what.to_owned(),
                 answer: Box::new(answer),
             }),
-            Ok(Err(_elapsed)) => Err(failed(format!("no answer within {PATIENCE:?}"))),
+            Ok(Err(_elapsed)) => Err(failed(format!("no answer within {:?}", patient(PATIENCE)))),
             Err(error) => Err(failed(error.to_string())),
         }
     }

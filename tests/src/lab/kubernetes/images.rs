@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::lab::error::Error;
 use crate::lab::output::output_within;
+use crate::patience::patient;
 
 /// Name of the image of the cluster's DNS server.
 pub const DNS_IMAGE: &str = "localhost/coredns:1";
@@ -19,7 +20,7 @@ pub fn of_program(program: &Path, name: &str, archive: &Path) -> Result<(), Erro
         .arg(program)
         .arg(name)
         .arg(archive);
-    let output = output_within(&mut script, b"", Duration::from_mins(1))?;
+    let output = output_within(&mut script, b"", patient(Duration::from_mins(1)))?;
     if output.success {
         Ok(())
     } else {

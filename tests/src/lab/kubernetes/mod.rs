@@ -45,7 +45,7 @@ use super::error::Error;
 use super::options::{KubernetesMode, Options};
 use super::state::{Kubernetes, State};
 use super::{Lab, LabName, Progress, daemon, enter};
-use servers::{APISERVER, READY};
+use servers::{APISERVER, ready};
 
 impl Kubernetes {
     /// What the state says of it before anything is made; refuses what cannot work.
@@ -120,7 +120,7 @@ pub(super) fn complete(
 ) -> Result<(), Error> {
     servers::wait_ready(state, api, progress.cancelled)?;
     (progress.say)(&format!("the API server is ready ({})", server()));
-    crds.map_or(Ok(()), |crds| crds.establish(api, Instant::now() + READY))
+    crds.map_or(Ok(()), |crds| crds.establish(api, Instant::now() + ready()))
 }
 
 impl Lab {

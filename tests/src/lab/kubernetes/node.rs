@@ -18,6 +18,7 @@ use crate::lab::output::output_within;
 use crate::lab::process::{Process, spawn_daemon};
 use crate::lab::state::{Node, State};
 use crate::lab::{LabName, daemon};
+use crate::patience::patient;
 
 /// Names of what runs on a node, in the order of its start.
 pub const CONTAINERD: &str = "containerd";
@@ -92,13 +93,13 @@ impl<'a> Inside<'a> {
 
     /// Waits until containerd answers, then gives it an image.
     pub fn import(&self, containerd: Process, image: &Path) -> Result<(), Error> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patient(PATIENCE);
         loop {
             let mut ctr = self.command("ctr")?;
             ctr.args(["--address", SOCKET, "--namespace", "k8s.io"])
                 .args(["images", "import"])
                 .arg(image);
-            let output = output_within(&mut ctr, b"", PATIENCE)?;
+            let output = output_within(&mut ctr, b"", patient(PATIENCE))?;
             let said = format!("{} {}", output.stdout, output.stderr);
             let why = match output.success {
                 true => return Ok(()),

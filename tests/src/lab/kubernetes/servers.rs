@@ -12,9 +12,12 @@ use crate::lab::plan::underlay_addresses;
 use crate::lab::process::{Process, spawn_daemon};
 use crate::lab::state::State;
 use crate::lab::{daemon, enter};
+use crate::patience::patient;
 
 /// How long the API server may take from its start to its being ready: five seconds on an idle machine.
-pub const READY: Duration = Duration::from_mins(1);
+pub fn ready() -> Duration {
+    patient(Duration::from_mins(1))
+}
 /// What its place is called.
 pub const APISERVER: &str = "apiserver";
 /// What etcd's place is called.
@@ -117,7 +120,7 @@ pub fn wait_ready(state: &State, api: &Api, cancelled: &dyn Fn() -> bool) -> Res
     let Some(kubernetes) = &state.kubernetes else {
         return Ok(());
     };
-    let deadline = Instant::now() + READY;
+    let deadline = Instant::now() + ready();
     let failed = |name, why| Err(daemon::failure(&state.lab, name, why));
     let ended =
         |process: Option<Process>| process.is_none_or(|process| process.wait_end(Duration::ZERO));

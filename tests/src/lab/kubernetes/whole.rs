@@ -15,6 +15,7 @@ use crate::lab::options::Options;
 use crate::lab::output::output_within;
 use crate::lab::state::{Node, State};
 use crate::lab::{Lab, Progress, daemon};
+use crate::patience::patient;
 
 /// How long nodes and weft may take together until all is ready.
 const READY: Duration = Duration::from_mins(3);
@@ -83,7 +84,7 @@ pub fn complete(
         let proxy = inside.kube_proxy(&pods)?;
         node::note(state, index, KUBE_PROXY, proxy)?;
     }
-    let deadline = Instant::now() + READY;
+    let deadline = Instant::now() + patient(READY);
     if state.is_bare() {
         wait(state, deadline, progress, || nodes_registered(lab))?;
     } else {
@@ -119,7 +120,11 @@ fn weft(state: &State, lab: &Lab, deadline: Instant, progress: Progress<'_>) -> 
 fn kubectl(lab: &Lab, arguments: &[&str], input: &str) -> Result<String, Error> {
     let mut command = lab.kubectl()?;
     command.args(arguments);
-    let output = output_within(&mut command, input.as_bytes(), Duration::from_mins(1))?;
+    let output = output_within(
+        &mut command,
+        input.as_bytes(),
+        patient(Duration::from_mins(1)),
+    )?;
     if output.success {
         Ok(output.stdout)
     } else {
@@ -150,7 +155,7 @@ fn wait(
         if Instant::now() >= deadline {
             return Err(Error::Invalid(format!(
                 "after {} s: {missing}",
-                READY.as_secs()
+                patient(READY).as_secs()
             )));
         }
         thread::sleep(Duration::from_millis(100));
@@ -221,6 +226,6 @@ fn global(state: &State, project: &str) -> Result<Option<String>, Error> {
     weft.env_remove("WEFT_CONFIG")
         .env("KUBECONFIG", super::Files::of(&state.lab).kubeconfig())
         .args(["pod-network", "make-projects-global", project]);
-    let output = output_within(&mut weft, b"", Duration::from_secs(30))?;
+    let output = output_within(&mut weft, b"", patient(Duration::from_secs(30)))?;
     Ok((!output.success).then_some(output.stderr))
 }
