@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use weft_netns::kubens::{Found, KubensError, Place, in_namespaces};
+use weft_netns::kubens::{Found, KubensError, Place, Stopped, in_namespaces};
 use weft_netns::{CommandNs as _, MountNs, Mounts, NetNs, unpin};
 
 const NOTHING: Option<&str> = None;
@@ -202,7 +202,7 @@ fn what_is_no_pin_is_refused_and_stays() {
     let place = Place::default();
     let spoil: [(&str, fn()); 3] = [
         ("a file with content", || {
-            fs::write("/run/kubens/mnt", "x").unwrap()
+            fs::write("/run/kubens/mnt", "x").unwrap();
         }),
         ("a link", || symlink("/run/a", "/run/kubens/mnt").unwrap()),
         ("a network namespace", || {
@@ -262,7 +262,7 @@ fn a_stop_refuses_while_somebody_is_inside_and_says_who() {
     }
     assert_eq!(
         on(&host, || place.stop(false)).unwrap(),
-        Default::default(),
+        Stopped::default(),
         "nothing is pinned"
     );
     let name = format!("mnt:[{}]", inside.id().ino);

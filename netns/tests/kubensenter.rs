@@ -54,21 +54,6 @@ impl Host {
         self.command(explicit, default, words).output().unwrap()
     }
 
-    /// Waits until a process has entered a namespace.
-    fn until_inside(&self, pid: u32, namespace: &str) {
-        let deadline = Instant::now() + Duration::from_secs(10);
-        let link = format!("/proc/{pid}/ns/mnt");
-        while fs::read_link(&link).unwrap().as_os_str() != namespace
-            || fs::read_to_string(format!("/proc/{pid}/comm")).unwrap() != "sleep\n"
-        {
-            assert!(
-                Instant::now() < deadline,
-                "{link} is not {namespace} after 10 s"
-            );
-            thread::sleep(Duration::from_millis(2));
-        }
-    }
-
     fn command(&self, explicit: Option<&str>, default: &str, words: &[&str]) -> Command {
         let path = |name: &str| -> PathBuf { self.scratch.join(name) };
         let mut command = Command::new(env!("CARGO_BIN_EXE_kubensenter"));
@@ -93,6 +78,21 @@ impl Host {
         let output = self.run(explicit, default, &["readlink", "/proc/self/ns/mnt"]);
         assert!(output.status.success(), "{output:?}");
         (text(&output.stdout), text(&output.stderr))
+    }
+}
+
+/// Waits until a process has entered a namespace.
+fn until_inside(pid: u32, namespace: &str) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let link = format!("/proc/{pid}/ns/mnt");
+    while fs::read_link(&link).unwrap().as_os_str() != namespace
+        || fs::read_to_string(format!("/proc/{pid}/comm")).unwrap() != "sleep\n"
+    {
+        assert!(
+            Instant::now() < deadline,
+            "{link} is not {namespace} after 10 s"
+        );
+        thread::sleep(Duration::from_millis(2));
     }
 }
 
@@ -290,7 +290,7 @@ fn create_and_remove_are_a_services_start_and_stop() {
 
     let mut command = host.command(None, default, &["-q", "sleep", "infinity"]);
     let mut inside = command.spawn().unwrap();
-    host.until_inside(inside.id(), first.trim());
+    until_inside(inside.id(), first.trim());
     let (code, said) = run(&["--remove"]);
     assert_eq!(code, Some(1), "{said}");
     let who = format!("{} (sleep)", inside.id());

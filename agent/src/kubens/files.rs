@@ -1,6 +1,7 @@
 //! Files of a node, written all or none. What was written is noted with its digest, so that removal takes away exactly that.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -52,8 +53,11 @@ impl Content {
     fn digest(&self) -> String {
         match self {
             Self::File(bytes, _) => {
-                let digest = Sha256::digest(bytes);
-                digest.iter().map(|byte| format!("{byte:02x}")).collect()
+                let mut text = String::new();
+                for byte in Sha256::digest(bytes) {
+                    write!(text, "{byte:02x}").unwrap_or_default();
+                }
+                text
             }
             Self::Link(target) => format!("link to {}", target.display()),
         }

@@ -300,9 +300,10 @@ impl Command<'_> {
             .to_owned();
         }
         // After `@`, the second word is what the program finds as its own name. It is kubensenter's to pass on.
-        let (argv0, rest) = match prefixes.contains('@') {
-            true => (format!(" --argv0 {}", self.words[1]), &self.words[2..]),
-            false => (String::new(), &self.words[1..]),
+        let (argv0, rest) = if prefixes.contains('@') {
+            (format!(" --argv0 {}", self.words[1]), &self.words[2..])
+        } else {
+            (String::new(), &self.words[1..])
         };
         let prefixes = prefixes.replace('@', "");
         let mut line = format!("{prefixes}{}{argv0} {quote}{first}", kubensenter.display());

@@ -18,9 +18,10 @@ pub(super) fn check() -> Option<Check> {
 
 pub(super) fn tell(seen: &Seen) -> Option<Check> {
     let findings = judge(seen);
-    let state = match findings.iter().any(|finding| finding.wrong) {
-        true => State::Warning,
-        false => State::Ok,
+    let state = if findings.iter().any(|finding| finding.wrong) {
+        State::Warning
+    } else {
+        State::Ok
     };
     let messages: Vec<_> = findings
         .into_iter()

@@ -184,8 +184,7 @@ fn options(words: Vec<OsString>) -> Result<(i64, Work), String> {
     let words: Vec<_> = words.collect();
     let work = match (create, remove) {
         (true, true) => return Err("--create and --remove exclude each other".into()),
-        (false, false) if force => return Err("--force belongs to --remove".into()),
-        (true, false) if force => return Err("--force belongs to --remove".into()),
+        (_, false) if force => return Err("--force belongs to --remove".into()),
         (false, false) => return Ok((verbosity, Work::Run { argv0, words })),
         (true, false) => Work::Create,
         (false, true) => Work::Remove { force },

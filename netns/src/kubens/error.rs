@@ -38,9 +38,9 @@ pub enum KubensError {
     },
     /// Processes are inside.
     #[error(
-        "{} processes are in the mount namespace pinned at {}: {}: stop their services first, or use --force, which \
+        "these processes are in the mount namespace pinned at {}: {}: stop their services first, or use --force, which \
          leaves them in a namespace that nobody else can join",
-        processes.len(), path.display(), list(processes)
+        path.display(), list(processes)
     )]
     Busy {
         /// The pin's path.
