@@ -22,6 +22,8 @@ build: setup ## all binaries, into target/release
 	$(CARGO) build --release
 	@$(CARGO) rustc --release --quiet -p weft-agent --bin weft-cni -- -Ctarget-feature=+crt-static || \
 		echo 'build: weft-cni stays dynamically linked, which costs each ADD a third of a millisecond (no static libc here)'
+	@$(CARGO) rustc --release --quiet -p weft-netns --bin kubensenter -- -Ctarget-feature=+crt-static || \
+		echo 'build: kubensenter stays dynamically linked, and runs only where this C library does (no static libc here)'
 
 demo: build ## a cluster of two nodes on this machine: who reaches whom, and how to change it (root)
 	$(SUDO) target/release/weft-lab demo
@@ -71,7 +73,8 @@ fuzz: setup ## the reader of DNS messages against invented ones, for a minute (F
 image: build ## the container image as an archive, target/image/weft.tar, without a container engine
 	@mkdir -p target/static
 	$(CARGO) rustc --release --quiet -p weft-agent --bin weft -- -Ctarget-feature=+crt-static
-	@cp target/release/weft target/release/weft-cni target/static/
+	$(CARGO) rustc --release --quiet -p weft-netns --bin kubensenter -- -Ctarget-feature=+crt-static
+	@cp target/release/weft target/release/weft-cni target/release/kubensenter target/static/
 	@$(CARGO) build --release --quiet -p weft-agent --bin weft
 	deploy/image.sh target/static
 

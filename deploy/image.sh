@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes an image archive without a container engine: `make image`.
-#   deploy/image.sh FOLDER   reads FOLDER/weft and FOLDER/weft-cni (static), writes target/image/root and target/image/weft.tar
+#   deploy/image.sh FOLDER   reads FOLDER/weft, FOLDER/weft-cni and FOLDER/kubensenter (static), writes target/image/root and target/image/weft.tar
 # iptables comes from this machine's package, with the libraries it is linked to: a node need not have it, and the image
 # needs no mount of the node's root. It is the nf_tables variant, which is the default of every current distribution.
 set -euo pipefail
@@ -14,7 +14,7 @@ die() {
     exit 1
 }
 
-for program in weft weft-cni; do
+for program in weft weft-cni kubensenter; do
     [ -x "$from/$program" ] || die "no $from/$program: make image builds it"
     ! readelf -l "$from/$program" | grep -q 'Requesting program interpreter' ||
         die "$from/$program is not static, and the image has no libraries for it"
@@ -24,7 +24,7 @@ iptables=$(command -v xtables-nft-multi || PATH=/usr/sbin:/sbin command -v xtabl
 
 rm -rf "$out"
 mkdir -p "$root"/{usr/bin,usr/sbin,etc,tmp,run,var/lib}
-install -m 755 "$from/weft" "$from/weft-cni" "$root/usr/bin/"
+install -m 755 "$from/weft" "$from/weft-cni" "$from/kubensenter" "$root/usr/bin/"
 install -m 755 "$iptables" "$root/usr/sbin/"
 for link in {iptables,ip6tables}{,-save,-restore}; do
     ln -s xtables-nft-multi "$root/usr/sbin/$link"

@@ -163,7 +163,7 @@ fn fail(call: &'static str, path: &Path) -> impl FnOnce(io::Error) -> InstallErr
 
 /// The file is there whole or not at all: written beside its place, then renamed. The temporary name begins with a dot and
 /// ends like nothing a runtime reads.
-fn replace(path: &Path, content: &[u8], mode: u32) -> Result<(), InstallError> {
+pub(crate) fn replace(path: &Path, content: &[u8], mode: u32) -> Result<(), InstallError> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(folder).map_err(fail("create folder", folder))?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();

@@ -17,6 +17,7 @@
 //! - [`figures`]: metrics for Prometheus, and probes
 //! - [`preflight`]: what a node needs, looked at before the agent starts
 //! - [`install`]: the CNI plugin and its configuration, put where the container runtime looks
+//! - [`kubens`]: the mount namespace of kubelet and runtime, put on a node and judged
 //! - [`cli`]: the commands of `weft`
 //! - `memory`: what was freed goes back to the system
 
@@ -30,6 +31,7 @@ pub mod dns;
 pub mod figures;
 pub mod ingest;
 pub mod install;
+pub mod kubens;
 mod memory;
 pub mod netlink;
 pub mod not_in_force;

@@ -4,9 +4,11 @@
 //! - here: the list of checks
 //! - `rehearsal`: loads and attaches the programs in a network namespace that nobody uses
 //! - `addresses`: ranges of the cluster beside those of the node; pure
+//! - `mount_namespaces`: where kubelet and runtime are; pure but for looking
 //! - `others`: another network plugin; pure but for reading one folder
 
 mod addresses;
+mod mount_namespaces;
 mod others;
 mod rehearsal;
 
@@ -120,6 +122,7 @@ pub fn run(config: &Config, cni_conf_dir: &Path) -> Vec<Check> {
         }
         Err(error) => checks.push(Check::new(ADDRESS, State::Failed, error)),
     }
+    checks.extend(mount_namespaces::check());
     checks.push(others::check(cni_conf_dir));
     checks
 }

@@ -9,13 +9,17 @@
 //! - `enter`: the only calls of `setns` and `unshare`
 //! - `pin`: names for namespaces in the file system
 //! - `network`, `mount`: [`NetNs`] and [`MountNs`]
+//! - `mountinfo`: what is mounted in a process' mount namespace
+//! - [`kubens`]: the mount namespace of kubelet and container runtime
 //! - `command`: child processes inside namespaces
 //! - [`sysctl`]: `/proc/sys/net` of the calling thread's network namespace
 
 mod command;
 mod enter;
 mod error;
+pub mod kubens;
 mod mount;
+mod mountinfo;
 mod namespace;
 mod network;
 mod pin;
@@ -24,6 +28,7 @@ pub mod sysctl;
 pub use command::CommandNs;
 pub use error::Error;
 pub use mount::MountNs;
+pub use mountinfo::{Mounts, MountsError};
 pub use namespace::{Kind, NsId};
 pub use network::NetNs;
 pub use pin::unpin;

@@ -3,15 +3,35 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
+use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
-use nix::sched::CloneFlags;
+use nix::sched::{CloneFlags, CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
 
 use crate::enter::{on_own_thread, run, unshare};
 use crate::error::Error;
 use crate::namespace::{Handle, Kind, NsId};
-use crate::pin::pin;
+use crate::pin::{pin, pin_on};
 
 const KIND: Kind = Kind::Mount;
+
+fn fail(call: &'static str, source: Errno) -> Error {
+    let kind = KIND;
+    Error::Create { kind, call, source }
+}
+
+/// Changes the propagation of every mount of the calling thread's namespace.
+fn change_all(propagation: MsFlags) -> Result<(), Errno> {
+    let none: Option<&str> = None;
+    mount(none, "/", none, MsFlags::MS_REC | propagation, none)
+}
+
+/// Keeps the calling thread on a CPU.
+fn stay_on(cpu: usize) -> Result<(), Errno> {
+    let mut one = CpuSet::new();
+    one.set(cpu)?;
+    sched_setaffinity(Pid::from_raw(0), &one)
+}
 
 /// A mount namespace, kept alive by the descriptor in here.
 #[derive(Debug)]
@@ -44,20 +64,44 @@ impl MountNs {
     /// gets out. `setup` may use [`crate::NetNs::run`]; a `sysfs` mounted from there shows that network namespace.
     /// When `setup` reports a failure, drop the handle and the namespace is gone with everything mounted in it.
     pub fn create_private<T: Send>(setup: impl FnOnce() -> T + Send) -> Result<(Self, T), Error> {
-        let fail = |call, source| Error::Create {
-            kind: KIND,
-            call,
-            source,
-        };
+        on_own_thread(|| Ok((Self::unshare()?, setup())))
+    }
+
+    /// [`Self::create_private`], and then each mount is also shared with the namespaces that are made from this one:
+    /// "slave and shared" (`Documentation/filesystems/sharedsubtree.rst`; `shared:N master:M` in mountinfo). What is
+    /// mounted inside comes to those, and nothing gets out of here.
+    ///
+    /// With `cpu`, on that CPU: see [`Self::pin`].
+    pub fn create_encapsulated<T: Send>(
+        cpu: Option<usize>,
+        setup: impl FnOnce() -> T + Send,
+    ) -> Result<(Self, T), Error> {
         on_own_thread(|| {
-            // CLONE_NEWNS implies CLONE_FS: the working directory is this thread's own from here on.
-            unshare(CloneFlags::CLONE_NEWNS).map_err(|source| fail("unshare", source))?;
-            let none: Option<&str> = None;
-            mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_SLAVE, none)
-                .map_err(|source| fail("make every mount a slave", source))?;
-            let new = Self::current()?;
+            if let Some(cpu) = cpu {
+                stay_on(cpu).map_err(|source| fail("sched_setaffinity", source))?;
+            }
+            let new = Self::unshare()?;
+            change_all(MsFlags::MS_SHARED)
+                .map_err(|source| fail("make every mount shared", source))?;
             Ok((new, setup()))
         })
+    }
+
+    /// [`Self::create_private`] with each mount as it is: what is shared stays a peer of the original, and what is mounted
+    /// in either is seen in both.
+    pub fn create_peer<T: Send>(setup: impl FnOnce() -> T + Send) -> Result<(Self, T), Error> {
+        on_own_thread(|| {
+            unshare(CloneFlags::CLONE_NEWNS).map_err(|source| fail("unshare", source))?;
+            Ok((Self::current()?, setup()))
+        })
+    }
+
+    /// Gives the calling thread a new namespace, for good.
+    fn unshare() -> Result<Self, Error> {
+        // CLONE_NEWNS implies CLONE_FS: the working directory is this thread's own from here on.
+        unshare(CloneFlags::CLONE_NEWNS).map_err(|source| fail("unshare", source))?;
+        change_all(MsFlags::MS_SLAVE).map_err(|source| fail("make every mount a slave", source))?;
+        Self::current()
     }
 
     /// Gives the namespace a name until [`crate::unpin`]. The kernel takes only a directory on a private mount, and
@@ -65,6 +109,11 @@ impl MountNs {
     /// 6.18 on tell the age reliably only if both were made on one CPU, and answer `EINVAL` otherwise).
     pub fn pin(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         pin(KIND, &self.0, path.as_ref())
+    }
+
+    /// [`Self::pin`] on an empty file that is there and has no mount on it.
+    pub fn pin_on(&self, path: impl AsRef<Path>) -> Result<(), Error> {
+        pin_on(KIND, &self.0, path.as_ref())
     }
 
     /// Runs `work` inside, on a thread of its own that ends there. Its working directory is the namespace's root. A

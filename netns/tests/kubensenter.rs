@@ -4,6 +4,8 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::mount::{MsFlags, mount};
 use weft_netns::{CommandNs as _, MountNs, NetNs};
@@ -49,6 +51,10 @@ impl Host {
 
     /// Runs `kubensenter WORDS` with the two variables naming files of the host.
     fn run(&self, explicit: Option<&str>, default: &str, words: &[&str]) -> Output {
+        self.command(explicit, default, words).output().unwrap()
+    }
+
+    fn command(&self, explicit: Option<&str>, default: &str, words: &[&str]) -> Command {
         let path = |name: &str| -> PathBuf { self.scratch.join(name) };
         let mut command = Command::new(env!("CARGO_BIN_EXE_kubensenter"));
         command
@@ -57,7 +63,14 @@ impl Host {
             .env_remove("KUBENSENTER_LOG");
         command.env("DEFAULT_KUBENSMNT", path(default));
         explicit.map(|name| command.env("KUBENSMNT", path(name)));
-        command.mount_ns(&self.mounts).unwrap().output().unwrap()
+        command.mount_ns(&self.mounts).unwrap();
+        command
+    }
+
+    /// A line of the program, with the scratch directory for `%`.
+    fn line(&self, text: &str) -> String {
+        let directory = self.scratch.path().display().to_string();
+        format!("kubensenter: {}\n", text.replace('%', &directory))
     }
 
     /// The mount namespace a command ran in, and what was said about it.
@@ -65,6 +78,21 @@ impl Host {
         let output = self.run(explicit, default, &["readlink", "/proc/self/ns/mnt"]);
         assert!(output.status.success(), "{output:?}");
         (text(&output.stdout), text(&output.stderr))
+    }
+}
+
+/// Waits until a process has entered a namespace.
+fn until_inside(pid: u32, namespace: &str) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let link = format!("/proc/{pid}/ns/mnt");
+    while fs::read_link(&link).unwrap().as_os_str() != namespace
+        || fs::read_to_string(format!("/proc/{pid}/comm")).unwrap() != "sleep\n"
+    {
+        assert!(
+            Instant::now() < deadline,
+            "{link} is not {namespace} after 10 s"
+        );
+        thread::sleep(Duration::from_millis(2));
     }
 }
 
@@ -92,7 +120,11 @@ fn the_default_namespace_is_found_where_one_is_pinned() {
     let host = Host::new();
     let (ns, said) = host.entered(None, "good");
     assert_eq!(ns, host.kubelet);
-    assert!(said.starts_with("kubensenter: found "), "{said}");
+    assert_eq!(
+        said,
+        host.line("Autodetect: kubens.service namespace found at %/good"),
+        "as documentation of the original shows it"
+    );
     assert_eq!(
         host.entered(None, "missing"),
         (link(&host.mounts), String::new())
@@ -100,10 +132,8 @@ fn the_default_namespace_is_found_where_one_is_pinned() {
     for default in ["plain", "network"] {
         let (ns, said) = host.entered(None, default);
         assert_eq!(ns, link(&host.mounts), "{default} is passed over");
-        assert!(
-            said.contains("stale or mismatched") && said.contains(default),
-            "{said}"
-        );
+        let wanted = format!("Autodetect: Stale or mismatched namespace at %/{default}");
+        assert_eq!(said, host.line(&wanted));
     }
 }
 
@@ -113,7 +143,8 @@ fn a_name_without_a_namespace_warns_and_one_of_the_wrong_kind_fails() {
     for vacant in ["missing", "plain"] {
         let (ns, said) = host.entered(Some(vacant), "good");
         assert_eq!(ns, link(&host.mounts), "{vacant}: the default is not tried");
-        assert!(said.contains("warning") && said.contains(vacant), "{said}");
+        let wanted = format!("WARNING: %/{vacant} is not mounted; running normally");
+        assert_eq!(said, host.line(&wanted));
     }
     let output = host.run(Some("network"), "good", &["true"]);
     assert_eq!(output.status.code(), Some(1));
@@ -130,11 +161,9 @@ fn options_stop_at_the_command_and_set_how_much_is_said() {
     let said = |words: &[&str]| text(&host.run(None, "plain", words).stderr);
     assert_eq!(said(&["-q", "true"]), "", "quiet");
     assert!(
-        said(&["-v", "-q", "true"]).contains("stale"),
+        said(&["-v", "-q", "true"]).contains("Stale"),
         "options add up"
     );
-    let chatty = text(&host.run(None, "missing", &["--verbose", "true"]).stderr);
-    assert!(chatty.contains("nothing at"), "{chatty}");
     let output = host.run(None, "good", &["-q", "echo", "-v", "--help"]);
     assert_eq!(
         text(&output.stdout),
@@ -180,4 +209,114 @@ fn the_process_stays_the_same_one() {
         id.to_string(),
         "notify sockets look at the number"
     );
+}
+
+/// Texts and levels of the original.
+#[test]
+fn every_case_says_what_the_original_says() {
+    let host = Host::new();
+    let lines =
+        |explicit, default, words: &[&str]| text(&host.run(explicit, default, words).stderr);
+    let all = |texts: &[&str]| -> String { texts.iter().map(|text| host.line(text)).collect() };
+    let verbose = ["-v", "true"];
+    assert_eq!(
+        lines(Some("good"), "missing", &verbose),
+        all(&[
+            "Autodetect: $KUBENSMNT already set",
+            "Joining mount namespace in %/good"
+        ])
+    );
+    assert_eq!(
+        lines(None, "missing", &verbose),
+        all(&[
+            "Autodetect: No mount namespace found at %/missing",
+            "KUBENSMNT not set; running normally"
+        ])
+    );
+    assert_eq!(
+        lines(None, "good", &verbose),
+        all(&[
+            "Autodetect: kubens.service namespace found at %/good",
+            "Joining mount namespace in %/good"
+        ])
+    );
+    assert_eq!(
+        lines(Some("plain"), "good", &verbose),
+        all(&[
+            "Autodetect: $KUBENSMNT already set",
+            "Joining mount namespace in %/plain",
+            "WARNING: %/plain is not mounted; running normally"
+        ])
+    );
+    assert_eq!(lines(Some("plain"), "good", &["-q", "true"]), "");
+    for level in ["0", " 0 "] {
+        let mut command = host.command(None, "good", &["true"]);
+        command.env("KUBENSENTER_LOG", level);
+        let said = command.output().unwrap().stderr;
+        assert!(said.is_empty(), "level {level}: {said:?}");
+    }
+}
+
+#[test]
+fn a_command_can_be_given_another_name() {
+    let host = Host::new();
+    let words = ["-q", "--argv0", "other", "sh", "-c", "echo $0"];
+    let output = host.run(None, "good", &words);
+    assert_eq!(text(&output.stdout), "other\n");
+}
+
+/// As `kubens.service` runs it, and who comes after it.
+#[test]
+fn create_and_remove_are_a_services_start_and_stop() {
+    let host = Host::new();
+    fs::create_dir(host.scratch.join("kubens")).unwrap();
+    let default = "kubens/mnt";
+    let run = |words: &[&str]| {
+        let output = host.run(None, default, words);
+        let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
+        (output.status.code(), said)
+    };
+    let (code, said) = run(&["--create"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("pinned at"), "{said}");
+    let (_, first) = run(&["-q", "readlink", "/proc/self/ns/mnt"]);
+    assert!(said.contains(first.trim()), "{said}: {first}");
+    assert_eq!(run(&["-q", "--create"]), (Some(0), String::new()));
+    assert_eq!(
+        run(&["-q", "readlink", "/proc/self/ns/mnt"]).1,
+        first,
+        "kept"
+    );
+
+    let mut command = host.command(None, default, &["-q", "sleep", "infinity"]);
+    let mut inside = command.spawn().unwrap();
+    until_inside(inside.id(), first.trim());
+    let (code, said) = run(&["--remove"]);
+    assert_eq!(code, Some(1), "{said}");
+    let who = format!("{} (sleep)", inside.id());
+    assert!(said.contains(&who) && said.contains("--force"), "{said}");
+    assert_eq!(
+        run(&["-q", "readlink", "/proc/self/ns/mnt"]).1,
+        first,
+        "nothing was changed"
+    );
+
+    let (code, said) = run(&["--remove", "--force"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains(&who), "{said}");
+    inside.kill().unwrap();
+    inside.wait().unwrap();
+    let (code, said) = run(&["--remove"]);
+    assert_eq!(
+        (code, said.contains("no mount namespace is pinned")),
+        (Some(0), true),
+        "{said}"
+    );
+    for wrong in [
+        &["--create", "true"][..],
+        &["--force", "true"],
+        &["--create", "--remove"],
+    ] {
+        assert_eq!(run(wrong).0, Some(2), "{wrong:?}");
+    }
 }

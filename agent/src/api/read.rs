@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use weft_core::compile::project_key;
 use weft_core::model::{Mode, World};
+use weft_netns::kubens::Place;
 
 use super::egress;
 use super::events::Feed;
 use super::view::{Drops, Node, Pod, PodDrops, Project, Reason, Status};
 use crate::apply::maps::{Maps, TableError};
-use crate::observe::maps;
+use crate::kubens::judge::{Finding, judge};
+use crate::observe::{self, maps};
 use crate::sync::{Handle, Shared};
 
 /// There is no answer. A count that could not be read is never shown as zero.
@@ -51,6 +53,10 @@ pub fn status(handle: &Handle) -> Result<Status, NoAnswer> {
     let world = shared.world();
     problems.extend(egress::problems(&world, &found));
     problems.extend(super::names::problems(&names));
+    let mut warnings = egress::warnings(&found);
+    let (wrong, known): (Vec<_>, Vec<_>) = mount_namespaces().into_iter().partition(|it| it.wrong);
+    problems.extend(wrong.iter().map(Finding::problem));
+    warnings.extend(known.iter().map(Finding::problem));
     problems.sort();
     Ok(Status {
         node: world.node.name.clone(),
@@ -73,7 +79,7 @@ pub fn status(handle: &Handle) -> Result<Status, NoAnswer> {
         projects: world.projects.len(),
         egress: egress::counts(&found),
         problems,
-        warnings: egress::warnings(&found),
+        warnings,
         store_stale_seconds: shared.lag().stale.as_secs(),
         pid: std::process::id(),
         version: env!("CARGO_PKG_VERSION").into(),
@@ -82,6 +88,13 @@ pub fn status(handle: &Handle) -> Result<Status, NoAnswer> {
         dropped,
         suppressed_events: suppressed,
     })
+}
+
+/// Nothing if they cannot be looked at: that is for `weft kubens status` to tell.
+fn mount_namespaces() -> Vec<Finding> {
+    let seen = observe::kubens::look(&Place::default());
+    seen.inspect_err(|error| tracing::debug!(%error, "mount namespaces"))
+        .map_or_else(|_| Vec::new(), |seen| judge(&seen))
 }
 
 /// The state of every egress policy. On the loop's thread, where world and maps are in step.

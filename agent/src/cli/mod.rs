@@ -12,6 +12,7 @@ mod egress;
 mod explain;
 mod get;
 mod install;
+mod kubens;
 mod log;
 mod metrics;
 mod monitor;
@@ -66,6 +67,9 @@ enum Command {
     InstallCni(install::Install),
     /// Remove what install-cni put there
     UninstallCni(install::Uninstall),
+    /// Keep the mounts of kubelet and container runtime off the host, in a mount namespace of their own
+    #[command(subcommand)]
+    Kubens(kubens::Kubens),
     /// Print a script that completes this program's command lines (bash, zsh, fish and others)
     Completion(completion::Completion),
     /// Measure what a packet costs in each eBPF program, by the number of rows in the maps (root)
@@ -106,6 +110,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Preflight(args) => preflight::run(&args),
         Command::InstallCni(args) => install::install(&args),
         Command::UninstallCni(args) => install::uninstall(&args),
+        Command::Kubens(command) => kubens::run(&command),
         Command::Completion(args) => Ok(completion::run(&args)),
         Command::BenchPrograms(args) => bench_programs::run(&args),
     }

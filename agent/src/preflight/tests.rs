@@ -175,3 +175,38 @@ fn programs_that_are_missing_or_refuse_are_failures_with_a_remedy() {
         );
     }
 }
+
+#[test]
+fn mount_namespaces_are_told_where_they_differ_and_not_told_where_nothing_is_seen() {
+    use crate::kubens::judge::{Process, Role, Seen};
+    let process = |role, name: &str, namespace: &str| Process {
+        role,
+        name: name.into(),
+        pid: 7,
+        namespace: namespace.into(),
+    };
+    let mut seen = Seen {
+        pin: "/run/kubens/mnt".into(),
+        found: weft_netns::kubens::Found::Nothing,
+        host: Some("mnt:[1]".into()),
+        processes: vec![
+            process(Role::Kubelet, "kubelet", "mnt:[1]"),
+            process(Role::Runtime, "crio", "mnt:[1]"),
+        ],
+    };
+    let check = mount_namespaces::tell(&seen).unwrap();
+    assert_eq!(check.state, State::Ok);
+    assert!(
+        check.message.contains("kubelet (pid 7), crio (pid 7)"),
+        "{check:?}"
+    );
+    seen.processes[1].namespace = "mnt:[2]".into();
+    let check = mount_namespaces::tell(&seen).unwrap();
+    assert_eq!(check.state, State::Warning);
+    assert!(
+        check.message.contains("crio (pid 7) is in mnt:[2]"),
+        "{check:?}"
+    );
+    seen.processes.clear();
+    assert_eq!(mount_namespaces::tell(&seen), None);
+}

@@ -7,6 +7,7 @@ mod clean_up;
 mod failure;
 mod fake;
 mod hostile;
+mod mount_namespaces;
 mod node;
 mod plugin_binary;
 mod recovery;
