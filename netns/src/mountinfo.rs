@@ -65,22 +65,38 @@ impl Mounts {
         lines.collect::<Result<_, _>>().map(Self)
     }
 
+    /// The mounts on the way to a path, in the order in which a look-up crosses them. One that another mount hides, on it or
+    /// on a folder above it, is not among them.
+    fn way(&self, escaped: &Path) -> Vec<&MountInfo> {
+        // Of the first one the parent is not listed, or it is its own: the root, or what a chroot(2) shows.
+        let is_first = |mount: &MountInfo| {
+            mount.pid == mount.mnt_id || self.0.iter().all(|other| other.mnt_id != mount.pid)
+        };
+        let follows = |mount: &MountInfo, below: Option<&&MountInfo>| match below {
+            Some(below) => mount.pid == below.mnt_id && mount.mnt_id != below.mnt_id,
+            None => is_first(mount),
+        };
+        let mut way: Vec<&MountInfo> = Vec::new();
+        let mut folders: Vec<_> = escaped.ancestors().collect();
+        folders.reverse();
+        for folder in folders {
+            let next = |way: &Vec<&MountInfo>| {
+                let mut mounts = self.0.iter();
+                mounts.find(|mount| mount.mount_point == folder && follows(mount, way.last()))
+            };
+            while let Some(mount) = next(&way) {
+                way.push(mount);
+            }
+        }
+        way
+    }
+
     /// What is mounted on a path, the lowest first.
     fn at(&self, path: &Path) -> Vec<&MountInfo> {
         let escaped = escape(path);
-        let mut found: Vec<_> = self.0.iter().collect();
-        found.retain(|mount| mount.mount_point == escaped);
-        // Each one but the lowest has the one below as its parent.
-        let mut sorted = Vec::new();
-        let mut below = found
-            .iter()
-            .position(|mount| found.iter().all(|other| mount.pid != other.mnt_id));
-        while let Some(index) = below {
-            let mount = found.remove(index);
-            below = found.iter().position(|other| other.pid == mount.mnt_id);
-            sorted.push(mount);
-        }
-        sorted
+        let mut way = self.way(&escaped);
+        way.retain(|mount| mount.mount_point == escaped);
+        way
     }
 
     /// Whether both have a mount in common, and so are of one namespace.
@@ -125,9 +141,13 @@ impl Mounts {
     /// Whether a namespace is mounted on a file right below a directory.
     pub fn has_namespaces_below(&self, directory: &Path) -> bool {
         let escaped = escape(directory);
+        let way = self.way(&escaped);
+        let here = way.last().map(|mount| mount.mnt_id);
         let mut mounts = self.0.iter();
         mounts.any(|mount| {
-            mount.fs_type == "nsfs" && mount.mount_point.parent() == Some(escaped.as_path())
+            mount.fs_type == "nsfs"
+                && Some(mount.pid) == here
+                && mount.mount_point.parent() == Some(escaped.as_path())
         })
     }
 }
@@ -151,6 +171,7 @@ mod tests {
     use super::*;
 
     const TEXT: &str = "\
+1 0 8:1 / / rw shared:1 - ext4 /dev/vda rw
 22 1 0:20 / /run rw,nosuid shared:5 master:1 - tmpfs tmpfs rw
 50 22 0:20 /kubens /run/kubens rw unbindable - tmpfs tmpfs rw
 61 60 0:4 mnt:[4026532002] /run/kubens/mnt rw - nsfs nsfs rw
@@ -167,6 +188,24 @@ mod tests {
         assert_eq!(pins, ["net:[4026532003]"]);
         assert!(mounts.has_namespaces_below(Path::new("/run/a b")));
         assert!(!mounts.has_namespaces_below(Path::new("/run/netns")));
+    }
+
+    /// As `ip netns add` leaves it on a machine whose `/run` somebody mounts over in a namespace of his own.
+    #[test]
+    fn what_another_mount_hides_does_not_count() {
+        let text = "\
+1 0 8:1 / / rw - ext4 /dev/vda rw
+22 1 0:20 / /run rw shared:5 - tmpfs tmpfs rw
+30 22 0:20 /netns /run/netns rw shared:5 - tmpfs tmpfs rw
+31 30 0:4 net:[1] /run/netns/a rw shared:6 - nsfs nsfs rw
+40 22 0:21 / /run rw - tmpfs tmpfs rw
+";
+        let mounts = Mounts::parse(text).unwrap();
+        let netns = Path::new("/run/netns");
+        assert!(!mounts.is_mount_point(netns));
+        assert!(!mounts.has_namespaces_below(netns));
+        assert!(mounts.namespaces_at(Path::new("/run/netns/a")).is_empty());
+        assert_eq!(mounts.propagation(Path::new("/run")), Some((false, false)));
     }
 
     #[test]
