@@ -92,7 +92,8 @@ mod tests {
 
     #[test]
     fn the_end_of_a_long_log_is_shown_and_the_rest_is_in_a_file() {
-        let log: String = (1..=1892).map(|n| format!("line {n}\n")).collect();
+        let log: Vec<_> = (1..=1892).map(|n| format!("line {n}")).collect();
+        let log = log.join("\n");
         let folder = std::env::temp_dir().join(format!("weft-log-{:016x}", rand::random::<u64>()));
         std::fs::create_dir(&folder).unwrap();
         let text = refusal(&log).kept(&folder).to_string();

@@ -94,7 +94,7 @@ impl Kernel {
         if overlay
             && wanted.plan.is_some()
             // A device that could not be made is nobody's doing, and its pass is on its way.
-            && !(failing && !links::is_there(OVERLAY, self.overlay))
+            && (!failing || links::is_there(OVERLAY, self.overlay))
             && let Err(program) = links::verify_overlay(&self.pins, self.attachment)
         {
             return Some(format!("{program} on {OVERLAY}"));

@@ -20,7 +20,7 @@ const PREFLIGHT: Duration = Duration::from_secs(30);
 const OF_THE_KERNEL: [&str; 5] = [
     "capabilities",
     "BPF file system",
-    "bpf_loop",
+    "kernel",
     "eBPF programs",
     "VXLAN, veth, clsact",
 ];

@@ -303,11 +303,12 @@ fn boot(modules: &Path, into: &Path) -> Result<(), Error> {
     for path in order {
         let name = modules::plain_name(&path);
         let (from, to) = (modules.join(&path), into.join(name));
-        if path.ends_with(".ko") {
+        let packed = path.rsplit_once('.').map(|(_, ending)| ending);
+        if packed == Some("ko") {
             fs::copy(&from, &to).map_err(file("copy", &from))?;
         } else {
-            let mut unpack = match path.rsplit_once('.') {
-                Some((_, "zst")) => tool("zstd", "zstd")?,
+            let mut unpack = match packed {
+                Some("zst") => tool("zstd", "zstd")?,
                 _ => tool("xz", "xz-utils")?,
             };
             let out = File::create(&to).map_err(file("create", &to))?;

@@ -110,10 +110,10 @@ pub fn fetch(cache: &Cache, update: bool, say: Say<'_>) -> Result<PathBuf, Error
 fn name() -> String {
     let recipe = format!("{PACKAGES:?} {SUITES:?} {CUSTOMIZE} {ROOM}");
     let hash = Sha256::digest(recipe.as_bytes());
-    let hash: String = hash
+    let hash: Vec<_> = hash
         .iter()
         .take(8)
         .map(|byte| format!("{byte:02x}"))
         .collect();
-    format!("roots/{hash}")
+    format!("roots/{}", hash.concat())
 }

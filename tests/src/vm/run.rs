@@ -88,7 +88,7 @@ pub fn run(
         Err(Stopped::Gone) => {
             // The console's last words come before the error that repeats them.
             qemu.kill_unless_ended();
-            readers.remove(0).join().ok();
+            drop(readers.remove(0).join());
             ended(&mut qemu)
         }
         Err(Stopped::Late(what)) => Error::Deadline {

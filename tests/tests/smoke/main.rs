@@ -1,5 +1,4 @@
 //! `weft-lab smoke` on this machine's own kernel: what `weft-lab vm smoke` runs on others.
-#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use std::process::Command;
 
