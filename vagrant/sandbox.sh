@@ -32,7 +32,7 @@ enter() {
     pid=$(first) || die 'it is not running'
     nsenter --target "$pid" --net --mount --pid --wd="$PWD" -- env LIBVIRT_DEFAULT_URI=qemu:///system \
         VAGRANT_HOME="$DIR/vagrant.d" VAGRANT_DOTFILE_PATH="$DIR/dotfile" VAGRANT_DEFAULT_PROVIDER=libvirt \
-        VAGRANT_CHECKPOINT_DISABLE=1 VAGRANT_NO_PARALLEL="${VAGRANT_NO_PARALLEL:-}" "$@"
+        VAGRANT_CHECKPOINT_DISABLE=1 "$@"
 }
 
 configure_libvirt() {

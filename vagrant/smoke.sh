@@ -90,7 +90,7 @@ up() {
 ping_from() { # NODE POD ADDRESS
     on "$1" weft-pod exec "$2" ping -q -c 1 -W 2 "$3"
 }
-no_ping_from() { ! ping_from "$@"; }
+no_ping_from() { ! ping_from "$@" > /dev/null; }
 
 add_pods() {
     local pod
