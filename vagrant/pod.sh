@@ -30,7 +30,7 @@ split() { # NAMESPACE/NAME: sets namespace, name, netns
 
 project() {
     local file=$OBJECTS/project-$1.yaml
-    [ -e "$OBJECTS/lab.yaml" ] || die "there are no manifests here: with Kubernetes, kubectl makes projects and pods"
+    [ -e "$OBJECTS/lab.yaml" ] || die "there are no manifests here: this is no node of the lab"
     [ ! -e /etc/weft/follower ] || die "objects are written on node1, from where the other nodes fetch them"
     [[ $1 =~ ^[a-z0-9-]+$ ]] || die "$1 is no name of a project"
     # Readers look at the directory all the time, and must not see half a file.

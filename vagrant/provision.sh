@@ -2,7 +2,7 @@
 # Makes a virtual machine a node of the lab. The Vagrantfile runs it on each `vagrant up`; run again, it changes only what differs.
 #   provision.sh kernel    installs the wanted kernel, which the next boot starts
 #   provision.sh node      everything else
-# From the Vagrantfile: WEFT_NODE and WEFT_ADDRESS of this node, WEFT_ADDRESSES of all of them in order, WEFT_MODE,
+# From the Vagrantfile: WEFT_NODE and WEFT_ADDRESS of this node, WEFT_ADDRESSES of all of them in order,
 # WEFT_KERNEL, WEFT_DNS.
 set -euo pipefail
 export DEBIAN_FRONTEND=noninteractive
@@ -102,7 +102,7 @@ write_objects() {
     } | put "$OBJECTS/lab.yaml" || true
 }
 
-# unit NAME: standard input or /weft/deploy's own becomes the unit.
+# unit NAME: standard input becomes it.
 unit() {
     put "$UNITS/$1.service" || return 0
     restart+=("$1")
@@ -172,21 +172,17 @@ wait_until_ready() {
     say "weft is ready on $WEFT_NODE ($WEFT_ADDRESS, Linux $(uname -r)) after $SECONDS s"
 }
 
-manifests_node() {
+case ${1:-} in
+kernel) install_kernel ;;
+node)
+    install_packages
+    write_hosts
     install_programs
     write_config
     unit weft-agent < /weft/deploy/systemd/weft-agent.service
     if [ "$WEFT_NODE" = node1 ]; then serve_objects; else fetch_objects; fi
     start_services
     wait_until_ready
-}
-
-case ${1:-} in
-kernel) install_kernel ;;
-node)
-    install_packages
-    write_hosts
-    "${WEFT_MODE}_node"
     ;;
 *) die 'usage: provision.sh kernel|node' ;;
 esac

@@ -8,7 +8,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-export WEFT_NODES=2 WEFT_BOX=local WEFT_MODE=manifests WEFT_KERNEL=${WEFT_KERNEL:-6.12}
+export WEFT_NODES=2 WEFT_BOX=local WEFT_KERNEL=${WEFT_KERNEL:-6.12}
 # Addresses of a world outside the cluster, on the sandbox's loopback device: the nodes' default route leads to it.
 readonly BOXES_ADDED=${XDG_CACHE_HOME:-$HOME/.cache}/weft/vm/sandbox
 readonly NAME_SERVER=198.51.100.53 ALLOWED=198.51.100.7 NAMED=198.51.100.8 DENIED=198.51.100.9
