@@ -72,6 +72,8 @@ choose_driver() {
 # A few hosts and a name server that every node reaches by its default route.
 world() {
     local address
+    # There already where the machines of an earlier run were kept.
+    [ -z "$(./sandbox.sh run ip address show dev lo to "$NAME_SERVER")" ] || return 0
     for address in "$NAME_SERVER" "$ALLOWED" "$NAMED" "$DENIED"; do
         ./sandbox.sh run ip address replace "$address/32" dev lo
     done
@@ -118,11 +120,11 @@ check_isolation() {
     for ip in "${ips_c[@]}"; do
         no_ping_from node1 shop/a "$ip" || fail "shop/a reaches bank/c, of another project: $ip"
     done
-    on node1 weft pod-network join-projects --to=shop bank
+    on node1 weft pod-network join-projects --to=shop bank > /dev/null
     for ip in "${ips_c[@]}"; do
         within 30 "shop/a reaches bank/c, joined: $ip" ping_from node1 shop/a "$ip"
     done
-    on node1 weft pod-network isolate-projects bank
+    on node1 weft pod-network isolate-projects bank > /dev/null
     for ip in "${ips_c[@]}"; do
         within 30 "shop/a does not reach bank/c, isolated: $ip" no_ping_from node1 shop/a "$ip"
     done
@@ -208,23 +210,27 @@ ended() {
     exit $status
 }
 
-trap ended EXIT
-trap 'exit 130' INT TERM
-machine_network > "$scratch/before"
-boxes
-choose_driver
-world
-up
-on node1 weft-pod project shop
-on node1 weft-pod project bank
-add_pods
-check_isolation
-check_egress
-check_kill
-clean_status
-check_reboot
-check_isolation
-clean_status
-vagrant destroy --force
-machine_network | diff "$scratch/before" - || fail "the machine's own network changed, see above"
-say 'all is well, the machines are gone, and the network of this machine is as it was'
+main() {
+    trap ended EXIT
+    trap 'exit 130' INT TERM
+    machine_network > "$scratch/before"
+    boxes
+    choose_driver
+    world
+    up
+    on node1 weft-pod project shop
+    on node1 weft-pod project bank
+    add_pods
+    check_isolation
+    check_egress
+    check_kill
+    clean_status
+    check_reboot
+    check_isolation
+    clean_status
+    vagrant destroy --force > /dev/null
+    machine_network | diff "$scratch/before" - || fail "the machine's own network changed, see above"
+    say 'all is well, the machines are gone, and the network of this machine is as it was'
+}
+
+main
