@@ -2,7 +2,7 @@
 # when everything is there.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup build kubernetes programs kernels vm cluster demo test soak bench fuzz image chart lint clean
+.PHONY: help setup build kubernetes programs kernels vm cluster demo test soak bench fuzz vagrant image chart lint clean
 
 CARGO ?= cargo
 # What runs as root keeps the caller's environment; cargo itself stays the caller's, so that
@@ -67,6 +67,11 @@ fuzz: setup ## the reader of DNS messages against invented ones, for a minute (F
 	RUSTFLAGS="$(FUZZ_FLAGS)" $(CARGO) run --release -p weft-fuzz --bin dns_message --target-dir target/fuzz \
 		--target "$$(rustc -vV | sed -n 's/^host: //p')" -- -max_total_time=$(FUZZ_SECONDS) -timeout=5 \
 		-artifact_prefix=target/fuzz/ target/fuzz/corpus fuzz/corpus/dns_message
+
+# Not a part of `test`. vagrant/README.md says how long it takes, and how to have such machines for oneself.
+vagrant: build ## two virtual machines with kernels of their own as nodes (root): boxes, smoke, a reboot; WEFT_KERNEL (6.12)
+	@.ci/setup.sh vagrant
+	$(SUDO) vagrant/smoke.sh
 
 # Static, since the image has no libraries for them. With glibc rather than musl, whose allocator gives no memory back (agent/src/memory.rs).
 # The build's own weft takes its place again: on a machine, names are resolved as its libraries say.

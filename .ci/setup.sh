@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Finds what weft needs to build, run and test, and installs what is missing: `make setup`.
+# `setup.sh vagrant` installs what `make vagrant` needs beside that.
 # When nothing is missing it changes nothing, asks no server and takes a fraction of a second.
 #
 # The eBPF programs need rustc with the source of `core`, and bpf-linker on an LLVM at least as
@@ -17,11 +18,14 @@ readonly TEST_PACKAGES=(g++ iperf3 iputils-ping tcpdump ethtool curl dnsmasq-bas
     nftables containernetworking-plugins knot etcd-server unzip podman crun)
 # What the virtual machines of `make vm` are made with and run by (docs/vm-lab.md).
 readonly VM_PACKAGES=(qemu-system-x86 mmdebstrap busybox-static e2fsprogs xz-utils zstd debian-archive-keyring util-linux)
+# What the lab of virtual machines needs (vagrant/); only `setup.sh vagrant` installs it.
+readonly VAGRANT_PACKAGES=(vagrant vagrant-libvirt libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils
+    mmdebstrap fdisk rsync dnsmasq-base openssh-client)
 # What the nodes of a whole cluster run, unless the machine has a runtime of another make (Docker's, say), which they would drive out.
 readonly RUNTIME_PACKAGES=(containerd runc)
 # Of these, with their services, only the programs are wanted: a name server or a store for the tests is not to serve
 # the machine.
-declare -rA NO_SERVICES=([knot]=knot [etcd-server]=etcd [podman]=podman [containerd]=containerd)
+declare -rA NO_SERVICES=([knot]=knot [etcd-server]=etcd [podman]=podman [containerd]=containerd [libvirt-daemon-system]=libvirtd)
 # What bpf-linker links, beside llvm-N-dev.
 readonly LLVM_PACKAGES=(libzstd-dev zlib1g-dev libxml2-dev)
 
@@ -216,6 +220,18 @@ want_bpffs() {
         warn 'could not mount it: build and lint work, but demo, test and bench need it'
 }
 
+want_vagrant() {
+    local init=systemd
+    have apt-get || die "the lab of virtual machines is made from Debian packages: ${VAGRANT_PACKAGES[*]}"
+    # The package that libvirt's prefers would bring another systemd to a machine without a running one.
+    [ -d /run/systemd/system ] || init=sysv
+    want_packages 'for virtual machines (100 MB, half a minute)' "libvirt-daemon-system-$init" "${VAGRANT_PACKAGES[@]}"
+}
+
+if [ "${1:-}" = vagrant ]; then
+    want_vagrant
+    exit
+fi
 if have apt-get; then
     runtime=()
     { have containerd && have runc; } || runtime=("${RUNTIME_PACKAGES[@]}")
