@@ -218,3 +218,38 @@ fn decode<M: NetlinkDeserializable>(rest: &mut &[u8]) -> io::Result<NetlinkMessa
     *rest = &rest[length.min(rest.len())..];
     Ok(message)
 }
+
+#[cfg(test)]
+mod tests {
+    use nix::errno::Errno;
+
+    use super::*;
+
+    fn refused(call: &'static str, errno: Errno) -> String {
+        let error = NetlinkError {
+            call,
+            object: "weft0".into(),
+            source: errno.into(),
+        };
+        error.to_string()
+    }
+
+    #[test]
+    fn what_the_kernel_has_no_module_for_is_told_with_its_name() {
+        for (call, module) in [
+            (device::CREATE_OVERLAY, "vxlan"),
+            (veth::CREATE, "veth"),
+            (filter::ADD_CLSACT, "sch_ingress"),
+            (filter::PUT, "cls_bpf"),
+        ] {
+            for errno in [Errno::EOPNOTSUPP, Errno::ENOENT] {
+                let text = refused(call, errno);
+                assert!(text.contains(&format!("modprobe {module} ")), "{text}");
+            }
+            let text = refused(call, Errno::EBUSY);
+            assert!(!text.contains("modprobe"), "{text}");
+        }
+        let text = refused("add route", Errno::ENOENT);
+        assert!(!text.contains("modprobe"), "{text}");
+    }
+}

@@ -3,10 +3,12 @@
 //!
 //! # Layout
 //! - [`kernels`]: the matrix
+//! - [`lacking`]: what a kernel lacks
 //! - [`endings`]: exit codes, panics, hangs
 //! - [`machine`]: one run, its output kept
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod endings;
 mod kernels;
+mod lacking;
 mod machine;
