@@ -29,7 +29,7 @@ pub enum IptablesError {
     },
     /// Reading failed.
     #[error(
-        "{program}: {stderr}: the rules of this family cannot be read; does another iptables variant or nft hold its tables? (iptables -V, nft list ruleset)"
+        "{program}: {stderr}: the rules of this family cannot be read; has the kernel the module nf_tables or ip_tables, and can it load it (modprobe tells why not), or does another iptables variant or nft hold the tables (iptables -V, nft list ruleset)?"
     )]
     Save {
         /// The program.

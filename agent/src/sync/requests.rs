@@ -109,10 +109,15 @@ impl Sync {
             Request::AskAll(project) => self.ask_all(project),
             Request::Node(found) => self.node(found),
             Request::Firewall(Ok(report)) => {
-                tracing::warn!(repaired = ?report.repaired, "somebody changed our firewall rules");
-                self.shared.firewall_problem(None);
+                if self.shared.firewall_problem(None) {
+                    tracing::info!("the firewall rules are in place");
+                } else {
+                    tracing::warn!(repaired = ?report.repaired, "somebody changed our firewall rules");
+                }
             }
-            Request::Firewall(Err(error)) => self.shared.firewall_problem(Some(error.to_string())),
+            Request::Firewall(Err(error)) => {
+                self.shared.firewall_problem(Some(error.to_string()));
+            }
             Request::Suspects(suspects) => self.look(&suspects),
             Request::Attach(endpoint, reply) => answer(&reply, self.attach(&endpoint)),
             Request::Detach(id, reply) => answer(&reply, self.detach(&id)),

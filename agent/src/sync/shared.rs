@@ -251,11 +251,16 @@ impl Shared {
         self.state().node_problems = problems;
     }
 
-    pub(super) fn firewall_problem(&self, problem: Option<String>) {
-        if let Some(problem) = &problem {
+    /// What keeps the firewall rules from being in place, if anything; whether something did before. Each try tells it again, the
+    /// log hears of it once.
+    pub(super) fn firewall_problem(&self, problem: Option<String>) -> bool {
+        let mut state = self.state();
+        if let Some(problem) = &problem
+            && state.firewall_problem.as_ref() != Some(problem)
+        {
             tracing::error!(%problem, "firewall rules");
         }
-        self.state().firewall_problem = problem;
+        std::mem::replace(&mut state.firewall_problem, problem).is_some()
     }
 
     /// An object that does not fit, or one that does (again).
