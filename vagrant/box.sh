@@ -3,11 +3,11 @@
 #   vagrant/box.sh [KERNEL...]        6.1 or 6.12; default: 6.12
 # Needs root, and the packages of `.ci/setup.sh vagrant`. A box stands in ~/.cache/weft/vm/boxes under a name made of the
 # versions of its packages; what is there is left as it is. Standard output has one line for each: KERNEL FILE.
-#   WEFT_MIRROR   a Debian mirror with debian/ and debian-security/; default http://deb.debian.org
+#   WEFT_VM_MIRROR  a Debian mirror with debian/ and debian-security/; default http://deb.debian.org
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 
-readonly MIRROR=${WEFT_MIRROR:-http://deb.debian.org} SUITE=bookworm
+readonly MIRROR=${WEFT_VM_MIRROR:-http://deb.debian.org} SUITE=bookworm
 readonly CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/weft/vm/boxes
 # The boot loader reads sectors 1 to 2047, the file system begins behind them.
 readonly DISK_SIZE=6G FIRST_SECTOR=2048

@@ -62,13 +62,9 @@ pub(super) fn rehearse(config: &Config, possible: bool) -> Vec<Check> {
             checks.push(devices(&mut object, &pins));
         }
         Err(error) => {
-            // Before the first start of an agent its folder may not be there.
-            let folder = if config.state_dir.is_dir() {
-                config.state_dir.clone()
-            } else {
-                std::env::temp_dir()
-            };
-            let error = error.kept(&folder);
+            // Where no agent has started yet there is no such folder, and the end of the log has to do: a file of a known name
+            // in a folder that everybody may write could be somebody else's link.
+            let error = error.kept(&config.state_dir);
             checks.push(Check::new(PROGRAMS, State::Failed, error.to_string()));
         }
     }
