@@ -1,5 +1,6 @@
 //! Headers of one packet, parsed once into plain values.
 
+mod icmp;
 mod payload;
 
 use zerocopy::FromBytes;
@@ -50,9 +51,21 @@ pub struct Packet {
     /// 1 if the packet can be the first of a connection: a TCP SYN without ACK, an ICMP echo request, whatever of another
     /// protocol; not a later fragment. Else 0.
     pub opens: u8,
+    /// Number of the [`DropReason`] for which no pod may send this packet, whatever its addresses: a source route, an ICMP
+    /// error about packets that were not sent to the pod, neighbour discovery. 0 if there is none.
+    pub unfit: u8,
 }
 
 impl Packet {
+    /// For a pod as its sender, what is wrong with it.
+    #[inline(always)]
+    pub fn unfit(&self) -> Option<DropReason> {
+        if self.unfit == 0 {
+            return None;
+        }
+        DropReason::from_number(u32::from(self.unfit))
+    }
+
     /// Whether it is a later fragment, which has no ports.
     #[inline(always)]
     pub const fn is_later_fragment(&self) -> bool {
@@ -80,9 +93,6 @@ pub mod proto {
     pub const SCTP: u8 = 132;
 }
 
-/// ICMP types that ask for an answer (RFC 792, RFC 4443).
-const ECHO_REQUEST: u8 = 8;
-const ECHO_REQUEST_V6: u8 = 128;
 /// TCP flags (RFC 9293 section 3.1).
 const TCP_SYN: u8 = 0x02;
 const TCP_ACK: u8 = 0x10;
@@ -127,8 +137,22 @@ fn parse_v4<B: Bytes + ?Sized>(bytes: &B, packet: &mut Packet) -> Result<(), Dro
     let place = u16::from_be_bytes([ip[6], ip[7]]);
     packet.place = place & (FRAGMENT_OFFSET | MORE_FRAGMENTS);
     packet.ident = u16::from_be_bytes([ip[4], ip[5]]);
+    if header_len > 20 && !is_router_alert(bytes, header_len) {
+        packet.unfit = DropReason::SourceRoute as u8;
+    }
     parse_ports(bytes, ETH_LEN + header_len, packet);
     Ok(())
+}
+
+/// Whether the only IPv4 option is Router Alert (RFC 2113), which IGMP has. Others steer or mark the packet's way, and are
+/// filtered in most networks (RFC 7126).
+#[inline(always)]
+fn is_router_alert<B: Bytes + ?Sized>(bytes: &B, header_len: usize) -> bool {
+    const ROUTER_ALERT: [u8; 2] = [0x94, 4];
+    header_len == 24
+        && bytes
+            .load::<[u8; 2]>(ETH_LEN + 20)
+            .is_some_and(|option| option == ROUTER_ALERT)
 }
 
 #[inline(always)]
@@ -145,10 +169,14 @@ fn parse_v6<B: Bytes + ?Sized>(bytes: &B, packet: &mut Packet) -> Result<(), Dro
         next: first[6],
         place: 0,
         ident: 0,
+        routed: false,
         offset: ETH_LEN + 40,
     };
     if !matches!(walk.next, proto::TCP | proto::UDP) {
         walk_extensions(bytes, &mut walk)?;
+        if walk.routed {
+            packet.unfit = DropReason::SourceRoute as u8;
+        }
     }
     packet.proto = walk.next;
     packet.place = walk.place;
@@ -162,6 +190,8 @@ struct Walk {
     next: u8,
     place: u16,
     ident: u16,
+    /// Whether a routing header names further stations.
+    routed: bool,
     offset: usize,
 }
 
@@ -186,6 +216,10 @@ fn walk_extensions<B: Bytes + ?Sized>(bytes: &B, walk: &mut Walk) -> Result<(), 
                 8
             }
             51 => (header[1] as usize + 2) * 4,
+            43 => {
+                walk.routed |= header[3] != 0; // segments left (RFC 8200 section 4.4)
+                (header[1] as usize + 1) * 8
+            }
             _ => (header[1] as usize + 1) * 8,
         };
         walk.next = header[0];
@@ -218,16 +252,7 @@ fn parse_ports<B: Bytes + ?Sized>(bytes: &B, offset: usize, packet: &mut Packet)
             }
             packet.opens = 1;
         }
-        proto::ICMP | proto::ICMPV6 => {
-            if let Some([kind]) = bytes.load::<[u8; 1]>(offset) {
-                let request = if packet.proto == proto::ICMP {
-                    ECHO_REQUEST
-                } else {
-                    ECHO_REQUEST_V6
-                };
-                packet.opens = u8::from(kind == request);
-            }
-        }
+        proto::ICMP | proto::ICMPV6 => icmp::look(bytes, offset, packet),
         _ => packet.opens = 1,
     }
 }

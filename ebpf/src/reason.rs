@@ -80,6 +80,11 @@ reasons! {
     EgressClosed = 24, "the project's egress policy is not valid, so nothing leaves the cluster";
     /// Rows of the project's egress policy are missing.
     EgressPolicyMissing = 25, "the data path lacks rows of the project's egress policy";
+    /// An ICMP error of a pod that quotes other packets than those from its receiver to the pod, or an ICMP redirect. The
+    /// receiver's kernel would change its routes to others by it.
+    ForgedIcmpError = 26, "the pod sent an ICMP error about packets that were not sent to it";
+    /// IPv4 options other than Router Alert, or an IPv6 routing header with segments left.
+    SourceRoute = 27, "the pod's packet prescribes its own route by IP options or a routing header";
 }
 
 const _: () = assert!(DropReason::ALL.len() < crate::rows::REASONS_CAPACITY as usize);

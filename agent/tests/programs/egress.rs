@@ -17,7 +17,6 @@ const DROP: i32 = 2;
 /// The pod of project `b`, which is joined with none.
 const POD: &str = "10.128.2.6";
 const OUTSIDE: &str = "198.51.100.9";
-const ICMP: u8 = 1;
 
 fn set(rig: &mut Rig, rules: Vec<EgressRule>) {
     let policy = EgressPolicy::new("b", rules);
@@ -70,12 +69,7 @@ fn tcp(src: &str, src_port: u16, dst: &str, dst_port: u16, flags: u8) -> Frame {
 
 /// `kind`: 8 asks for an echo, 0 answers (RFC 792).
 fn echo(src: &str, dst: &str, kind: u8) -> Frame {
-    Frame {
-        proto: ICMP,
-        src_port: u16::from_be_bytes([kind, 0]), // type and code stand where ports would
-        dst_port: 0,
-        ..frame(src, dst)
-    }
+    frame(src, dst).icmp(vec![kind, 0, 0, 0, 0, 1, 0, 1])
 }
 
 /// Who is asked may answer, whatever the policy says of the asker; who is not may not.

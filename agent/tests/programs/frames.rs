@@ -17,6 +17,8 @@ pub struct Frame {
     pub extensions: usize,
     /// Of TCP, RFC 9293 section 3.1.
     pub flags: u8,
+    /// IPv4 options, or an IPv6 routing header, as they are.
+    pub steering: Vec<u8>,
     /// IPv4: the first fragment of several.
     pub more_fragments: bool,
     pub payload: Vec<u8>,
@@ -24,6 +26,8 @@ pub struct Frame {
 
 pub const TCP: u8 = 6;
 pub const UDP: u8 = 17;
+pub const ICMP: u8 = 1;
+pub const ICMPV6: u8 = 58;
 pub const SYN: u8 = 0x02;
 pub const ACK: u8 = 0x10;
 
@@ -39,6 +43,7 @@ pub fn frame(src: &str, dst: &str) -> Frame {
         dst_port: 80,
         extensions: 0,
         flags: SYN,
+        steering: Vec::new(),
         more_fragments: false,
         payload: Vec::new(),
     }
@@ -65,6 +70,18 @@ impl Frame {
         }
     }
 
+    /// An ICMP message in place of the transport header, of the family's protocol.
+    pub fn icmp(self, payload: Vec<u8>) -> Self {
+        let proto = if self.src.is_ipv4() { ICMP } else { ICMPV6 };
+        Self {
+            proto,
+            src_port: 0,
+            dst_port: 0,
+            payload,
+            ..self
+        }
+    }
+
     pub fn flags(self, flags: u8) -> Self {
         Self { flags, ..self }
     }
@@ -77,22 +94,31 @@ impl Frame {
         let payload = self.transport();
         let (kind, ip) = match (self.src, self.dst) {
             (IpAddr::V4(src), IpAddr::V4(dst)) => {
-                let mut ip = vec![0x45, 0];
-                ip.extend(length(20 + payload.len()));
+                let words = u8::try_from(5 + self.steering.len() / 4).unwrap();
+                let mut ip = vec![0x40 | words, 0];
+                ip.extend(length(20 + self.steering.len() + payload.len()));
                 let flags = if self.more_fragments { 0x20 } else { 0x40 };
                 ip.extend([0, 0, flags, 0, 64, self.proto, 0, 0]);
                 ip.extend(src.octets());
                 ip.extend(dst.octets());
+                ip.extend(&self.steering);
                 let sum = checksum(&ip);
                 ip[10..12].copy_from_slice(&sum);
                 (0x0800_u16, ip)
             }
             (IpAddr::V6(src), IpAddr::V6(dst)) => {
                 let mut ip = vec![0x60, 0, 0, 0];
-                ip.extend(length(self.extensions * 8 + payload.len()));
-                ip.extend([if self.extensions > 0 { 60 } else { self.proto }, 64]);
+                let behind = if self.extensions > 0 { 60 } else { self.proto };
+                let first = if self.steering.is_empty() { behind } else { 43 };
+                let extensions = self.extensions * 8 + self.steering.len();
+                ip.extend(length(extensions + payload.len()));
+                ip.extend([first, 64]);
                 ip.extend(src.octets());
                 ip.extend(dst.octets());
+                if let [_, rest @ ..] = &self.steering[..] {
+                    ip.push(behind);
+                    ip.extend(rest);
+                }
                 for left in (0..self.extensions).rev() {
                     ip.extend([if left > 0 { 60 } else { self.proto }, 0, 1, 4, 0, 0, 0, 0]);
                 }
@@ -118,6 +144,7 @@ impl Frame {
                 bytes.extend(length(8 + self.payload.len()));
                 bytes.extend([0, 0]);
             }
+            ICMP | ICMPV6 => return self.payload.clone(),
             _ => bytes.extend([
                 0, 0, 0, 1, 0, 0, 0, 0, 0x50, self.flags, 0xff, 0xff, 0, 0, 0, 0,
             ]),

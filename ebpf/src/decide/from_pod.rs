@@ -26,6 +26,10 @@ pub fn from_pod<T: Tables, O: Outcome>(
         })
     };
 
+    // Routes and neighbours of others are none of a pod's business, on whichever way the packet would go.
+    if let Some(reason) = packet.unfit() {
+        return denied(reason);
+    }
     // A pod's packet to the overlay port would leave with the node's address and pass for the node's own.
     // Port 0 is none: on either side it means that it is not known.
     if packet.proto == proto::UDP && packet.dst_port != 0 && packet.dst_port == tables.vxlan_port()

@@ -29,8 +29,8 @@ pub mod part {
     pub const WHOLE: u32 = 0;
     /// The first fragment of a datagram.
     pub const FRAGMENT: u32 = 1;
-    /// A piece of a TCP stream that is not exactly one message. Where one begins is a guess, which holds if the piece
-    /// begins with one.
+    /// A segment of a TCP stream. That a message begins where the segment does is a guess: the receiver's window decides
+    /// where segments are cut, so a record's own bytes may look like a message.
     pub const STREAM: u32 = 2;
 }
 
@@ -57,26 +57,22 @@ pub fn find<B: Bytes + ?Sized>(bytes: &B, payload: &Payload) -> Option<Carried> 
             } else {
                 part::FRAGMENT
             };
-            carried.len = if payload.more == 0 && len < there {
-                len
-            } else {
-                there
-            }
-            .checked_sub(UDP_HEADER)?;
+            // Of a whole datagram that is longer than its packet nothing reaches a socket.
+            let len = match payload.more {
+                0 if len > there => return None,
+                0 => len,
+                _ => there,
+            };
+            carried.len = len.checked_sub(UDP_HEADER)?;
         }
         TCP => {
             let [words] = bytes.load::<[u8; 1]>(start as usize + 12)?;
             let header = u32::from(words >> 4) * 4;
             // Behind the message's own length.
             let there = there.checked_sub(header + 2)?;
-            let [a, b] = bytes.load::<[u8; 2]>((start + header) as usize)?;
             carried.offset = start + header + 2;
             carried.len = there;
-            carried.part = if payload.more == 0 && u32::from(u16::from_be_bytes([a, b])) == there {
-                part::WHOLE
-            } else {
-                part::STREAM
-            };
+            carried.part = part::STREAM;
         }
         _ => return None,
     }

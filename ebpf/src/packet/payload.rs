@@ -73,6 +73,7 @@ impl Payload {
             next: ip[6],
             place: 0,
             ident: 0,
+            routed: false,
             offset: ETH_LEN + IPV6_BYTES as usize,
         };
         if !matches!(walk.next, proto::TCP | proto::UDP)

@@ -65,7 +65,7 @@ pub struct NameRow {
     pub below: u64,
 }
 
-/// A query that a pod sent to a trusted name server.
+/// A query that a pod sent to a trusted name server, over UDP. Its first answer removes it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct QueryKey {
@@ -78,15 +78,14 @@ pub struct QueryKey {
     pub port: u16,
     /// The message's ID, host byte order.
     pub id: u16,
-    /// IP protocol.
-    pub proto: u32,
 }
 
 /// What an answer is checked against.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct QueryRow {
-    /// Hash of the name in lower case.
+    /// Hash of the name in lower case. Mixed case protects a resolver from strangers; the pod, which chose it, may be their
+    /// accomplice.
     pub name: u64,
     /// When it was sent, nanoseconds of the monotonic clock.
     pub time: u64,
@@ -152,7 +151,7 @@ pub mod why {
     pub const TRUNCATED: u32 = 1;
     /// The answer came in fragments.
     pub const FRAGMENTED: u32 = 2;
-    /// The query or the answer is on TCP and not whole in one packet.
+    /// The query or the answer is on TCP, whose segments prove nothing.
     pub const STREAM: u32 = 3;
     /// More records than are read.
     pub const TOO_MANY: u32 = 4;

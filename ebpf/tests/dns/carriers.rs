@@ -51,7 +51,7 @@ fn datagrams() {
     expect(&padded, 42, MESSAGE.len(), part::WHOLE);
     let first = udp(2000, MESSAGE);
     expect(&v4(17, 0x20, &first), 42, MESSAGE.len(), part::FRAGMENT);
-    expect(&v4(17, 0, &first), 42, MESSAGE.len(), part::WHOLE);
+    assert_eq!(carried(&v4(17, 0, &first)), None, "longer than its packet");
     assert_eq!(carried(&v4(17, 0, &udp(8, b""))), None, "nothing in it");
     assert_eq!(
         carried(&v4(17, 0, &udp(3, MESSAGE))),
@@ -63,17 +63,11 @@ fn datagrams() {
     assert_eq!(carried(&later), None, "a later fragment has no header");
 }
 
+/// A segment that is exactly one message proves no more than another one: the receiver decides where segments begin.
 #[test]
 fn streams() {
     let framed = |len: usize| [&u16::try_from(len).unwrap().to_be_bytes()[..], MESSAGE].concat();
-    let whole = tcp(&framed(MESSAGE.len()));
-    expect(
-        &v4(6, 0x40, &whole),
-        14 + 20 + 24 + 2,
-        MESSAGE.len(),
-        part::WHOLE,
-    );
-    for len in [MESSAGE.len() - 1, MESSAGE.len() + 1, 4000] {
+    for len in [MESSAGE.len(), MESSAGE.len() - 1, MESSAGE.len() + 1, 4000] {
         let piece = tcp(&framed(len));
         expect(&v4(6, 0x40, &piece), 60, MESSAGE.len(), part::STREAM);
     }

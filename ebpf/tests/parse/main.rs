@@ -7,3 +7,4 @@ mod ipv4;
 mod ipv6;
 mod link;
 mod opens;
+mod unfit;

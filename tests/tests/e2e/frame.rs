@@ -4,7 +4,9 @@ use std::net::{IpAddr, SocketAddr};
 
 pub type Mac = [u8; 6];
 
+const ICMP: u8 = 1;
 const UDP: u8 = 17;
+const ICMPV6: u8 = 58;
 
 /// Ethernet II.
 pub fn ethernet(source: Mac, target: Mac, ethertype: u16, payload: &[u8]) -> Vec<u8> {
@@ -13,6 +15,41 @@ pub fn ethernet(source: Mac, target: Mac, ethertype: u16, payload: &[u8]) -> Vec
 
 /// A whole frame with a UDP datagram in it; both addresses are of one family.
 pub fn udp(macs: (Mac, Mac), source: SocketAddr, target: SocketAddr, payload: &[u8]) -> Vec<u8> {
+    framed(
+        macs,
+        source.ip(),
+        target.ip(),
+        UDP,
+        &datagram(source, target, payload),
+    )
+}
+
+/// A whole frame with an ICMP error in it, of a type and a code and with a value in its header. It quotes an echo reply, which kernels
+/// send without a socket, so that they believe errors about it.
+pub fn icmp_error(
+    macs: (Mac, Mac),
+    (source, target): (IpAddr, IpAddr),
+    (kind, code, value): (u8, u8, u32),
+    quoted: (IpAddr, IpAddr),
+) -> Vec<u8> {
+    let (protocol, reply) = if source.is_ipv4() {
+        (ICMP, 0)
+    } else {
+        (ICMPV6, 129)
+    };
+    let packet = packet(quoted.0, quoted.1, protocol, &[reply, 0, 0, 0, 0, 1, 0, 1]);
+    let mut message = [&[kind, code, 0, 0][..], &value.to_be_bytes(), &packet].concat();
+    let sum = if source.is_ipv4() {
+        checksum(&[&message])
+    } else {
+        checksum(&[&pseudo(source, target, protocol, message.len()), &message])
+    };
+    message[2..4].copy_from_slice(&sum.to_be_bytes());
+    framed(macs, source, target, protocol, &message)
+}
+
+/// A UDP datagram with its checksum.
+fn datagram(source: SocketAddr, target: SocketAddr, payload: &[u8]) -> Vec<u8> {
     let length = u16::try_from(8 + payload.len()).unwrap();
     let mut datagram = [
         &source.port().to_be_bytes()[..],
@@ -22,16 +59,50 @@ pub fn udp(macs: (Mac, Mac), source: SocketAddr, target: SocketAddr, payload: &[
         payload,
     ]
     .concat();
-    let (source, target) = (octets(source.ip()), octets(target.ip()));
-    let pseudo = [&source[..], &target, &[0, UDP], &length.to_be_bytes()].concat();
+    let pseudo = pseudo(source.ip(), target.ip(), UDP, datagram.len());
     let sum = checksum(&[&pseudo, &datagram]).to_be_bytes();
     datagram[6..8].copy_from_slice(&sum);
-    let (ethertype, header) = if source.len() == 4 {
-        (0x0800, ipv4(&source, &target, length))
+    datagram
+}
+
+/// What checksums cover beside the payload (RFC 768, RFC 8200 section 8.1).
+fn pseudo(source: IpAddr, target: IpAddr, protocol: u8, length: usize) -> Vec<u8> {
+    let length = u16::try_from(length).unwrap().to_be_bytes();
+    [
+        &octets(source)[..],
+        &octets(target),
+        &[0, protocol],
+        &length,
+    ]
+    .concat()
+}
+
+fn framed(
+    macs: (Mac, Mac),
+    source: IpAddr,
+    target: IpAddr,
+    protocol: u8,
+    payload: &[u8],
+) -> Vec<u8> {
+    let ethertype = if source.is_ipv4() { 0x0800 } else { 0x86dd };
+    ethernet(
+        macs.0,
+        macs.1,
+        ethertype,
+        &packet(source, target, protocol, payload),
+    )
+}
+
+/// An IP packet.
+fn packet(source: IpAddr, target: IpAddr, protocol: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(payload.len()).unwrap();
+    let (from, to) = (octets(source), octets(target));
+    let header = if source.is_ipv4() {
+        ipv4(&from, &to, protocol, length)
     } else {
-        (0x86dd, ipv6(&source, &target, length))
+        ipv6(&from, &to, protocol, length)
     };
-    ethernet(macs.0, macs.1, ethertype, &[header, datagram].concat())
+    [&header, payload].concat()
 }
 
 fn octets(ip: IpAddr) -> Vec<u8> {
@@ -42,10 +113,10 @@ fn octets(ip: IpAddr) -> Vec<u8> {
 }
 
 /// RFC 791
-fn ipv4(source: &[u8], target: &[u8], payload: u16) -> Vec<u8> {
+fn ipv4(source: &[u8], target: &[u8], protocol: u8, payload: u16) -> Vec<u8> {
     let total = (20 + payload).to_be_bytes();
     let mut header = [
-        &[0x45, 0, total[0], total[1], 0, 1, 0, 0, 64, UDP, 0, 0][..],
+        &[0x45, 0, total[0], total[1], 0, 1, 0, 0, 64, protocol, 0, 0][..],
         source,
         target,
     ]
@@ -56,10 +127,10 @@ fn ipv4(source: &[u8], target: &[u8], payload: u16) -> Vec<u8> {
 }
 
 /// RFC 8200
-fn ipv6(source: &[u8], target: &[u8], payload: u16) -> Vec<u8> {
+fn ipv6(source: &[u8], target: &[u8], protocol: u8, payload: u16) -> Vec<u8> {
     let length = payload.to_be_bytes();
     [
-        &[0x60, 0, 0, 0, length[0], length[1], UDP, 64][..],
+        &[0x60, 0, 0, 0, length[0], length[1], protocol, 64][..],
         source,
         target,
     ]

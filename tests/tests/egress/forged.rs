@@ -6,7 +6,7 @@ use std::time::Duration;
 use hickory_proto::op::Message;
 use hickory_proto::rr::RecordType;
 use weft_netns::NetNs;
-use weft_tests::dns::exchange::{encode, forgery, question, receive};
+use weft_tests::dns::exchange::{decode, encode, forgery, over_tcp, question, receive};
 use weft_tests::dns::{self, Change, Server, relay::play};
 use weft_tests::probe::Lookup;
 
@@ -141,6 +141,55 @@ fn answers_to_other_questions_open_nothing() {
     let waiting = Pending::send(&pod, query);
     assert!(waiting.receive(waiting.message.metadata.id, DEADLINE));
     field.open(&pod, told);
+}
+
+/// The relay stands for a trusted server outside: who is on the way there can send under its address, but not before it has
+/// seen the question.
+#[test]
+fn an_answer_uses_its_question_up() {
+    let (field, pod) = allowed();
+    field.set(NAME, 0, &[outside6()]);
+    let (told, lie) = (outside6(), outside6());
+    let query = question(NAME, RecordType::AAAA).unwrap();
+    let messages = [told, lie].map(|address| {
+        let answer = forgery(&query, NAME, address).unwrap();
+        (Duration::ZERO, encode(&answer).unwrap())
+    });
+    field.relay.play(move |_| messages.to_vec());
+    let waiting = Pending::send(&pod, query);
+    for which in ["first", "second"] {
+        let came = waiting.receive(waiting.message.metadata.id, DEADLINE);
+        assert!(came, "the {which} answer");
+    }
+    field.open(&pod, told);
+    field.denied(&pod, lie);
+}
+
+/// Where a server's segments begin is the receiver's choice, so what is in one is nobody's word: here the pod is answered by the
+/// trusted server itself, in one segment that is one message.
+#[test]
+fn segments_open_nothing() {
+    let (field, pod) = allowed();
+    field.set(NAME, 0, &[outside6()]);
+    let lie = outside6();
+    let query = question(NAME, RecordType::AAAA).unwrap();
+    answer_with(&field, &forgery(&query, NAME, lie).unwrap());
+    let server = SocketAddr::new(ip(RELAY), dns::PORT);
+    let query = encode(&query).unwrap();
+    let ask = || over_tcp(server, &query, DEADLINE);
+    let answer = pod.netns.run(ask).unwrap().unwrap();
+    assert_eq!(decode(&answer).unwrap().answers.len(), 1, "it came");
+    field.denied(&pod, lie);
+    // The agent has asked for itself meanwhile, of a server that says the truth.
+    field.relay.play(play::faithful());
+    let truth = outside6();
+    field.set(NAME, 0, &[truth]);
+    let lookup = Lookup {
+        tcp: true,
+        ..Lookup::at(ip(RELAY))
+    };
+    assert_eq!(look_up(&pod, lookup, NAME, true).addresses, [truth]);
+    field.opens(&pod, truth);
 }
 
 #[test]

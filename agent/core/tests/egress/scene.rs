@@ -211,9 +211,8 @@ fn packet(proto: u8, pod_port: u16, far: &str, far_port: u16, opens: bool) -> Pa
         dst_port: far_port,
         proto,
         opens: u8::from(opens),
-        place: 0,
-        ident: 0,
         len: 100,
+        ..Packet::default()
     }
 }
 

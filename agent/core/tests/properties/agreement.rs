@@ -27,9 +27,8 @@ fn parsed(packet: &Packet) -> packet::Packet {
         dst_port: packet.dst_port,
         proto: packet.proto,
         opens: 1,
-        place: 0,
-        ident: 0,
         len: 100,
+        ..packet::Packet::default()
     }
 }
 

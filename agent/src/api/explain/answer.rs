@@ -56,9 +56,7 @@ impl Case<'_> {
             dst_port: self.load.port(),
             proto: self.load.proto(ip),
             opens: 1,
-            place: 0,
-            ident: 0,
-            len: 0,
+            ..Packet::default()
         };
         let live = Live::new(self.maps);
         let verdict = verdict(&live, &packet, endpoint.host_ifindex);

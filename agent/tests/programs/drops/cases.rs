@@ -3,6 +3,7 @@
 mod admission;
 mod destinations;
 mod firewall;
+mod unfit;
 
 use weft_ebpf::reason::DropReason::*;
 
@@ -11,7 +12,7 @@ use crate::frames::{Frame, frame};
 use crate::rig::VXLAN_PORT;
 
 pub const A: &str = "10.128.2.5";
-const A6: &str = "fd01:0:0:2::5";
+pub const A6: &str = "fd01:0:0:2::5";
 
 /// What cannot be parsed, and what is not the pod's to send.
 fn frames_and_spoofing() -> Vec<Case> {
@@ -91,6 +92,7 @@ pub fn cases() -> Vec<Case> {
         admission::admission(),
         destinations::destinations(),
         firewall::firewall(),
+        unfit::unfit(),
     ]
     .into_iter()
     .flatten()

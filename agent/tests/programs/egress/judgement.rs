@@ -67,9 +67,8 @@ fn the_kernel_judges_as_compiled_tables_do() {
                     dst_port,
                     proto,
                     opens: 1,
-                    place: 0,
-                    ident: 0,
                     len: u32::try_from(frame.bytes().len()).unwrap(),
+                    ..packet::Packet::default()
                 };
                 let verdict = decide::from_pod(&tables, &parsed, interface("b"));
                 rig.events();

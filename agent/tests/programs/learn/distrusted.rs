@@ -5,9 +5,7 @@ use weft_agent::apply::Row;
 use weft_ebpf::rows::dns::{QueryKey, QueryRow, map, why};
 
 use super::messages::{answer, ip};
-use super::scene::{
-    ID, LOCAL, PORT, SERVICE, Scene, UNTRUSTED, WWW, now, over_tcp, to_pod, with_scene,
-};
+use super::scene::{ID, LOCAL, PORT, SERVICE, Scene, UNTRUSTED, WWW, now, to_pod, with_scene};
 use crate::frames::{Frame, UDP};
 
 const ADDRESS: &str = "198.51.100.1";
@@ -80,12 +78,26 @@ fn about_another_name() {
     });
 }
 
+/// An answer uses its question up: a second one, forged while the pod waits for nothing any more, opens nothing.
 #[test]
-fn over_another_protocol() {
-    distrusted("asked over UDP, answered over TCP", |scene| {
+fn a_second_answer() {
+    distrusted("the question is answered", |scene| {
+        scene.exchange(WWW.0, &[]);
+        scene.reply(SERVICE, &good(ID, WWW.0));
+    });
+}
+
+/// What fails to fit the question leaves it open for its answer.
+#[test]
+fn an_answer_that_does_not_count_uses_nothing_up() {
+    with_scene(|scene| {
         scene.ask(SERVICE, ID, WWW.0);
-        let (proto, payload) = over_tcp(&good(ID, WWW.0));
-        scene.deliver(&to_pod(SERVICE, proto, payload));
+        scene.reply(SERVICE, &good(ID + 1, WWW.0));
+        scene.reply(LOCAL, &good(ID, WWW.0));
+        scene.reply(SERVICE, &good(ID, "api.example.com"));
+        assert!(scene.rows().is_empty());
+        scene.reply(SERVICE, &good(ID, WWW.0));
+        assert_eq!(scene.names_of(ADDRESS), [WWW.1]);
     });
 }
 

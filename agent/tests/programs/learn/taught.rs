@@ -2,12 +2,12 @@
 
 use hickory_proto::rr::RecordType;
 
-use super::messages::{alias, answer, bare_answer, framed, ip, query, record};
+use super::messages::{alias, answer, bare_answer, ip, query, record};
 use super::scene::{
     API, CDN, EXAMPLE, ID, LOCAL, POD, PORT, SERVICE, SERVICE6, TTL_MIN, WWW, from_pod, now,
-    over_tcp, seconds, to_pod, with_scene,
+    seconds, to_pod, with_scene,
 };
-use crate::frames::{Frame, TCP, UDP, frame};
+use crate::frames::{Frame, UDP, frame};
 use crate::rig::interface;
 
 #[test]
@@ -182,31 +182,13 @@ fn over_ipv6_and_of_ipv6() {
         assert_eq!(scene.names_of("198.51.100.1"), vec![WWW.1]);
 
         // Behind extension headers.
+        scene.ask(SERVICE6, ID, WWW.0);
         let message = answer(ID, WWW.0, &[ip("2001:db8::2")]);
         scene.deliver(&Frame {
             extensions: 2,
             ..to_pod(SERVICE6, UDP, message.to_vec().unwrap())
         });
         assert_eq!(scene.names_of("2001:db8::2"), vec![WWW.1]);
-    });
-}
-
-#[test]
-fn over_tcp_when_whole() {
-    with_scene(|scene| {
-        let (proto, payload) = over_tcp(&query(ID, WWW.0));
-        scene.send(&from_pod(SERVICE, proto, payload));
-        let (proto, payload) = over_tcp(&answer(ID, WWW.0, &[ip("198.51.100.1")]));
-        scene.deliver(&to_pod(SERVICE, proto, payload));
-        assert_eq!(scene.names_of("198.51.100.1"), vec![WWW.1]);
-
-        // The rest of the connection says nothing.
-        scene.deliver(&to_pod(SERVICE, TCP, Vec::new()));
-        assert_eq!(scene.counters().unread, 0);
-        assert_eq!(
-            framed(&query(ID, WWW.0)).len(),
-            query(ID, WWW.0).to_vec().unwrap().len() + 2
-        );
     });
 }
 

@@ -3,7 +3,7 @@
 use weft_ebpf::rows::dns::why;
 
 use super::messages::{answer, bare_answer, framed, ip, query, record};
-use super::scene::{ID, SERVICE, WWW, from_pod, over_tcp, to_pod, with_scene};
+use super::scene::{ID, SERVICE, UNTRUSTED, WWW, from_pod, over_tcp, to_pod, with_scene};
 use crate::frames::{Frame, TCP, UDP};
 
 fn name(why: u32) -> Vec<(u32, String)> {
@@ -66,23 +66,45 @@ fn queries_over_tcp_ask_the_agent_at_once() {
     });
 }
 
+/// The receiver's window decides where a server's segments begin: bytes of a record in a zone of somebody's own can look like
+/// a whole message about any name. So a segment opens nothing, whatever it holds; the agent asks.
 #[test]
-fn pieces_of_a_stream() {
-    with_scene(|scene| {
-        let (proto, payload) = over_tcp(&query(ID, WWW.0));
-        scene.send(&from_pod(SERVICE, proto, payload));
-        scene.asked();
-        let payload = framed(&answer(ID, WWW.0, &[ip("198.51.100.1")]));
-        let two = [&payload[..], &payload[..]].concat();
-        for (payload, why) in [
-            (&payload[..payload.len() - 1], "not its end"),
-            (&two[..], "two messages"),
-        ] {
-            scene.deliver(&to_pod(SERVICE, proto, payload.to_vec()));
-            assert!(scene.rows().is_empty(), "{why}");
-            assert_eq!(scene.asked(), name(why::STREAM), "{why}");
+fn segments_teach_nothing() {
+    let whole = framed(&answer(ID, WWW.0, &[ip("198.51.100.1")]));
+    let two = [&whole[..], &whole[..]].concat();
+    for (payload, what) in [
+        (&whole[..], "exactly one message"),
+        (&whole[..whole.len() - 1], "not its end"),
+        (&two[..], "two messages"),
+    ] {
+        for asked_over in [UDP, TCP] {
+            with_scene(|scene| {
+                let (proto, query) = if asked_over == TCP {
+                    over_tcp(&query(ID, WWW.0))
+                } else {
+                    (UDP, query(ID, WWW.0).to_vec().unwrap())
+                };
+                scene.send(&from_pod(SERVICE, proto, query));
+                scene.asked();
+                scene.deliver(&to_pod(SERVICE, TCP, payload.to_vec()));
+                assert!(scene.rows().is_empty(), "{what}");
+                assert_eq!(scene.asked(), name(why::STREAM), "{what}");
+                assert_eq!(scene.counters().unread, 1, "{what}");
+            });
         }
-        assert_eq!(scene.counters().unread, 2);
+    }
+}
+
+/// A name that no rule of the project has, and a server that nobody trusts, cost the agent nothing.
+#[test]
+fn segments_of_others_ask_nobody() {
+    with_scene(|scene| {
+        for (server, of) in [(SERVICE, "nowhere.test"), (UNTRUSTED, WWW.0)] {
+            let (proto, payload) = over_tcp(&answer(ID, of, &[ip("198.51.100.1")]));
+            scene.deliver(&to_pod(server, proto, payload));
+            assert_eq!(scene.asked(), [], "{of} of {server}");
+        }
+        assert!(scene.rows().is_empty());
     });
 }
 

@@ -17,24 +17,28 @@ pub fn take(scratch: &mut Scratch) {
         return;
     }
     let trusted = trusted(scratch);
+    if scratch.carried.part == part::STREAM {
+        // Nothing in a segment is believed, the name in it included: the agent asks only for names of the project's policy.
+        if trusted && question == question::WATCHED {
+            report::unread(scratch, why::STREAM);
+        }
+        return;
+    }
     let asked = trusted && asked(scratch);
     if question == question::UNREADABLE {
         // Anybody can send this; it matters if it may be what the pod waits for.
-        if asked && scratch.carried.part != part::STREAM {
+        if asked {
             report::unread(scratch, why::UNREADABLE);
         }
         return;
     }
-    if !asked || scratch.query.name != scratch.reader.name_hash() {
+    if !asked || scratch.query.name != scratch.reader.name_hash() || !use_up(scratch) {
         count(scratch, Counter::Distrusted);
         if trusted {
             // A flood of questions may have pushed this one out of the map. The agent asks for itself and believes nothing here.
             report::ask_agent(scratch, why::UNASKED);
         }
         return;
-    }
-    if scratch.carried.part == part::STREAM {
-        return report::unread(scratch, why::STREAM);
     }
     if !scratch.reader.is_success() {
         return;
@@ -84,4 +88,11 @@ fn asked(scratch: &mut Scratch) -> bool {
     };
     scratch.query = query;
     scratch.now.wrapping_sub(query.time) < lease::QUERY_AGE_MAX
+}
+
+/// Takes the question away, so that it has one answer: a second one, forged later, finds none. Whether it was there; of two
+/// processors that do this at once, one finds it.
+#[inline(never)]
+fn use_up(scratch: &mut Scratch) -> bool {
+    QUERIES.remove(&scratch.query_key).is_ok()
 }

@@ -8,7 +8,7 @@ use super::maps::{QUERIES, Scratch, TRUSTED};
 use super::{query_key, question, read_question, report};
 
 /// Notes a question about a watched name, so that its answer can be told from a forged one. The agent is asked to resolve
-/// what is asked over TCP at once: the answer may come in pieces.
+/// what is asked over TCP at once, since nothing is learned from the answer.
 #[inline(never)]
 pub fn note(scratch: &mut Scratch) {
     let (pod, server) = (scratch.payload.src, scratch.payload.dst);
@@ -29,7 +29,7 @@ pub fn note(scratch: &mut Scratch) {
         _ => return,
     }
     if scratch.payload.proto == u32::from(proto::TCP) {
-        report::ask_agent(scratch, why::STREAM);
+        return report::ask_agent(scratch, why::STREAM);
     }
     scratch.query_key = query_key(scratch, pod, server, scratch.carried.src_port);
     scratch.query = QueryRow {

@@ -145,6 +145,5 @@ fn query_key(scratch: &Scratch, pod: Addr, server: Addr, port: u16) -> QueryKey 
         server,
         port,
         id: scratch.reader.id(),
-        proto: scratch.payload.proto,
     }
 }
