@@ -4,9 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 pub type Mac = [u8; 6];
 
-const ICMP: u8 = 1;
 const UDP: u8 = 17;
-const ICMPV6: u8 = 58;
 
 /// Ethernet II.
 pub fn ethernet(source: Mac, target: Mac, ethertype: u16, payload: &[u8]) -> Vec<u8> {
@@ -22,30 +20,6 @@ pub fn udp(macs: (Mac, Mac), source: SocketAddr, target: SocketAddr, payload: &[
         UDP,
         &datagram(source, target, payload),
     )
-}
-
-/// A whole frame with an ICMP error in it, of a type and a code and with a value in its header. It quotes an echo reply, which kernels
-/// send without a socket, so that they believe errors about it.
-pub fn icmp_error(
-    macs: (Mac, Mac),
-    (source, target): (IpAddr, IpAddr),
-    (kind, code, value): (u8, u8, u32),
-    quoted: (IpAddr, IpAddr),
-) -> Vec<u8> {
-    let (protocol, reply) = if source.is_ipv4() {
-        (ICMP, 0)
-    } else {
-        (ICMPV6, 129)
-    };
-    let packet = packet(quoted.0, quoted.1, protocol, &[reply, 0, 0, 0, 0, 1, 0, 1]);
-    let mut message = [&[kind, code, 0, 0][..], &value.to_be_bytes(), &packet].concat();
-    let sum = if source.is_ipv4() {
-        checksum(&[&message])
-    } else {
-        checksum(&[&pseudo(source, target, protocol, message.len()), &message])
-    };
-    message[2..4].copy_from_slice(&sum.to_be_bytes());
-    framed(macs, source, target, protocol, &message)
 }
 
 /// A UDP datagram with its checksum.
@@ -66,7 +40,7 @@ fn datagram(source: SocketAddr, target: SocketAddr, payload: &[u8]) -> Vec<u8> {
 }
 
 /// What checksums cover beside the payload (RFC 768, RFC 8200 section 8.1).
-fn pseudo(source: IpAddr, target: IpAddr, protocol: u8, length: usize) -> Vec<u8> {
+pub fn pseudo(source: IpAddr, target: IpAddr, protocol: u8, length: usize) -> Vec<u8> {
     let length = u16::try_from(length).unwrap().to_be_bytes();
     [
         &octets(source)[..],
@@ -77,7 +51,8 @@ fn pseudo(source: IpAddr, target: IpAddr, protocol: u8, length: usize) -> Vec<u8
     .concat()
 }
 
-fn framed(
+/// A whole frame with an IP packet in it.
+pub fn framed(
     macs: (Mac, Mac),
     source: IpAddr,
     target: IpAddr,
@@ -94,7 +69,7 @@ fn framed(
 }
 
 /// An IP packet.
-fn packet(source: IpAddr, target: IpAddr, protocol: u8, payload: &[u8]) -> Vec<u8> {
+pub fn packet(source: IpAddr, target: IpAddr, protocol: u8, payload: &[u8]) -> Vec<u8> {
     let length = u16::try_from(payload.len()).unwrap();
     let (from, to) = (octets(source), octets(target));
     let header = if source.is_ipv4() {

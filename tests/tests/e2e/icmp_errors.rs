@@ -8,13 +8,40 @@ use weft_netns::NetNs;
 use weft_tests::probe::{self, Server};
 
 use crate::cluster::{Cluster, DEADLINE, Pod, eventually, two_nodes};
-use crate::frame::{Mac, icmp_error};
+use crate::frame::{Mac, checksum, framed, packet, pseudo};
 use crate::wire::{Injector, mac};
 
 /// The path MTU that the attacker would like others to have.
 const LOW: u32 = 600;
 /// Lower is no path of IPv6 (RFC 8200 section 5).
 const LOW_V6: u32 = 1280;
+
+const ICMP: u8 = 1;
+const ICMPV6: u8 = 58;
+
+/// A whole frame with an ICMP error in it, of a type and a code and with a value in its header. It quotes an echo reply, which kernels
+/// send without a socket, so that they believe errors about it.
+fn icmp_error(
+    macs: (Mac, Mac),
+    (source, target): (IpAddr, IpAddr),
+    (kind, code, value): (u8, u8, u32),
+    quoted: (IpAddr, IpAddr),
+) -> Vec<u8> {
+    let (protocol, reply) = if source.is_ipv4() {
+        (ICMP, 0)
+    } else {
+        (ICMPV6, 129)
+    };
+    let packet = packet(quoted.0, quoted.1, protocol, &[reply, 0, 0, 0, 0, 1, 0, 1]);
+    let mut message = [&[kind, code, 0, 0][..], &value.to_be_bytes(), &packet].concat();
+    let sum = if source.is_ipv4() {
+        checksum(&[&message])
+    } else {
+        checksum(&[&pseudo(source, target, protocol, message.len()), &message])
+    };
+    message[2..4].copy_from_slice(&sum.to_be_bytes());
+    framed(macs, source, target, protocol, &message)
+}
 
 struct Field {
     cluster: Cluster,
@@ -30,9 +57,9 @@ impl Field {
         let row = pods.iter().find(|pod| pod.name == attacker.name).unwrap();
         let gateway_mac = mac(&cluster.host_netns("node1").unwrap(), &row.interface);
         Self {
+            cluster,
             attacker,
             gateway_mac,
-            cluster,
         }
     }
 
