@@ -54,6 +54,8 @@ pub struct Packet {
     /// Number of the [`DropReason`] for which no pod may send this packet, whatever its addresses: a source route, an ICMP
     /// error about packets that were not sent to the pod, neighbour discovery. 0 if there is none.
     pub unfit: u8,
+    /// Bytes behind the IP header, or behind the fragment header, as the IP header tells. Set in fragments only.
+    pub payload: u16,
 }
 
 impl Packet {
@@ -101,7 +103,7 @@ const ETH_LEN: usize = 14;
 const ETH_IPV4: [u8; 2] = [0x08, 0x00];
 const ETH_IPV6: [u8; 2] = [0x86, 0xdd];
 /// The fragment offset in the IPv4 header's flags word (RFC 791).
-const FRAGMENT_OFFSET: u16 = 0x1fff;
+pub(crate) const FRAGMENT_OFFSET: u16 = 0x1fff;
 /// The flag there that more fragments follow.
 pub const MORE_FRAGMENTS: u16 = 0x2000;
 /// Extension headers walked before a packet is refused; a legitimate one has at most two or three.
@@ -137,6 +139,10 @@ fn parse_v4<B: Bytes + ?Sized>(bytes: &B, packet: &mut Packet) -> Result<(), Dro
     let place = u16::from_be_bytes([ip[6], ip[7]]);
     packet.place = place & (FRAGMENT_OFFSET | MORE_FRAGMENTS);
     packet.ident = u16::from_be_bytes([ip[4], ip[5]]);
+    if packet.place != 0 {
+        let total = u16::from_be_bytes([ip[2], ip[3]]);
+        packet.payload = total.saturating_sub(header_len as u16);
+    }
     if header_len > 20 && !is_router_alert(bytes, header_len) {
         packet.unfit = DropReason::SourceRoute as u8;
     }
@@ -170,6 +176,7 @@ fn parse_v6<B: Bytes + ?Sized>(bytes: &B, packet: &mut Packet) -> Result<(), Dro
         place: 0,
         ident: 0,
         routed: false,
+        data: 0,
         offset: ETH_LEN + 40,
     };
     if !matches!(walk.next, proto::TCP | proto::UDP) {
@@ -181,6 +188,11 @@ fn parse_v6<B: Bytes + ?Sized>(bytes: &B, packet: &mut Packet) -> Result<(), Dro
     packet.proto = walk.next;
     packet.place = walk.place;
     packet.ident = walk.ident;
+    if packet.place != 0 {
+        let behind = u16::from_be_bytes([first[4], first[5]]);
+        let headers = walk.data.saturating_sub(ETH_LEN + 40);
+        packet.payload = behind.saturating_sub(headers as u16);
+    }
     parse_ports(bytes, walk.offset, packet);
     Ok(())
 }
@@ -192,6 +204,8 @@ struct Walk {
     ident: u16,
     /// Whether a routing header names further stations.
     routed: bool,
+    /// Where the last fragment header ends.
+    data: usize,
     offset: usize,
 }
 
@@ -222,6 +236,9 @@ fn walk_extensions<B: Bytes + ?Sized>(bytes: &B, walk: &mut Walk) -> Result<(), 
             }
             _ => (header[1] as usize + 1) * 8,
         };
+        if walk.next == 44 {
+            walk.data = walk.offset;
+        }
         walk.next = header[0];
         if walk.place & FRAGMENT_OFFSET != 0 {
             return Ok(());

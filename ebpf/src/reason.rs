@@ -85,6 +85,8 @@ reasons! {
     ForgedIcmpError = 26, "the pod sent an ICMP error about packets that were not sent to it";
     /// IPv4 options other than Router Alert, or an IPv6 routing header with segments left.
     SourceRoute = 27, "the pod's packet prescribes its own route by IP options or a routing header";
+    /// A fragment that does not follow the one before it, or one of a packet more than a pod may leave unfinished.
+    Fragments = 28, "the fragment is out of order, or the pod has too many unfinished packets";
 }
 
 const _: () = assert!(DropReason::ALL.len() < crate::rows::REASONS_CAPACITY as usize);

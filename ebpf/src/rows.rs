@@ -27,6 +27,8 @@ pub mod map {
     pub const PROJECTS: &str = "PROJECTS";
     /// Per-CPU hash: ifindex -> [`TrafficRow`](super::TrafficRow).
     pub const TRAFFIC: &str = "TRAFFIC";
+    /// Hash: ifindex of an endpoint -> [`FragmentsRow`](super::FragmentsRow).
+    pub const FRAGMENTS: &str = "FRAGMENTS";
     /// LRU per-CPU hash: [`DropKey`](super::DropKey) -> [`DropRow`](super::DropRow).
     pub const DROPS: &str = "DROPS";
     /// Per-CPU array: drop reason -> [`DropRow`](super::DropRow).
@@ -35,6 +37,8 @@ pub mod map {
     pub const EVENTS: &str = "EVENTS";
     /// Per-CPU array of one [`EventBudget`](super::EventBudget).
     pub const BUDGET: &str = "BUDGET";
+    /// Per-CPU array: kind of drop -> [`EventShare`](super::EventShare).
+    pub const SHARES: &str = "SHARES";
 }
 
 /// Most rows of `PREFIXES`, `SUBNETS`, `PEERS`, `ENDPOINTS` and `PROJECTS`. The maps allocate on demand.
@@ -43,6 +47,8 @@ pub const TABLE_CAPACITY: u32 = 131_072;
 pub const DROPS_CAPACITY: u32 = 8_192;
 /// Bytes of the `EVENTS` ring.
 pub const EVENTS_BYTES: u32 = 256 * 1024;
+/// Slots of `SHARES`: kinds of drops that meet in one share their events.
+pub const SHARES_CAPACITY: u32 = 4_096;
 /// Slots of `REASONS`.
 pub const REASONS_CAPACITY: u32 = 64;
 
@@ -222,6 +228,37 @@ pub struct TrafficRow {
     pub to_bytes: u64,
 }
 
+/// Packets of one endpoint that may be unfinished at once.
+pub const FRAGMENTS_AT_ONCE: usize = 8;
+
+/// What an endpoint sends in fragments.
+#[repr(C)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Default, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+pub struct FragmentsRow {
+    /// Packets of which the last fragment has not come yet.
+    pub unfinished: [UnfinishedRow; FRAGMENTS_AT_ONCE],
+}
+
+/// A packet of which some fragments have come.
+#[repr(C)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Default, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+pub struct UnfinishedRow {
+    /// Tells it from others of the endpoint.
+    pub key: u32,
+    /// When its first fragment came, seconds of the monotonic clock.
+    pub second: u32,
+    /// Where the next fragment begins, in units of eight bytes.
+    pub next: u16,
+    /// Fragments that have come; 0 if the place is free.
+    pub count: u16,
+    /// Zero.
+    pub reserved: u32,
+}
+
 /// Whose packets were dropped, and why.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -244,7 +281,7 @@ pub struct DropRow {
     pub bytes: u64,
 }
 
-/// Token bucket of one CPU for drop events.
+/// What one CPU may send of drop events.
 #[repr(C)]
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Default, FromBytes, IntoBytes, Immutable, KnownLayout,
@@ -256,6 +293,18 @@ pub struct EventBudget {
     pub sent: u64,
     /// Events not sent since start, for want of budget or of room in the ring.
     pub suppressed: u64,
+}
+
+/// What one CPU has sent of drop events of one kind, which is an endpoint and a reason.
+#[repr(C)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Default, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+pub struct EventShare {
+    /// The last second, of the monotonic clock, in which there was such a drop.
+    pub second: u32,
+    /// Drops in that second.
+    pub drops: u32,
 }
 
 const _: () = assert!(size_of::<PrefixKey>() == 20);

@@ -57,14 +57,29 @@ impl Feed {
 
     fn publish(&self, event: Drop) {
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        if recent.len() == RECENT {
-            recent.pop_front();
-        }
         recent.push_back(event.clone());
+        if recent.len() > RECENT {
+            give_way(&mut recent);
+        }
         drop(recent);
         // Nobody listening is the usual case.
         drop(self.sender.send(event));
     }
+}
+
+/// Removes the oldest event of the interface and reason that have most: a pod that is denied all the time hides nobody else's
+/// drops.
+fn give_way(recent: &mut VecDeque<Drop>) {
+    let kind = |event: &Drop| (event.ifindex, event.reason.clone());
+    let mut counts = HashMap::new();
+    for event in recent.iter() {
+        *counts.entry(kind(event)).or_insert(0) += 1;
+    }
+    let Some(most) = counts.values().max().copied() else {
+        return;
+    };
+    let oldest = recent.iter().position(|event| counts[&kind(event)] == most);
+    oldest.and_then(|at| recent.remove(at));
 }
 
 /// Reads the ring until the process ends.

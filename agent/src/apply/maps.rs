@@ -15,8 +15,8 @@ use weft_ebpf::rows::egress::{
 };
 use weft_ebpf::rows::service::{self, ServedRow};
 use weft_ebpf::rows::{
-    DropKey, DropRow, EndpointRow, EventBudget, NodeRow, PeerRow, PrefixKey, PrefixRow, ProjectKey,
-    ProjectRow, SubnetRow, TrafficRow, map,
+    DropKey, DropRow, EndpointRow, EventBudget, FragmentsRow, NodeRow, PeerRow, PrefixKey,
+    PrefixRow, ProjectKey, ProjectRow, SubnetRow, TrafficRow, map,
 };
 
 use super::Row;
@@ -64,6 +64,7 @@ pub struct Maps {
     pub(crate) learning: HashMap<MapData, Row<ProjectKey>, Row<LearningRow>>,
     pub(crate) ring: HashMap<MapData, Row<RingKey>, Row<Addr>>,
     pub(crate) traffic: PerCpuHashMap<MapData, u32, Row<TrafficRow>>,
+    pub(crate) fragments: HashMap<MapData, u32, Row<FragmentsRow>>,
     pub(crate) drops: PerCpuHashMap<MapData, Row<DropKey>, Row<DropRow>>,
     pub(crate) reasons: PerCpuArray<MapData, Row<DropRow>>,
     pub(crate) budget: PerCpuArray<MapData, Row<EventBudget>>,
@@ -93,6 +94,7 @@ impl Maps {
             learning: take(ebpf, dns::map::LEARNING)?,
             ring: take(ebpf, dns::map::RING)?,
             traffic: take(ebpf, map::TRAFFIC)?,
+            fragments: take(ebpf, map::FRAGMENTS)?,
             drops: take(ebpf, map::DROPS)?,
             reasons: take(ebpf, map::REASONS)?,
             budget: take(ebpf, map::BUDGET)?,
@@ -136,16 +138,17 @@ impl Maps {
         })
     }
 
-    /// Starts counting an endpoint's traffic from zero; one that is counted already goes on.
+    /// Starts counting an endpoint's traffic from zero, and what it sends in fragments; one that is counted already goes on.
     pub fn count(&mut self, ifindex: u32) -> Result<(), TableError> {
-        let fail = |source| TableError::Call {
-            call: "write",
-            map: map::TRAFFIC,
-            source,
-        };
+        if self.fragments.get(&ifindex, 0).is_err() {
+            let none = Row(FragmentsRow::default());
+            let result = self.fragments.insert(ifindex, none, 0);
+            result.map_err(writing(map::FRAGMENTS))?;
+        }
         if self.traffic.get(&ifindex, 0).is_ok() {
             return Ok(());
         }
+        let fail = writing(map::TRAFFIC);
         let zero = PerCpuValues::try_from(vec![Row(TrafficRow::default()); self.cpus])
             .map_err(|e| fail(MapError::IoError(e)))?;
         self.traffic.insert(ifindex, zero, 0).map_err(fail)
@@ -153,21 +156,14 @@ impl Maps {
 
     /// Forgets an endpoint's counters.
     pub fn forget(&mut self, ifindex: u32) -> Result<(), TableError> {
-        ignore_missing(self.traffic.remove(&ifindex)).map_err(|source| TableError::Call {
-            call: "write",
-            map: map::TRAFFIC,
-            source,
-        })?;
+        ignore_missing(self.traffic.remove(&ifindex)).map_err(writing(map::TRAFFIC))?;
+        ignore_missing(self.fragments.remove(&ifindex)).map_err(writing(map::FRAGMENTS))?;
         for reason in weft_ebpf::reason::DropReason::ALL {
             let key = Row(DropKey {
                 ifindex,
                 reason: *reason as u32,
             });
-            ignore_missing(self.drops.remove(&key)).map_err(|source| TableError::Call {
-                call: "write",
-                map: map::DROPS,
-                source,
-            })?;
+            ignore_missing(self.drops.remove(&key)).map_err(writing(map::DROPS))?;
         }
         Ok(())
     }
@@ -193,6 +189,14 @@ fn take<M: TryFrom<Map, Error = MapError>>(
         map: name,
         source,
     })
+}
+
+fn writing(map: &'static str) -> impl Fn(MapError) -> TableError {
+    move |source| TableError::Call {
+        call: "write",
+        map,
+        source,
+    }
 }
 
 fn put<K, V>(

@@ -14,8 +14,8 @@ use weft_ebpf::rows::egress::{
 };
 use weft_ebpf::rows::service::{self, ServedRow};
 use weft_ebpf::rows::{
-    self, DropKey, DropRow, EndpointRow, EventBudget, NodeRow, PeerRow, PrefixKey, PrefixRow,
-    ProjectKey, ProjectRow, SubnetRow, TrafficRow, map,
+    self, DropKey, DropRow, EndpointRow, EventBudget, EventShare, FragmentsRow, NodeRow, PeerRow,
+    PrefixKey, PrefixRow, ProjectKey, ProjectRow, SubnetRow, TrafficRow, map,
 };
 
 use super::pins::{PinError, Pins};
@@ -88,10 +88,12 @@ fn shapes() -> Vec<Shape> {
         shape::<Addr, EndpointRow>(map::ENDPOINTS, Hash, table),
         shape::<ProjectKey, ProjectRow>(map::PROJECTS, Hash, table),
         shape::<u32, TrafficRow>(map::TRAFFIC, PerCpuHash, table),
+        shape::<u32, FragmentsRow>(map::FRAGMENTS, Hash, table),
         shape::<DropKey, DropRow>(map::DROPS, LruPerCpuHash, rows::DROPS_CAPACITY),
         shape::<u32, DropRow>(map::REASONS, PerCpuArray, rows::REASONS_CAPACITY),
         shape::<(), ()>(map::EVENTS, RingBuf, rows::EVENTS_BYTES),
         shape::<u32, EventBudget>(map::BUDGET, PerCpuArray, 1),
+        shape::<u32, EventShare>(map::SHARES, PerCpuArray, rows::SHARES_CAPACITY),
         shape::<RuleKey, RuleRow>(egress::map::RULES, Hash, egress::RULES_CAPACITY),
         shape::<RuleKey, RuleRow>(egress::map::RESOLVED, Hash, egress::RESOLVED_CAPACITY),
         shape::<SearchKey, SearchRow>(egress::map::SEARCHES, Hash, table),

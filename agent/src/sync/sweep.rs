@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use aya::maps::{HashMap, MapData, MapError};
 use weft_core::compile::project_key;
 use weft_core::model::Endpoint;
+use weft_ebpf::dns::lease;
+use weft_ebpf::rows::dns::RingKey;
 use weft_ebpf::rows::egress::{LearnedKey, LearnedRow, map as egress_map};
 use weft_ebpf::rows::{ProjectKey, dns};
 
@@ -35,8 +37,12 @@ impl Kernel {
             result.map_err(failed("write", egress_map::HITS))?;
             removed += 1;
         }
+        // A project's share shrinks when others come that learn: what is beyond it goes, once it is not in use.
+        let limit = self.mirror.node.learned_limit;
         let is_over = |key: &LearnedKey, row: &LearnedRow| {
-            !local.contains(&key.project) || row.names.iter().all(|it| it.expires <= now)
+            !local.contains(&key.project)
+                || row.names.iter().all(|it| it.expires <= now)
+                || row.slot >= limit && now >= row.used.saturating_add(lease::IN_USE)
         };
         let mut over = Vec::new();
         for row in &self.maps.learned {
@@ -66,7 +72,8 @@ impl Kernel {
             .map_err(failed("read", dns::map::LEARNING))?;
         removed += remove(&mut self.maps.learning, &learning, dns::map::LEARNING)?;
         let ring = self.maps.ring.keys();
-        let ring = ring.filter(|key| key.as_ref().map_or(true, |Row(it)| strange(&it.project)));
+        let beyond = |key: &RingKey| strange(&key.project) || key.slot >= limit;
+        let ring = ring.filter(|key| key.as_ref().map_or(true, |Row(it)| beyond(it)));
         let ring: Vec<_> = ring
             .collect::<Result<_, _>>()
             .map_err(failed("read", dns::map::RING))?;

@@ -8,8 +8,8 @@ use weft_ebpf::reason::DropReason;
 use crate::frames::frame;
 use crate::rig::{interface, with_rig};
 
-/// Events of one processor in one second, as `ebpf/programs/src/drops.rs` has it.
-const BUDGET: u64 = 200;
+/// Events of one endpoint for one reason, of one processor in one second, as `ebpf/programs/src/drops.rs` has it.
+const SHARE: u64 = 10;
 const FLOOD: u32 = 20_000;
 
 #[test]
@@ -40,11 +40,11 @@ fn a_flood_is_counted_exactly_and_told_in_part() {
 
         let told = rig.events().len() as u64;
         assert!(
-            told >= BUDGET,
-            "{told} events: the budget is there to be used"
+            told >= SHARE,
+            "{told} events: the share is there to be used"
         );
         assert!(
-            told <= BUDGET * windows * processors,
+            told <= SHARE * windows * processors,
             "{told} events in {windows} windows"
         );
         let suppressed = observe::maps::suppressed_events(&rig.maps).unwrap();
@@ -53,6 +53,33 @@ fn a_flood_is_counted_exactly_and_told_in_part() {
             u64::from(FLOOD),
             "what is not told is said to be missing"
         );
+    });
+}
+
+/// Floods of one pod, of as many kinds as it likes, take nothing from the events of another one.
+#[test]
+fn a_flood_silences_nobody_else() {
+    with_rig(|rig| {
+        let floods = [
+            frame("10.128.2.5", "10.128.2.6"),
+            frame("10.128.2.5", "10.128.3.200"),
+            frame("10.128.2.5", "224.0.0.5"),
+            frame("10.128.2.6", "10.128.2.5"),
+        ];
+        let quiet = frame("10.128.2.6", "10.128.2.5").bytes();
+        for _ in 0..5 {
+            for flood in &floods {
+                rig.repeat("from_pod", interface("a"), &flood.bytes(), FLOOD / 4);
+            }
+            rig.events();
+            // In the same second as the flood, or in the next.
+            rig.run("from_pod", interface("b"), &quiet);
+            let events = rig.events();
+            assert!(
+                events.iter().any(|event| event.ifindex == interface("b")),
+                "the other pod's drop is told: {events:?}"
+            );
+        }
     });
 }
 

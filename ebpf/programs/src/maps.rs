@@ -7,7 +7,8 @@ use aya_ebpf::btf_maps::{
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::macros::btf_map;
 use weft_ebpf::addr::Addr;
-use weft_ebpf::decide::Tables;
+use weft_ebpf::decide::{Tables, fragments};
+use weft_ebpf::packet::Packet;
 use weft_ebpf::rows::dns::{LEARNED_CAPACITY, NAMES_CAPACITY, NameKey, NameRow};
 use weft_ebpf::rows::egress::{
     ANY_PORT, FLOWS_CAPACITY, FlowKey, FlowRow, HITS_CAPACITY, HitKey, HitRow, LearnedKey,
@@ -16,8 +17,9 @@ use weft_ebpf::rows::egress::{
 };
 use weft_ebpf::rows::service::{SERVED_CAPACITY, ServedRow};
 use weft_ebpf::rows::{
-    DROPS_CAPACITY, DropKey, DropRow, EVENTS_BYTES, EndpointRow, EventBudget, NodeRow, PeerRow,
-    PrefixRow, ProjectKey, ProjectRow, REASONS_CAPACITY, SubnetRow, TABLE_CAPACITY, TrafficRow,
+    DROPS_CAPACITY, DropKey, DropRow, EVENTS_BYTES, EndpointRow, EventBudget, EventShare,
+    FragmentsRow, NodeRow, PeerRow, PrefixRow, ProjectKey, ProjectRow, REASONS_CAPACITY,
+    SHARES_CAPACITY, SubnetRow, TABLE_CAPACITY, TrafficRow,
 };
 
 const ROWS: usize = TABLE_CAPACITY as usize;
@@ -39,12 +41,16 @@ static PROJECTS: HashMap<ProjectKey, ProjectRow, ROWS, ON_DEMAND> = HashMap::new
 #[btf_map]
 pub static TRAFFIC: PerCpuHashMap<u32, TrafficRow, ROWS, ON_DEMAND> = PerCpuHashMap::new();
 #[btf_map]
+static FRAGMENTS: HashMap<u32, FragmentsRow, ROWS, ON_DEMAND> = HashMap::new();
+#[btf_map]
 pub static DROPS: LruPerCpuHashMap<DropKey, DropRow, { DROPS_CAPACITY as usize }> =
     LruPerCpuHashMap::new();
 #[btf_map]
 pub static REASONS: PerCpuArray<DropRow, { REASONS_CAPACITY as usize }> = PerCpuArray::new();
 #[btf_map]
 pub static BUDGET: PerCpuArray<EventBudget, 1> = PerCpuArray::new();
+#[btf_map]
+pub static SHARES: PerCpuArray<EventShare, { SHARES_CAPACITY as usize }> = PerCpuArray::new();
 /// Carries [`weft_ebpf::event::DropEvent`]s; a ring has no value type of its own.
 #[btf_map]
 pub static EVENTS: RingBuf<(), { EVENTS_BYTES as usize }> = RingBuf::new();
@@ -216,6 +222,11 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
+    fn fragment(&self, packet: &Packet, ifindex: u32) -> bool {
+        fragment(packet, ifindex)
+    }
+
+    #[inline(always)]
     fn now(&self) -> u64 {
         // SAFETY: the helper has no preconditions.
         unsafe { bpf_ktime_get_ns() }
@@ -224,3 +235,15 @@ impl Tables for Maps {
 
 /// How often an address in use is noted as such: not for every packet, which would keep its cache line moving.
 const USED_PRECISION: u64 = 1_000_000_000;
+
+/// A function of its own: it costs those packets stack that are fragments.
+#[inline(never)]
+fn fragment(packet: &Packet, ifindex: u32) -> bool {
+    let Some(row) = FRAGMENTS.get_ptr_mut(ifindex) else {
+        return false;
+    };
+    // SAFETY: the row stays mapped while the program runs. Another processor may write into it meanwhile, which can only lose
+    // or let go a fragment of this pod.
+    let row = unsafe { &mut *row };
+    fragments::take(row, packet, (Maps.now() / 1_000_000_000) as u32)
+}

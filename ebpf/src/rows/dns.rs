@@ -25,8 +25,9 @@ pub mod map {
 
 /// Most rows of `NAMES` and `TRUSTED`.
 pub const NAMES_CAPACITY: u32 = 65_536;
-/// Most rows of `QUERIES`; the least recently used one gives way.
-pub const QUERIES_CAPACITY: u32 = 16_384;
+/// Most rows of `QUERIES`: those of 256 addresses of pods that fill all their places. Beyond that the least recently used one
+/// gives way.
+pub const QUERIES_CAPACITY: u32 = 256 * QUERIES_OF_POD;
 /// Most rows of `LEARNED` and of `RING`.
 pub const LEARNED_CAPACITY: u32 = 262_144;
 /// Bytes of the `NAME_EVENTS` ring.
@@ -65,28 +66,57 @@ pub struct NameRow {
     pub below: u64,
 }
 
-/// A query that a pod sent to a trusted name server, over UDP. Its first answer removes it.
+/// Questions of one pod's address that are remembered at once.
+pub const QUERIES_OF_POD: u32 = 64;
+
+/// A place for a query that a pod sent to a trusted name server, over UDP. A pod has so many places and no more, so that its
+/// questions push out none of others.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct QueryKey {
     /// The pod's address.
     pub pod: Addr,
-    /// The server as the pod addressed it: a service's address where one stands before the servers. A part of the key,
-    /// since some resolvers ask all their servers at once, with one ID from one port.
+    /// 0 .. [`QUERIES_OF_POD`], by [`Query::slot`].
+    pub slot: u32,
+}
+
+/// What an answer must fit.
+#[repr(C)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, Default, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+pub struct Query {
+    /// The server as the pod addressed it: a service's address where one stands before the servers. Some resolvers ask all
+    /// their servers at once, with one ID from one port.
     pub server: Addr,
+    /// Hash of the name in lower case. Mixed case protects a resolver from strangers; the pod, which chose it, may be their
+    /// accomplice.
+    pub name: u64,
     /// The pod's port, host byte order.
     pub port: u16,
     /// The message's ID, host byte order.
     pub id: u16,
+    /// Zero.
+    pub reserved: u32,
 }
 
-/// What an answer is checked against.
+impl Query {
+    /// Its place among those of its pod. One that is taken is taken over: what is forgotten the agent resolves.
+    #[inline(always)]
+    pub const fn slot(&self) -> u32 {
+        let [.., a, b, c, d] = self.server.0;
+        let server = u32::from_be_bytes([a, b, c, d]);
+        let mixed = (self.port as u32 ^ (self.id as u32) << 16 ^ server).wrapping_mul(0x9e37_79b1);
+        (mixed >> 16) % QUERIES_OF_POD
+    }
+}
+
+/// A query and its time.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct QueryRow {
-    /// Hash of the name in lower case. Mixed case protects a resolver from strangers; the pod, which chose it, may be their
-    /// accomplice.
-    pub name: u64,
+    /// The query.
+    pub query: Query,
     /// When it was sent, nanoseconds of the monotonic clock.
     pub time: u64,
 }

@@ -133,3 +133,26 @@ fn routes_of_the_packets_own() {
         }
     }
 }
+
+/// How much of its packet a fragment holds: what its sender's place in a shared memory is bounded by.
+#[test]
+fn fragments_show_how_much_they_hold() {
+    let payload = |frame: &[u8]| parsed(frame).unwrap().payload;
+    let data = [7; 24];
+    assert_eq!(payload(&ipv4(UDP, &[], 0, &data)), 0, "not a fragment");
+    assert_eq!(payload(&ipv4(UDP, &[], MORE, &data)), 24);
+    assert_eq!(payload(&ipv4(UDP, &[0x94, 4, 0, 0], 3, &data)), 24);
+    assert_eq!(payload(&ipv6(&[], UDP, &data)), 0, "not a fragment");
+    for chain in [
+        vec![fragment(0, true)],
+        vec![options(HOP_BY_HOP, 2), fragment(3, true)],
+    ] {
+        assert_eq!(payload(&ipv6(&chain, UDP, &data)), 24);
+    }
+    // Headers behind the fragment header are a part of what is fragmented.
+    let chain = [fragment(0, true), options(DESTINATION, 1)];
+    assert_eq!(payload(&ipv6(&chain, UDP, &data)), 24 + 8);
+    let mut short = ipv4(UDP, &[], 3, &data);
+    short[ETH + 2..ETH + 4].copy_from_slice(&[0, 8]);
+    assert_eq!(payload(&short), 0, "a length below its own header");
+}

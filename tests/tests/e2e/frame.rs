@@ -18,12 +18,12 @@ pub fn udp(macs: (Mac, Mac), source: SocketAddr, target: SocketAddr, payload: &[
         source.ip(),
         target.ip(),
         UDP,
-        &datagram(source, target, payload),
+        &udp_datagram(source, target, payload),
     )
 }
 
 /// A UDP datagram with its checksum.
-fn datagram(source: SocketAddr, target: SocketAddr, payload: &[u8]) -> Vec<u8> {
+pub fn udp_datagram(source: SocketAddr, target: SocketAddr, payload: &[u8]) -> Vec<u8> {
     let length = u16::try_from(8 + payload.len()).unwrap();
     let mut datagram = [
         &source.port().to_be_bytes()[..],

@@ -35,6 +35,11 @@ impl Injector {
             .unwrap()
     }
 
+    /// Whether the kernel took the frame: it refuses some by their length.
+    pub fn try_send(&self, frame: &[u8]) -> bool {
+        send(self.socket.as_raw_fd(), frame, MsgFlags::empty()).is_ok()
+    }
+
     pub fn send(&self, frame: &[u8]) {
         let sent = send(self.socket.as_raw_fd(), frame, MsgFlags::empty()).unwrap();
         assert_eq!(sent, frame.len());

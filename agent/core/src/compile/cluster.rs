@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use weft_ebpf::addr::{Addr, mapped_bits};
+use weft_ebpf::rows::dns::LEARNED_CAPACITY;
 use weft_ebpf::rows::{NodeRow, PeerRow, PrefixKey, PrefixRow, SUBNET_LENS, SubnetRow, class};
 
 use super::Tables;
@@ -14,14 +15,6 @@ use crate::model::{HostSubnet, NetworkEntry, World};
 pub fn compile(world: &World, tables: &mut Tables) {
     let Some(network) = &world.network else {
         return;
-    };
-    tables.node = NodeRow {
-        overlay_ifindex: world.overlay_ifindex,
-        vxlan_port: u32::from(network.vxlan_port),
-        dns_min_ttl: world.egress.min_ttl,
-        // In the row 0 stands for the default.
-        dns_grace: world.egress.grace.map_or(0, |seconds| seconds.max(1)),
-        learned_limit: world.egress.learned_limit,
     };
     let trusted = world.egress.trusted.iter();
     tables.trusted = trusted.map(|server| (Addr::from(*server), 1)).collect();
@@ -46,6 +39,38 @@ pub fn compile(world: &World, tables: &mut Tables) {
     for gateway in world.own_host().into_iter().flat_map(HostSubnet::gateways) {
         put(&IpNet::from(gateway), class::GATEWAY, NO_SUBNETS, tables);
     }
+}
+
+/// What is true for the whole node. In every scope, since it has the projects' share of learned addresses.
+pub fn node_row(world: &World, local: &BTreeSet<&str>) -> NodeRow {
+    let Some(network) = &world.network else {
+        return NodeRow::default();
+    };
+    NodeRow {
+        overlay_ifindex: world.overlay_ifindex,
+        vxlan_port: u32::from(network.vxlan_port),
+        dns_min_ttl: world.egress.min_ttl,
+        // In the row 0 stands for the default.
+        dns_grace: world.egress.grace.map_or(0, |seconds| seconds.max(1)),
+        learned_limit: world
+            .egress
+            .learned_limit
+            .min(learned_share(learning(world, local))),
+    }
+}
+
+/// How many of the local projects have policies with names.
+fn learning(world: &World, local: &BTreeSet<&str>) -> u32 {
+    let learning = local.iter().filter(|project| {
+        let mut policies = world.policies.get(**project).into_iter().flatten();
+        policies.any(|(_, policy)| policy.names().next().is_some())
+    });
+    u32::try_from(learning.count()).unwrap_or(u32::MAX)
+}
+
+/// Addresses that each of so many projects may learn so that those of all fit. A power of two, so that it changes rarely.
+fn learned_share(projects: u32) -> u32 {
+    LEARNED_CAPACITY / projects.clamp(1, LEARNED_CAPACITY).next_power_of_two()
 }
 
 /// A range of pod addresses and the lengths of the subnets in it.
@@ -102,4 +127,20 @@ fn put(net: &IpNet, class: u32, subnet_lens: [u8; SUBNET_LENS], tables: &mut Tab
     };
     let row = PrefixRow { class, subnet_lens };
     tables.prefixes.insert(key, row);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LEARNED_CAPACITY, learned_share};
+
+    #[test]
+    fn shares_of_learned_addresses_fit_and_waste_less_than_half() {
+        for projects in 1..=LEARNED_CAPACITY {
+            let all = learned_share(projects) * projects;
+            assert!(all <= LEARNED_CAPACITY, "{projects}");
+            assert!(all > LEARNED_CAPACITY / 2, "{projects}");
+        }
+        assert_eq!(learned_share(0), LEARNED_CAPACITY);
+        assert_eq!(learned_share(u32::MAX), 1);
+    }
 }

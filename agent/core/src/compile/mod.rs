@@ -35,6 +35,7 @@ pub fn compile_scope(world: &World, scope: &Scope, memo: &Memo) -> Tables {
         .map(|endpoint| endpoint.project.as_str())
         .collect();
     let is_local = |name: &str| local.contains(name);
+    tables.node = cluster::node_row(world, &local);
     match scope {
         Scope::Everything => {
             cluster::compile(world, &mut tables);

@@ -75,3 +75,25 @@ fn a_closed_projects_packet_names_the_reason() {
     );
     assert_eq!(named(&drop), (None, None, None));
 }
+
+#[test]
+fn a_flood_hides_nobody_elses_drops() {
+    let world = world();
+    let feed = Feed::new();
+    let of = |ifindex, reason| Drop {
+        ifindex,
+        ..described(&world, reason, 0)
+    };
+    feed.publish(of(1, DropReason::Isolated));
+    feed.publish(of(2, DropReason::NoSuchPod));
+    for _ in 0..3 * RECENT {
+        feed.publish(of(2, DropReason::Isolated));
+    }
+    let recent = feed.recent();
+    assert_eq!(recent.len(), RECENT);
+    let kinds = recent
+        .iter()
+        .map(|event| (event.ifindex, event.reason.as_str()));
+    let kinds: Vec<_> = kinds.take(3).collect();
+    assert_eq!(kinds, [(1, "Isolated"), (2, "NoSuchPod"), (2, "Isolated")]);
+}

@@ -2,11 +2,12 @@
 
 use hickory_proto::op::{Message, ResponseCode};
 use weft_agent::apply::Row;
-use weft_ebpf::rows::dns::{QueryKey, QueryRow, map, why};
+use weft_ebpf::rows::dns::{QUERIES_OF_POD, QueryKey, QueryRow, map, why};
 
-use super::messages::{answer, ip};
+use super::messages::{answer, ip, query};
 use super::scene::{ID, LOCAL, PORT, SERVICE, Scene, UNTRUSTED, WWW, now, to_pod, with_scene};
-use crate::frames::{Frame, UDP};
+use crate::frames::{Frame, UDP, frame};
+use crate::rig::interface;
 
 const ADDRESS: &str = "198.51.100.1";
 
@@ -121,6 +122,34 @@ fn too_late() {
             .insert(Row(key), Row(QueryRow { time, ..row }), 0)
             .unwrap();
         scene.reply(SERVICE, &good(ID, WWW.0));
+    });
+}
+
+/// A pod has places of its own for questions: a flood of another one's takes none of them.
+#[test]
+fn a_flood_of_questions_pushes_out_no_other_pods() {
+    with_scene(|scene| {
+        scene.watch_too("b");
+        scene.ask(SERVICE, ID, WWW.0);
+        for id in 0..20_000 {
+            let message = query(id, WWW.0).to_vec().unwrap();
+            let flood = Frame {
+                proto: UDP,
+                src_port: PORT,
+                dst_port: 53,
+                payload: message,
+                ..frame("10.128.2.6", SERVICE)
+            };
+            scene.rig.run("from_pod", interface("b"), &flood.bytes());
+        }
+        let queries = scene.map::<QueryKey, QueryRow>(map::QUERIES);
+        let of_flood = queries.keys().filter(|key| {
+            let Row(key) = key.as_ref().unwrap();
+            key.pod == ip("10.128.2.6").into()
+        });
+        assert_eq!(of_flood.count(), QUERIES_OF_POD as usize, "all its places");
+        scene.reply(SERVICE, &good(ID, WWW.0));
+        assert_eq!(scene.names_of(ADDRESS), [WWW.1]);
     });
 }
 

@@ -78,19 +78,12 @@ impl Scene<'_> {
             rules: rules.collect(),
             ..PolicyTable::default()
         };
-        let project = ProjectRow {
-            policy: POLICY,
-            vnid: 10,
-            flags: project_flag::NAMES,
-        };
-        self.rig.write(&[
-            Write::Policy(PolicyWrite {
-                number: POLICY,
-                new: Some(Arc::new(table)),
-                old: None,
-            }),
-            Write::Project(project_key("a"), Some(project)),
-        ]);
+        self.rig.write(&[Write::Policy(PolicyWrite {
+            number: POLICY,
+            new: Some(Arc::new(table)),
+            old: None,
+        })]);
+        self.watch_too("a");
         for (name, number) in names.into_iter().chain([OTHER]) {
             let (name, below) = match name.strip_prefix("*.") {
                 Some(parent) => (parent, true),
@@ -108,6 +101,17 @@ impl Scene<'_> {
             self.rig.write(&[Write::Trusted(server, Some(1))]);
         }
         self.set_node(1000, 0);
+    }
+
+    /// Another project has the policy.
+    pub fn watch_too(&mut self, project: &str) {
+        let row = ProjectRow {
+            policy: POLICY,
+            vnid: 10,
+            flags: project_flag::NAMES,
+        };
+        self.rig
+            .write(&[Write::Project(project_key(project), Some(row))]);
     }
 
     /// Most addresses, and grace in seconds.

@@ -5,7 +5,7 @@ use weft_ebpf::dns::{MESSAGE_BYTES, lease};
 use weft_ebpf::rows::dns::why;
 
 use super::maps::{Counter, QUERIES, Scratch, TRUSTED, count};
-use super::{query_key, question, read_question, report, teach};
+use super::{question, read_question, report, set_query, teach};
 use crate::sys::Kernel;
 
 /// Reads an answer about a watched name and writes its addresses, if the pod asked that question, of that server, which is
@@ -24,15 +24,15 @@ pub fn take(scratch: &mut Scratch) {
         }
         return;
     }
-    let asked = trusted && asked(scratch);
+    let waits = if trusted { waits(scratch) } else { waits::NOT };
     if question == question::UNREADABLE {
         // Anybody can send this; it matters if it may be what the pod waits for.
-        if asked {
+        if waits != waits::NOT {
             report::unread(scratch, why::UNREADABLE);
         }
         return;
     }
-    if !asked || scratch.query.name != scratch.reader.name_hash() || !use_up(scratch) {
+    if waits != waits::FOR_THIS || !use_up(scratch) {
         count(scratch, Counter::Distrusted);
         if trusted {
             // A flood of questions may have pushed this one out of the map. The agent asks for itself and believes nothing here.
@@ -77,17 +77,37 @@ fn trusted(scratch: &Scratch) -> bool {
     unsafe { TRUSTED.get(scratch.payload.src) }.is_some()
 }
 
-/// Whether the pod waits for an answer of this server with this ID; the question goes to `query`.
+/// What the pod waits for: one of [`waits`].
 #[inline(never)]
-fn asked(scratch: &mut Scratch) -> bool {
+fn waits(scratch: &mut Scratch) -> u32 {
     let (pod, server) = (scratch.payload.dst, scratch.payload.src);
-    scratch.query_key = query_key(scratch, pod, server, scratch.carried.dst_port);
+    set_query(scratch, pod, server, scratch.carried.dst_port);
     // SAFETY: the row is copied at once; a concurrent change shows the old or the new question.
-    let Some(query) = unsafe { QUERIES.get(&scratch.query_key) }.copied() else {
-        return false;
+    let Some(row) = unsafe { QUERIES.get(&scratch.query_key) }.copied() else {
+        return waits::NOT;
     };
-    scratch.query = query;
-    scratch.now.wrapping_sub(query.time) < lease::QUERY_AGE_MAX
+    let (asked, answered) = (&row.query, &scratch.query.query);
+    if asked.server != answered.server
+        || asked.port != answered.port
+        || asked.id != answered.id
+        || scratch.now.wrapping_sub(row.time) >= lease::QUERY_AGE_MAX
+    {
+        waits::NOT
+    } else if asked.name != answered.name {
+        waits::FOR_ANOTHER_NAME
+    } else {
+        waits::FOR_THIS
+    }
+}
+
+/// What a pod waits for when an answer comes.
+mod waits {
+    /// Not for an answer of this server with this ID.
+    pub const NOT: u32 = 0;
+    /// For one, about another name than that in the message, if one could be read there.
+    pub const FOR_ANOTHER_NAME: u32 = 1;
+    /// For this one.
+    pub const FOR_THIS: u32 = 2;
 }
 
 /// Takes the question away, so that it has one answer: a second one, forged later, finds none. Whether it was there; of two

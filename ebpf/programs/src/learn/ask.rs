@@ -2,10 +2,10 @@
 
 use weft_ebpf::dns::carrier::part;
 use weft_ebpf::packet::proto;
-use weft_ebpf::rows::dns::{QueryRow, why};
+use weft_ebpf::rows::dns::why;
 
 use super::maps::{QUERIES, Scratch, TRUSTED};
-use super::{query_key, question, read_question, report};
+use super::{question, read_question, report, set_query};
 
 /// Notes a question about a watched name, so that its answer can be told from a forged one. The agent is asked to resolve
 /// what is asked over TCP at once, since nothing is learned from the answer.
@@ -31,11 +31,8 @@ pub fn note(scratch: &mut Scratch) {
     if scratch.payload.proto == u32::from(proto::TCP) {
         return report::ask_agent(scratch, why::STREAM);
     }
-    scratch.query_key = query_key(scratch, pod, server, scratch.carried.src_port);
-    scratch.query = QueryRow {
-        name: scratch.reader.name_hash(),
-        time: scratch.now,
-    };
-    // A full map gives up its oldest row.
+    set_query(scratch, pod, server, scratch.carried.src_port);
+    scratch.query.time = scratch.now;
+    // The pod's question in this place gives way; in a full map the oldest one does.
     let _ignored = QUERIES.insert(&scratch.query_key, &scratch.query, 0);
 }

@@ -27,7 +27,7 @@ use weft_ebpf::dns::carrier::{self, Carried};
 use weft_ebpf::dns::{Fault, PORT};
 use weft_ebpf::event::hook;
 use weft_ebpf::packet::Packet;
-use weft_ebpf::rows::dns::QueryKey;
+use weft_ebpf::rows::dns::{Query, QueryKey};
 use weft_ebpf::rows::egress::project_flag;
 
 use self::maps::Scratch;
@@ -137,13 +137,18 @@ mod question {
     pub const UNREADABLE: u32 = 2;
 }
 
-/// Key of a question that `pod` asks of `server`, whose message was read.
+/// Notes the question that `pod` asks of `server`, from a port of its own, in the message that was read, and its place.
 #[inline(always)]
-fn query_key(scratch: &Scratch, pod: Addr, server: Addr, port: u16) -> QueryKey {
-    QueryKey {
-        pod,
+fn set_query(scratch: &mut Scratch, pod: Addr, server: Addr, port: u16) {
+    scratch.query.query = Query {
         server,
+        name: scratch.reader.name_hash(),
         port,
         id: scratch.reader.id(),
-    }
+        reserved: 0,
+    };
+    scratch.query_key = QueryKey {
+        pod,
+        slot: scratch.query.query.slot(),
+    };
 }

@@ -34,6 +34,18 @@ pub fn unfit() -> Vec<Case> {
     .map(|(why, to)| Case::new(why, ForgedIcmpError, "a", &error(to, nodes.clone())).from("a"))
     .collect();
     let gateway = "10.128.2.1";
+    let mut later = frame(A, gateway).udp(5000);
+    later.src_port = 0;
+    later.dst_port = 0;
+    let mut lone = later.bytes();
+    lone[20..22].copy_from_slice(&185_u16.to_be_bytes());
+    cases.push(
+        Case {
+            bytes: lone,
+            ..Case::new("a fragment that follows none", Fragments, "a", &later)
+        }
+        .from("a"),
+    );
     cases.extend([
         Case::new(
             "about a packet of the receiver to another pod",
