@@ -80,6 +80,8 @@ reasons! {
     EgressClosed = 24, "the project's egress policy is not valid, so nothing leaves the cluster";
     /// Rows of the project's egress policy are missing.
     EgressPolicyMissing = 25, "the data path lacks rows of the project's egress policy";
+    /// An address that is nobody's but the sender's own host: to the node's stack it could be the node itself.
+    Loopback = 30, "the pod sent to a loopback address, or to none, and the node's loopback is not open to pods";
 }
 
 const _: () = assert!(DropReason::ALL.len() < crate::rows::REASONS_CAPACITY as usize);

@@ -30,6 +30,7 @@ mod bad_manifests;
 mod churn;
 mod cnitool;
 mod egress_admin;
+mod escapes;
 mod figures;
 mod firewall;
 mod matrix;

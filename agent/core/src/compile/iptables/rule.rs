@@ -20,6 +20,16 @@ pub enum Match {
     UdpPort(u16),
     /// Connection tracking cannot place it.
     Invalid,
+    /// Of a connection whose destination was translated.
+    Translated,
+    /// From the side that opened the connection.
+    Original,
+    /// The connection was opened to this address, before any translation.
+    AskedFor(IpAddr),
+    /// The connection was opened to this port, before any translation.
+    AskedPort(u16),
+    /// The connection was opened to another port than this, before any translation. Not met where nothing is tracked.
+    NotAskedPort(u16),
     /// Packet mark under a mask.
     Mark {
         /// Wanted bits.
@@ -36,6 +46,8 @@ pub enum Target {
     Accept,
     /// DROP
     Drop,
+    /// REJECT with the family's "port unreachable", which clients of TCP and UDP take for a refusal.
+    Reject,
     /// RETURN
     Return,
     /// MASQUERADE
@@ -76,6 +88,9 @@ impl Rule {
             if option == "!" {
                 match (rest.next()?, rest.next()?) {
                     ("-o", name) => matches.insert(Match::NotOut(name.to_owned())),
+                    ("--ctorigdstport", port) => {
+                        matches.insert(Match::NotAskedPort(port.parse().ok()?))
+                    }
                     _ => return None,
                 };
                 continue;
@@ -100,6 +115,27 @@ impl Rule {
                 "--ctstate" | "--state" if value == "INVALID" => {
                     matches.insert(Match::Invalid);
                 }
+                "--ctstate" if value == "DNAT" => {
+                    matches.insert(Match::Translated);
+                }
+                "--ctdir" if value == "ORIGINAL" => {
+                    matches.insert(Match::Original);
+                }
+                "--ctorigdst" => {
+                    let net = network(value)?;
+                    if net.prefix_len() != net.max_prefix_len() {
+                        return None;
+                    }
+                    matches.insert(Match::AskedFor(net.addr()));
+                }
+                "--ctorigdstport" => {
+                    matches.insert(Match::AskedPort(value.parse().ok()?));
+                }
+                // What REJECT does if nothing else is said.
+                "--reject-with" if target == Some("REJECT") => match value {
+                    "icmp-port-unreachable" | "icmp6-port-unreachable" => {}
+                    _ => return None,
+                },
                 "--mark" => {
                     matches.insert(mark(value)?);
                 }
@@ -118,6 +154,7 @@ impl Rule {
         let target = match target? {
             "ACCEPT" => Target::Accept,
             "DROP" => Target::Drop,
+            "REJECT" => Target::Reject,
             "RETURN" => Target::Return,
             "MASQUERADE" => Target::Masquerade,
             "NOTRACK" => Target::NoTrack,
@@ -138,12 +175,18 @@ impl std::fmt::Display for Rule {
                 Match::NotOut(name) => write!(f, "! -o {name} "),
                 Match::UdpPort(port) => write!(f, "-p udp -m udp --dport {port} "),
                 Match::Invalid => f.write_str("-m conntrack --ctstate INVALID "),
+                Match::Translated => f.write_str("-m conntrack --ctstate DNAT "),
+                Match::Original => f.write_str("-m conntrack --ctdir ORIGINAL "),
+                Match::AskedFor(ip) => write!(f, "-m conntrack --ctorigdst {ip} "),
+                Match::AskedPort(port) => write!(f, "-m conntrack --ctorigdstport {port} "),
+                Match::NotAskedPort(port) => write!(f, "-m conntrack ! --ctorigdstport {port} "),
                 Match::Mark { value, mask } => write!(f, "-m mark --mark {value:#x}/{mask:#x} "),
             }?;
         }
         f.write_str(match &self.target {
             Target::Accept => "-j ACCEPT",
             Target::Drop => "-j DROP",
+            Target::Reject => "-j REJECT",
             Target::Return => "-j RETURN",
             Target::Masquerade => "-j MASQUERADE",
             Target::NoTrack => "-j CT --notrack",
