@@ -124,10 +124,20 @@ impl Input {
 
     /// What goes to an address of a service that nobody has translated. A proxy may have it on a device of the node, which
     /// sends through `lo`.
-    fn unserved(&self, target: &Target) -> impl Iterator<Item = Rule> {
-        let lo = || Match::NotOut("lo".into());
+    fn unserved(&self) -> impl Iterator<Item = [Match; 2]> {
         let services = self.services.iter();
-        services.map(move |net| Rule::new([Match::Destination(*net), lo()], target.clone()))
+        services.map(|net| [Match::Destination(*net), Match::NotOut("lo".into())])
+    }
+
+    /// Tells who sends it at once.
+    fn refuse(&self) -> impl Iterator<Item = Rule> {
+        self.unserved().flat_map(|unserved| {
+            let tcp = unserved.iter().cloned().chain([Match::Tcp]);
+            [
+                Rule::new(tcp, Target::Reset),
+                Rule::new(unserved, Target::Reject),
+            ]
+        })
     }
 }
 
@@ -148,7 +158,8 @@ fn raw(input: &Input) -> TableRules {
 /// The last look, at whatever leaves by whatever way: other programs may accept in the filter table before we do.
 fn mangle(input: &Input) -> TableRules {
     let mut table = TableRules::default();
-    let unserved = input.unserved(&Target::Drop);
+    let unserved = input.unserved();
+    let unserved = unserved.map(|matches| Rule::new(matches, Target::Drop));
     table.chain(LEAVING, unserved.chain([input.forged()]));
     table.jump("POSTROUTING", [], LEAVING);
     table
@@ -181,7 +192,7 @@ fn filter(input: &Input) -> TableRules {
     let mut table = TableRules::default();
     table_input(input, &mut table);
     table_forward(input, &mut table);
-    table.chain(OUTPUT, input.unserved(&Target::Reject));
+    table.chain(OUTPUT, input.refuse());
     table.jump_later("OUTPUT", OUTPUT);
     table
 }
@@ -215,10 +226,8 @@ fn table_forward(input: &Input, table: &mut TableRules) {
         servers.map(|ip| Rule::new([Match::AskedFor(*ip), Match::AskedPort(DNS)], Target::Drop));
     table.chain(DNAT, gateways.chain(servers));
 
-    let services = input.services.iter();
-    let unserved = services.map(|n| Rule::new([Match::Destination(*n)], Target::Reject));
     let from = networks().map(|n| Rule::new([Match::Source(*n)], Target::Accept));
-    table.chain(FORWARD_2, unserved.chain(from));
+    table.chain(FORWARD_2, input.refuse().chain(from));
 
     table.reserved.insert(ADMIN.into());
     // The administrators' chain first, before anybody accepts.

@@ -16,6 +16,8 @@ pub enum Match {
     In(String),
     /// Goes out elsewhere than on the interface.
     NotOut(String),
+    /// TCP.
+    Tcp,
     /// UDP to the port.
     UdpPort(u16),
     /// Connection tracking cannot place it.
@@ -48,6 +50,9 @@ pub enum Target {
     Drop,
     /// REJECT with the family's "port unreachable", which clients of TCP and UDP take for a refusal.
     Reject,
+    /// REJECT with a reset, for TCP alone. From a neighbour of the same machine an ICMP error comes while the client is still at
+    /// sending, and Linux drops it then: over IPv6 the refusal is heard a second later.
+    Reset,
     /// RETURN
     Return,
     /// MASQUERADE
@@ -57,6 +62,9 @@ pub enum Target {
     /// A chain of the same table.
     Jump(String),
 }
+
+/// No chain has such a name.
+const RESET: &str = "REJECT --reject-with tcp-reset";
 
 /// A rule. The order of the conditions has no meaning.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -102,6 +110,9 @@ impl Rule {
             let value = rest.next()?;
             match option {
                 "-p" if value == "udp" => udp = true,
+                "-p" if value == "tcp" => {
+                    matches.insert(Match::Tcp);
+                }
                 "--dport" => port = Some(value.parse().ok()?),
                 "-s" => {
                     matches.insert(Match::Source(network(value)?));
@@ -131,9 +142,10 @@ impl Rule {
                 "--ctorigdstport" => {
                     matches.insert(Match::AskedPort(value.parse().ok()?));
                 }
-                // What REJECT does if nothing else is said.
                 "--reject-with" if target == Some("REJECT") => match value {
+                    // What it does if nothing else is said.
                     "icmp-port-unreachable" | "icmp6-port-unreachable" => {}
+                    "tcp-reset" => target = Some(RESET),
                     _ => return None,
                 },
                 "--mark" => {
@@ -155,6 +167,7 @@ impl Rule {
             "ACCEPT" => Target::Accept,
             "DROP" => Target::Drop,
             "REJECT" => Target::Reject,
+            RESET => Target::Reset,
             "RETURN" => Target::Return,
             "MASQUERADE" => Target::Masquerade,
             "NOTRACK" => Target::NoTrack,
@@ -173,6 +186,7 @@ impl std::fmt::Display for Rule {
                 Match::Destination(net) => write!(f, "-d {net} "),
                 Match::In(name) => write!(f, "-i {name} "),
                 Match::NotOut(name) => write!(f, "! -o {name} "),
+                Match::Tcp => f.write_str("-p tcp "),
                 Match::UdpPort(port) => write!(f, "-p udp -m udp --dport {port} "),
                 Match::Invalid => f.write_str("-m conntrack --ctstate INVALID "),
                 Match::Translated => f.write_str("-m conntrack --ctstate DNAT "),
@@ -187,6 +201,7 @@ impl std::fmt::Display for Rule {
             Target::Accept => "-j ACCEPT",
             Target::Drop => "-j DROP",
             Target::Reject => "-j REJECT",
+            Target::Reset => return write!(f, "-j {RESET}"),
             Target::Return => "-j RETURN",
             Target::Masquerade => "-j MASQUERADE",
             Target::NoTrack => "-j CT --notrack",

@@ -77,9 +77,11 @@ fn the_rules_of_an_ipv4_node() {
 -A OPENSHIFT-FIREWALL-FORWARD -d 10.128.0.0/14 -j ACCEPT
 -A OPENSHIFT-FIREWALL-FORWARD -d 10.200.0.0/16 -j ACCEPT
 -A OPENSHIFT-FIREWALL-FORWARD -i weft+ -m conntrack --ctstate DNAT -m conntrack --ctdir ORIGINAL -j OPENSHIFT-FIREWALL-DNAT
--A OPENSHIFT-FIREWALL-FORWARD-2 -d 172.30.0.0/16 -j REJECT
+-A OPENSHIFT-FIREWALL-FORWARD-2 -d 172.30.0.0/16 ! -o lo -p tcp -j REJECT --reject-with tcp-reset
+-A OPENSHIFT-FIREWALL-FORWARD-2 -d 172.30.0.0/16 ! -o lo -j REJECT
 -A OPENSHIFT-FIREWALL-FORWARD-2 -s 10.128.0.0/14 -j ACCEPT
 -A OPENSHIFT-FIREWALL-FORWARD-2 -s 10.200.0.0/16 -j ACCEPT
+-A OPENSHIFT-FIREWALL-OUTPUT -d 172.30.0.0/16 ! -o lo -p tcp -j REJECT --reject-with tcp-reset
 -A OPENSHIFT-FIREWALL-OUTPUT -d 172.30.0.0/16 ! -o lo -j REJECT
 "
     );
@@ -167,6 +169,7 @@ fn what_we_never_write_is_no_rule_of_ours() {
         "! -s 10.0.0.0/8 -j ACCEPT",
         "-i weft+ -g X",
         "-j REJECT --reject-with icmp-host-prohibited",
+        "-p tcp -j DROP --reject-with tcp-reset",
         "-m conntrack --ctorigdst 10.1.0.0/16 -j DROP",
         "-m conntrack ! --ctorigdst 10.1.0.1 -j DROP",
         "-m conntrack --ctstate NEW -j ACCEPT",
@@ -198,6 +201,7 @@ fn any_match() -> impl Strategy<Value = Match> {
         "[a-z][a-z0-9.]{0,12}\\+?".prop_map(Match::In),
         "[a-z][a-z0-9.]{0,12}\\+?".prop_map(Match::NotOut),
         any::<u16>().prop_map(Match::UdpPort),
+        Just(Match::Tcp),
         Just(Match::Invalid),
         Just(Match::Translated),
         Just(Match::Original),
@@ -213,6 +217,7 @@ fn any_target() -> impl Strategy<Value = Target> {
         Just(Target::Accept),
         Just(Target::Drop),
         Just(Target::Reject),
+        Just(Target::Reset),
         Just(Target::Return),
         Just(Target::Masquerade),
         Just(Target::NoTrack),
