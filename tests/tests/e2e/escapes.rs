@@ -163,7 +163,8 @@ fn an_address_without_a_service_is_refused_and_never_leaves() {
                 drop(udp(&from.netns, None, at, Duration::from_millis(20)));
                 dropped() > before
             });
-            meets(from, at, &Outcome::Silent, GLANCE);
+            let tcp = probe::tcp(&from.netns, at, GLANCE).unwrap();
+            assert_eq!(tcp, Outcome::Silent, "TCP {from} -> {at}");
         }
         assert_eq!(sniffer.saw(&octets), 0, "packets to {ghost} outside");
     }
