@@ -56,6 +56,16 @@ impl Addr {
         }
     }
 
+    /// 127.0.0.0/8, 0.0.0.0/8, ::1 or `::`: addresses that each host has for itself.
+    #[inline(always)]
+    pub const fn is_own_host(&self) -> bool {
+        match self.0 {
+            [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, _, _, _] => a == 127 || a == 0,
+            [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last] => last <= 1,
+            _ => false,
+        }
+    }
+
     /// ff02::/16: neighbour discovery, multicast listener reports and their like.
     #[inline(always)]
     pub const fn is_link_local_multicast_v6(&self) -> bool {

@@ -20,16 +20,17 @@ fn forward(ns: &NetNs) -> Vec<String> {
     text.lines().skip(1).map(str::to_owned).collect()
 }
 
-const JUMPS: [&str; 2] = [
+const JUMPS: [&str; 3] = [
     "-A FORWARD -i weft+ ! -o weft+ -j OPENSHIFT-ADMIN-OUTPUT-RULES",
     "-A FORWARD -j OPENSHIFT-FIREWALL-FORWARD",
+    "-A FORWARD -j OPENSHIFT-FIREWALL-FORWARD-2",
 ];
 
 #[test]
-fn a_fresh_node_gets_three_tables_a_family_and_then_nothing() {
+fn a_fresh_node_gets_four_tables_a_family_and_then_nothing() {
     let ns = namespace();
     let report = sync(&ns);
-    assert_eq!(report.writes, 6, "{report:?}");
+    assert_eq!(report.writes, 8, "{report:?}");
     settled(&ns);
     assert_eq!(forward(&ns), JUMPS);
     assert!(sh(&ns, "ip6tables -t nat -S").contains("-s fd01::/48 -j OPENSHIFT-MASQUERADE-2"));
@@ -45,6 +46,7 @@ fn whatever_somebody_takes_away_comes_back() {
         "iptables -t raw -F && iptables -t raw -X",
         "iptables -F && iptables -X",
         "ip6tables -t nat -F",
+        "iptables -t mangle -F",
         "nft flush ruleset",
         "iptables -D FORWARD -j OPENSHIFT-FIREWALL-FORWARD",
         "iptables -F OPENSHIFT-FIREWALL-FORWARD",
@@ -62,7 +64,7 @@ fn whatever_somebody_takes_away_comes_back() {
             "{damage}: {report:?}"
         );
         settled(&ns);
-        assert_eq!(forward(&ns)[..2], JUMPS, "{damage}");
+        assert_eq!(forward(&ns)[..3], JUMPS, "{damage}");
     }
     // Other programs' rules stay where they are.
     let input = sh(&ns, "iptables -S INPUT");
@@ -98,7 +100,7 @@ fn rules_of_an_older_configuration_are_replaced() {
     old.firewall[0] = {
         let mut network = crate::namespace::cluster(&["10.200.0.0/16"]);
         network.vxlan_port = 4799;
-        weft_core::compile::iptables::rulesets(&network, &crate::namespace::node()).remove(0)
+        weft_core::compile::iptables::rulesets(&network, &crate::namespace::node(), &[]).remove(0)
     };
     ns.run(|| Iptables::new().sync(&old.firewall))
         .unwrap()
@@ -107,6 +109,83 @@ fn rules_of_an_older_configuration_are_replaced() {
     let all = sh(&ns, "iptables-save");
     assert!(!all.contains("10.200") && !all.contains("4799"), "{all}");
     settled(&ns);
+}
+
+#[test]
+fn the_service_proxy_has_its_say_between_our_jumps() {
+    let ns = namespace();
+    sync(&ns);
+    // Both as kube-proxy makes them when it starts, in its order.
+    let start = |programs: &[&str]| {
+        for program in programs {
+            let jump = |from: &str, to: &str| {
+                sh(
+                    &ns,
+                    &format!(
+                        "{program} -w -N {to} 2>/dev/null; {program} -w -I {from} -m conntrack --ctstate NEW \
+                         -m comment --comment 'kubernetes service portals' -j {to}"
+                    ),
+                );
+            };
+            for to in [
+                "KUBE-EXTERNAL-SERVICES",
+                "KUBE-SERVICES",
+                "KUBE-PROXY-FIREWALL",
+            ] {
+                jump("FORWARD", to);
+            }
+            jump("INPUT", "KUBE-PROXY-FIREWALL");
+            jump("OUTPUT", "KUBE-SERVICES");
+        }
+    };
+    let targets = |program: &str, chain: &str| -> Vec<String> {
+        let text = sh(&ns, &format!("{program} -S {chain}"));
+        let rules = text.lines().skip(1);
+        rules
+            .map(|rule| rule.split(' ').next_back().unwrap().to_owned())
+            .collect()
+    };
+    let programs = ["iptables", "ip6tables"];
+    start(&programs);
+    assert_eq!(sync(&ns).writes, 2, "a table a family");
+    settled(&ns);
+    let in_place = || {
+        for program in programs {
+            assert_eq!(
+                targets(program, "FORWARD"),
+                [
+                    "OPENSHIFT-ADMIN-OUTPUT-RULES",
+                    "OPENSHIFT-FIREWALL-FORWARD",
+                    "KUBE-PROXY-FIREWALL",
+                    "KUBE-SERVICES",
+                    "KUBE-EXTERNAL-SERVICES",
+                    "OPENSHIFT-FIREWALL-FORWARD-2",
+                ]
+            );
+            let input = [
+                "OPENSHIFT-FIREWALL-ALLOW",
+                "KUBE-PROXY-FIREWALL",
+                "OPENSHIFT-FIREWALL-ALLOW-2",
+            ];
+            assert_eq!(targets(program, "INPUT"), input);
+            let output = ["KUBE-SERVICES", "OPENSHIFT-FIREWALL-OUTPUT"];
+            assert_eq!(targets(program, "OUTPUT"), output);
+        }
+    };
+    in_place();
+    // It is removed, and installed again: in one family before the other.
+    for program in programs {
+        sh(
+            &ns,
+            &format!("{program} -S | grep -- '-A.*-j KUBE' | sed 's/^-A/{program} -D/' | sh"),
+        );
+        sync(&ns);
+        assert_eq!(targets(program, "FORWARD").len(), 3);
+        start(&[program]);
+        sync(&ns);
+        settled(&ns);
+        in_place();
+    }
 }
 
 #[test]
@@ -120,7 +199,7 @@ fn a_repair_never_leaves_a_moment_without_rules() {
         let watcher = scope.spawn(|| {
             let mut looks = 0;
             while !stop.load(std::sync::atomic::Ordering::Relaxed) {
-                assert_eq!(forward(&ns)[..2], JUMPS, "after {looks} looks");
+                assert_eq!(forward(&ns)[..3], JUMPS, "after {looks} looks");
                 looks += 1;
             }
             looks
@@ -199,7 +278,7 @@ fn the_legacy_variant_works_alike() {
     let broken = crate::namespace::try_sh(&ns, "iptables-legacy -F && iptables-legacy -t nat -F");
     let (third, fourth) = (pass(), pass());
     std::fs::remove_dir_all(&folder).unwrap();
-    assert_eq!(first.unwrap().writes, 3);
+    assert_eq!(first.unwrap().writes, 4);
     assert_eq!(second.unwrap().writes, 0);
     assert!(broken.0, "{}", broken.1);
     assert_eq!(third.unwrap().writes, 2);
@@ -221,7 +300,7 @@ fn the_keeper_repairs_as_soon_as_the_kernel_announces_a_change() {
                 tell.send(result.unwrap()).unwrap();
             });
             let keeper = Keeper::start(Iptables::new(), on_look).unwrap();
-            assert_eq!(keeper.sync(&rules).unwrap().writes, 6);
+            assert_eq!(keeper.sync(&rules).unwrap().writes, 8);
             assert_eq!(keeper.sync(&rules).unwrap().writes, 0);
             keeper
         })

@@ -52,6 +52,10 @@ pub fn from_pod<T: Tables, O: Outcome>(
     if packet.dst.is_multicast() {
         return denied(DropReason::MulticastDisabled);
     }
+    // With route_localnet the node takes them for its own, whoever sends them.
+    if packet.dst.is_own_host() {
+        return denied(DropReason::Loopback);
+    }
     if let Some(prefix) = tables.prefix(&packet.dst) {
         match prefix.class {
             class::PODS => {

@@ -25,7 +25,7 @@ use cluster::Cluster;
 
 type Case = (&'static str, fn(&Cluster));
 
-const CASES: [Case; 15] = [
+const CASES: [Case; 17] = [
     ("rolled out and scaled", workloads::rolled_out_and_scaled),
     ("services by name", services::by_name),
     ("headless services", services::headless),
@@ -33,6 +33,8 @@ const CASES: [Case; 15] = [
         "services keep projects apart",
         services::projects_stay_apart,
     ),
+    ("services that nobody serves", services::nobody_serves),
+    ("sources of load balancers", services::load_balancer_sources),
     (
         "probes of isolated pods",
         workloads::probes_of_isolated_pods,

@@ -1,7 +1,8 @@
 //! Services, found by their names at the cluster's DNS server.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, SocketAddr};
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 use hickory_proto::rr::RecordType;
 use serde_json::json;
@@ -9,6 +10,8 @@ use weft_tests::probe::Lookup;
 
 use crate::cluster::{Cluster, DNS, NODES, PORT, Pod, Project, eventually};
 use crate::http::{SOON, get, seen_as, silent};
+
+use weft_netns::NetNs;
 
 /// What a pod is told, or why not.
 fn ask(client: &Pod, name: &str) -> Result<BTreeSet<IpAddr>, String> {
@@ -113,4 +116,94 @@ pub fn projects_stay_apart(cluster: &Cluster) {
             (0..4).all(|_| seen_as(&stranger.netns, service).ok() == Some(stranger.ip))
         });
     }
+}
+
+/// How long a datagram waits for its answer, or for the word that nobody takes it.
+fn datagram(from: &NetNs, to: SocketAddr) -> io::Result<usize> {
+    from.run(|| {
+        let socket = UdpSocket::bind("0.0.0.0:0")?;
+        socket.connect(to)?;
+        socket.set_read_timeout(Some(SOON))?;
+        socket.send(b"hostname")?;
+        socket.recv(&mut [0; 64])
+    })
+    .unwrap()
+}
+
+/// Nobody has to wait for a service that has no pod, or that does not exist; and nothing of it leaves the cluster.
+pub fn nobody_serves(cluster: &Cluster) {
+    let project = cluster.project("empty");
+    let ports = json!([{"name": "tcp", "port": 80, "protocol": "TCP"}, {"name": "udp", "port": 80, "protocol": "UDP"}]);
+    let empty = project.service("empty", &json!({"ports": ports})).unwrap();
+    let [pod, _] = NODES.map(|node| project.pod(&format!("client-{node}"), node, &json!({})));
+    let node = cluster.lab.host_netns(NODES[0]).unwrap();
+    let none: IpAddr = "172.30.77.7".parse().unwrap();
+    // The DNS service has the port 53 and no other.
+    for to in [(empty, 80), (none, 80), (DNS.parse().unwrap(), 54)] {
+        let to = SocketAddr::from(to);
+        for (who, from) in [("a pod", &pod.netns), ("the node", &node)] {
+            let tcp = get(from, to, "/", SOON).unwrap_err();
+            assert_eq!(
+                tcp.kind(),
+                io::ErrorKind::ConnectionRefused,
+                "{who}, {to}: {tcp}"
+            );
+            // What the node's own rules refuse is refused to the call itself.
+            let udp = datagram(from, to).unwrap_err().kind();
+            let refused = [
+                io::ErrorKind::ConnectionRefused,
+                io::ErrorKind::PermissionDenied,
+            ];
+            assert!(refused.contains(&udp), "{who}, {to}: {udp}");
+        }
+    }
+}
+
+/// A load balancer's service takes whom it says, and the rest meets with silence.
+pub fn load_balancer_sources(cluster: &Cluster) {
+    let project = cluster.project("sources");
+    project.deployment("web", 1);
+    let clients = NODES.map(|node| project.pod(&format!("client-{node}"), node, &json!({})));
+    let allowed = format!("{}/32", clients[0].ip);
+    let more = json!({"type": "LoadBalancer", "loadBalancerSourceRanges": [allowed]});
+    project.service("web", &more).unwrap();
+    let balancer = "203.0.113.80";
+    let status = json!({"status": {"loadBalancer": {"ingress": [{"ip": balancer}]}}}).to_string();
+    project.kubectl(&[
+        "patch",
+        "service",
+        "web",
+        "--subresource=status",
+        "--type=merge",
+        "-p",
+        &status,
+    ]);
+    let to = SocketAddr::new(balancer.parse().unwrap(), 80);
+    eventually("whom it takes is served", || {
+        seen_as(&clients[0].netns, to).is_ok()
+    });
+    let chain = |node: &str| {
+        let mut list = cluster.lab.on_host(node, "iptables").unwrap();
+        let list = list
+            .args(["-w", "5", "-nvxL", "KUBE-PROXY-FIREWALL"])
+            .output()
+            .unwrap();
+        String::from_utf8(list.stdout).unwrap()
+    };
+    let counted = || -> u64 {
+        let list = chain(NODES[1]);
+        let rules = list.lines().filter(|line| line.contains(balancer));
+        rules
+            .filter_map(|line| line.split_whitespace().next()?.parse::<u64>().ok())
+            .sum()
+    };
+    eventually("the other node has it", || {
+        chain(NODES[1]).contains(balancer)
+    });
+    assert!(silent(&clients[1].netns, to), "another client");
+    assert!(
+        counted() > 0,
+        "dropped by kube-proxy's own rule: {}",
+        chain(NODES[1])
+    );
 }

@@ -30,6 +30,7 @@ mod bad_manifests;
 mod churn;
 mod cnitool;
 mod egress_admin;
+mod escapes;
 mod exhaustion;
 mod figures;
 mod firewall;

@@ -99,6 +99,7 @@ pub fn host_plan(
         })
         .collect();
     let ipv6 = addresses.iter().any(IpAddr::is_ipv6);
+    let firewall = iptables::rulesets(network, node, &addresses);
     HostPlan {
         overlay: Overlay {
             name: OVERLAY.to_owned(),
@@ -109,7 +110,7 @@ pub fn host_plan(
         addresses,
         routes,
         sysctls: sysctls(ipv6, underlay),
-        firewall: iptables::rulesets(network, node),
+        firewall,
     }
 }
 

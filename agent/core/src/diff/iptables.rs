@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::compile::iptables::{Rule, Ruleset, Table, TableRules, Target};
+use crate::compile::iptables::{Jumps, Rule, Ruleset, Table, TableRules, Target, words};
 
 /// The chains of a table as `iptables-save` prints them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,8 +50,8 @@ pub struct TableOps {
     pub refill: BTreeMap<String, Vec<Rule>>,
     /// Rules to take out of built-in chains, as printed by `iptables-save`.
     pub remove: Vec<(String, String)>,
-    /// Jumps to put first in built-in chains, in order.
-    pub first: BTreeMap<String, Vec<Rule>>,
+    /// Jumps to insert into built-in chains once the above is done, each at its place counted from 1, in order.
+    pub insert: BTreeMap<String, Vec<(usize, Rule)>>,
 }
 
 impl TableOps {
@@ -61,7 +61,7 @@ impl TableOps {
         chains
             .map(|chain| format!("{}: chain {chain}", self.table))
             .chain(
-                self.first
+                self.insert
                     .keys()
                     .map(|chain| format!("{}: jumps from {chain}", self.table)),
             )
@@ -86,9 +86,9 @@ impl std::fmt::Display for TableOps {
         for (chain, spec) in &self.remove {
             writeln!(f, "-D {chain} {spec}")?;
         }
-        for (chain, rules) in &self.first {
-            for rule in rules.iter().rev() {
-                writeln!(f, "-I {chain} 1 {rule}")?;
+        for (chain, rules) in &self.insert {
+            for (place, rule) in rules {
+                writeln!(f, "-I {chain} {place} {rule}")?;
             }
         }
         writeln!(f, "COMMIT")
@@ -110,7 +110,7 @@ fn diff_table(table: Table, wanted: &TableRules, actual: &ActualTable) -> Option
         create: Vec::new(),
         refill: BTreeMap::new(),
         remove: Vec::new(),
-        first: BTreeMap::new(),
+        insert: BTreeMap::new(),
     };
     for chain in &wanted.reserved {
         if !actual.chains.contains_key(chain) {
@@ -128,17 +128,40 @@ fn diff_table(table: Table, wanted: &TableRules, actual: &ActualTable) -> Option
     }
     for (chain, jumps) in &wanted.jumps {
         let specs = actual.chains.get(chain).map_or(&[][..], Vec::as_slice);
-        let ours: Vec<_> = specs.iter().filter(|s| leads_to(s, wanted)).collect();
-        let top = specs.get(..jumps.len()).is_some_and(|s| equal(s, jumps));
-        if top && ours.len() == jumps.len() {
+        let (ours, others): (Vec<_>, Vec<_>) =
+            (1..).zip(specs).partition(|(_, s)| leads_to(s, wanted));
+        let places = places(jumps, others.iter().map(|(_, spec)| spec.as_str()));
+        let in_place = |((at, spec), (place, rule)): (&(usize, &String), &(usize, &Rule))| {
+            at == place && Rule::parse(spec).as_ref() == Some(*rule)
+        };
+        if ours.len() == places.len() && ours.iter().zip(&places).all(in_place) {
             continue;
         }
-        ops.remove
-            .extend(ours.into_iter().map(|s| (chain.clone(), s.clone())));
-        ops.first.insert(chain.clone(), jumps.clone());
+        let remove = ours.into_iter().map(|(_, s)| (chain.clone(), s.clone()));
+        ops.remove.extend(remove);
+        let insert = places
+            .into_iter()
+            .map(|(place, rule)| (place, rule.clone()));
+        ops.insert.insert(chain.clone(), insert.collect());
     }
-    let changes = !(ops.create.is_empty() && ops.refill.is_empty() && ops.first.is_empty());
+    let changes = !(ops.create.is_empty() && ops.refill.is_empty() && ops.insert.is_empty());
     changes.then_some(ops)
+}
+
+/// Where each of our jumps stands among the other rules of its chain, counted from 1.
+fn places<'a>(jumps: &Jumps, others: impl Iterator<Item = &'a str>) -> Vec<(usize, &Rule)> {
+    let proxy = (1..).zip(others).filter(|(_, spec)| of_service_proxy(spec));
+    let before = proxy.last().map_or(0, |(place, _)| place);
+    let first = (1..).zip(&jumps.first);
+    let later = (1 + jumps.first.len() + before..).zip(&jumps.later);
+    first.chain(later).collect()
+}
+
+/// Whether a rule jumps to a chain of kube-proxy, or of what else names its chains as the components of Kubernetes do.
+fn of_service_proxy(spec: &str) -> bool {
+    let words = words(spec).unwrap_or_default();
+    matches!(&words[..], [.., option, chain]
+        if (option == "-j" || option == "-g") && chain.starts_with("KUBE-"))
 }
 
 fn equal(specs: &[String], rules: &[Rule]) -> bool {

@@ -209,6 +209,7 @@ fn random_packets_meet_every_outcome() {
             R::NoSuchPod,
             R::NoSuchNode,
             R::MulticastDisabled,
+            R::Loopback,
             R::EgressDenied,
             R::EgressClosed,
         ]),

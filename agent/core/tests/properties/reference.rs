@@ -105,6 +105,13 @@ pub fn from_pod(world: &World, packet: &Packet, ifindex: u32, lessons: &Lessons)
     if packet.dst.is_multicast() {
         return Fate::Drop(DropReason::MulticastDisabled);
     }
+    let nobodys = match packet.dst.to_canonical() {
+        IpAddr::V4(ip) => ip.is_loopback() || ip.octets()[0] == 0,
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unspecified(),
+    };
+    if nobodys {
+        return Fate::Drop(DropReason::Loopback);
+    }
     match place(world, packet.dst) {
         // Free for all: a service's endpoint is judged when the host has translated the address.
         Place::Gateway | Place::Service => Fate::Host,

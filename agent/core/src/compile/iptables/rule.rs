@@ -16,10 +16,22 @@ pub enum Match {
     In(String),
     /// Goes out elsewhere than on the interface.
     NotOut(String),
+    /// TCP.
+    Tcp,
     /// UDP to the port.
     UdpPort(u16),
     /// Connection tracking cannot place it.
     Invalid,
+    /// Of a connection whose destination was translated.
+    Translated,
+    /// From the side that opened the connection.
+    Original,
+    /// The connection was opened to this address, before any translation.
+    AskedFor(IpAddr),
+    /// The connection was opened to this port, before any translation.
+    AskedPort(u16),
+    /// The connection was opened to another port than this, before any translation. Not met where nothing is tracked.
+    NotAskedPort(u16),
     /// Packet mark under a mask.
     Mark {
         /// Wanted bits.
@@ -36,6 +48,11 @@ pub enum Target {
     Accept,
     /// DROP
     Drop,
+    /// REJECT with the family's "port unreachable", which clients of TCP and UDP take for a refusal.
+    Reject,
+    /// REJECT with a reset, for TCP alone. From a neighbour of the same machine an ICMP error comes while the client is still at
+    /// sending, and Linux drops it then: over IPv6 the refusal is heard a second later.
+    Reset,
     /// RETURN
     Return,
     /// MASQUERADE
@@ -45,6 +62,9 @@ pub enum Target {
     /// A chain of the same table.
     Jump(String),
 }
+
+/// No chain has such a name.
+const RESET: &str = "REJECT --reject-with tcp-reset";
 
 /// A rule. The order of the conditions has no meaning.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,6 +96,9 @@ impl Rule {
             if option == "!" {
                 match (rest.next()?, rest.next()?) {
                     ("-o", name) => matches.insert(Match::NotOut(name.to_owned())),
+                    ("--ctorigdstport", port) => {
+                        matches.insert(Match::NotAskedPort(port.parse().ok()?))
+                    }
                     _ => return None,
                 };
                 continue;
@@ -87,6 +110,9 @@ impl Rule {
             let value = rest.next()?;
             match option {
                 "-p" if value == "udp" => udp = true,
+                "-p" if value == "tcp" => {
+                    matches.insert(Match::Tcp);
+                }
                 "--dport" => port = Some(value.parse().ok()?),
                 "-s" => {
                     matches.insert(Match::Source(network(value)?));
@@ -100,6 +126,28 @@ impl Rule {
                 "--ctstate" | "--state" if value == "INVALID" => {
                     matches.insert(Match::Invalid);
                 }
+                "--ctstate" if value == "DNAT" => {
+                    matches.insert(Match::Translated);
+                }
+                "--ctdir" if value == "ORIGINAL" => {
+                    matches.insert(Match::Original);
+                }
+                "--ctorigdst" => {
+                    let net = network(value)?;
+                    if net.prefix_len() != net.max_prefix_len() {
+                        return None;
+                    }
+                    matches.insert(Match::AskedFor(net.addr()));
+                }
+                "--ctorigdstport" => {
+                    matches.insert(Match::AskedPort(value.parse().ok()?));
+                }
+                "--reject-with" if target == Some("REJECT") => match value {
+                    // What it does if nothing else is said.
+                    "icmp-port-unreachable" | "icmp6-port-unreachable" => {}
+                    "tcp-reset" => target = Some(RESET),
+                    _ => return None,
+                },
                 "--mark" => {
                     matches.insert(mark(value)?);
                 }
@@ -118,6 +166,8 @@ impl Rule {
         let target = match target? {
             "ACCEPT" => Target::Accept,
             "DROP" => Target::Drop,
+            "REJECT" => Target::Reject,
+            RESET => Target::Reset,
             "RETURN" => Target::Return,
             "MASQUERADE" => Target::Masquerade,
             "NOTRACK" => Target::NoTrack,
@@ -136,14 +186,22 @@ impl std::fmt::Display for Rule {
                 Match::Destination(net) => write!(f, "-d {net} "),
                 Match::In(name) => write!(f, "-i {name} "),
                 Match::NotOut(name) => write!(f, "! -o {name} "),
+                Match::Tcp => f.write_str("-p tcp "),
                 Match::UdpPort(port) => write!(f, "-p udp -m udp --dport {port} "),
                 Match::Invalid => f.write_str("-m conntrack --ctstate INVALID "),
+                Match::Translated => f.write_str("-m conntrack --ctstate DNAT "),
+                Match::Original => f.write_str("-m conntrack --ctdir ORIGINAL "),
+                Match::AskedFor(ip) => write!(f, "-m conntrack --ctorigdst {ip} "),
+                Match::AskedPort(port) => write!(f, "-m conntrack --ctorigdstport {port} "),
+                Match::NotAskedPort(port) => write!(f, "-m conntrack ! --ctorigdstport {port} "),
                 Match::Mark { value, mask } => write!(f, "-m mark --mark {value:#x}/{mask:#x} "),
             }?;
         }
         f.write_str(match &self.target {
             Target::Accept => "-j ACCEPT",
             Target::Drop => "-j DROP",
+            Target::Reject => "-j REJECT",
+            Target::Reset => return write!(f, "-j {RESET}"),
             Target::Return => "-j RETURN",
             Target::Masquerade => "-j MASQUERADE",
             Target::NoTrack => "-j CT --notrack",

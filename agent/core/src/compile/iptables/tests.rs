@@ -1,21 +1,32 @@
+use std::net::IpAddr;
+
 use proptest::prelude::*;
 
 use super::*;
 use crate::compile::host::tests::cluster;
+use crate::model::LocalNode;
 
-fn node(ip: &str) -> LocalNode {
-    LocalNode {
+/// The rules of a node with this address in the underlay, and these in the pod network.
+fn rules(networks: &[&str], ip: &str, gateways: &[&str]) -> Vec<Ruleset> {
+    let gateways: Vec<_> = gateways.iter().map(|ip| ip.parse().unwrap()).collect();
+    let node = LocalNode {
         name: "node1".into(),
         ip: ip.parse().unwrap(),
-        addresses: vec![ip.parse().unwrap()],
-    }
+        addresses: vec![
+            ip.parse().unwrap(),
+            "172.30.0.1".parse().unwrap(),
+            "2001:db8::7".parse().unwrap(),
+        ],
+    };
+    rulesets(&cluster(networks), &node, &gateways)
 }
 
 #[test]
 fn the_rules_of_an_ipv4_node() {
-    let sets = rulesets(
-        &cluster(&["10.128.0.0/14", "10.200.0.0/16"]),
-        &node("192.168.50.11"),
+    let sets = rules(
+        &["10.128.0.0/14", "10.200.0.0/16"],
+        "192.168.50.11",
+        &["10.128.2.1"],
     );
     assert_eq!(sets.len(), 1);
     assert_eq!(
@@ -26,6 +37,11 @@ fn the_rules_of_an_ipv4_node() {
 -A OUTPUT -j OPENSHIFT-NOTRACK
 -A PREROUTING -j OPENSHIFT-NOTRACK
 -A OPENSHIFT-NOTRACK -p udp -m udp --dport 4789 -j CT --notrack
+*mangle
+:OPENSHIFT-BLOCK-POSTROUTING -
+-A POSTROUTING -j OPENSHIFT-BLOCK-POSTROUTING
+-A OPENSHIFT-BLOCK-POSTROUTING -d 172.30.0.0/16 ! -o lo -j DROP
+-A OPENSHIFT-BLOCK-POSTROUTING -p udp -m udp --dport 4789 -m conntrack --ctdir ORIGINAL -m conntrack ! --ctorigdstport 4789 -j DROP
 *nat
 :OPENSHIFT-MASQUERADE -
 :OPENSHIFT-MASQUERADE-2 -
@@ -38,46 +54,74 @@ fn the_rules_of_an_ipv4_node() {
 -A OPENSHIFT-MASQUERADE-2 -j MASQUERADE
 *filter
 :OPENSHIFT-FIREWALL-ALLOW -
+:OPENSHIFT-FIREWALL-ALLOW-2 -
+:OPENSHIFT-FIREWALL-DNAT -
 :OPENSHIFT-FIREWALL-FORWARD -
+:OPENSHIFT-FIREWALL-FORWARD-2 -
+:OPENSHIFT-FIREWALL-OUTPUT -
 :OPENSHIFT-ADMIN-OUTPUT-RULES -
 -A FORWARD -i weft+ ! -o weft+ -j OPENSHIFT-ADMIN-OUTPUT-RULES
 -A FORWARD -j OPENSHIFT-FIREWALL-FORWARD
+-A FORWARD -j OPENSHIFT-FIREWALL-FORWARD-2
 -A INPUT -j OPENSHIFT-FIREWALL-ALLOW
+-A INPUT -j OPENSHIFT-FIREWALL-ALLOW-2
+-A OUTPUT -j OPENSHIFT-FIREWALL-OUTPUT
+-A OPENSHIFT-FIREWALL-ALLOW -p udp -m udp --dport 4789 -m conntrack --ctdir ORIGINAL -m conntrack ! --ctorigdstport 4789 -j DROP
+-A OPENSHIFT-FIREWALL-ALLOW -d 127.0.0.0/8 -i weft+ -j DROP
 -A OPENSHIFT-FIREWALL-ALLOW -p udp -m udp --dport 4789 -j ACCEPT
--A OPENSHIFT-FIREWALL-ALLOW -i weft+ -j ACCEPT
+-A OPENSHIFT-FIREWALL-ALLOW-2 -i weft+ -j ACCEPT
+-A OPENSHIFT-FIREWALL-DNAT -m conntrack --ctorigdst 10.128.2.1 -j DROP
+-A OPENSHIFT-FIREWALL-DNAT -m conntrack --ctorigdst 192.168.50.11 -m conntrack --ctorigdstport 53 -j DROP
 -A OPENSHIFT-FIREWALL-FORWARD -s 10.128.0.0/14 -m conntrack --ctstate INVALID -j DROP
--A OPENSHIFT-FIREWALL-FORWARD -d 10.128.0.0/14 -j ACCEPT
--A OPENSHIFT-FIREWALL-FORWARD -s 10.128.0.0/14 -j ACCEPT
 -A OPENSHIFT-FIREWALL-FORWARD -s 10.200.0.0/16 -m conntrack --ctstate INVALID -j DROP
+-A OPENSHIFT-FIREWALL-FORWARD -d 10.128.0.0/14 -j ACCEPT
 -A OPENSHIFT-FIREWALL-FORWARD -d 10.200.0.0/16 -j ACCEPT
--A OPENSHIFT-FIREWALL-FORWARD -s 10.200.0.0/16 -j ACCEPT
+-A OPENSHIFT-FIREWALL-FORWARD -i weft+ -m conntrack --ctstate DNAT -m conntrack --ctdir ORIGINAL -j OPENSHIFT-FIREWALL-DNAT
+-A OPENSHIFT-FIREWALL-FORWARD-2 -d 172.30.0.0/16 ! -o lo -p tcp -j REJECT --reject-with tcp-reset
+-A OPENSHIFT-FIREWALL-FORWARD-2 -d 172.30.0.0/16 ! -o lo -j REJECT
+-A OPENSHIFT-FIREWALL-FORWARD-2 -s 10.128.0.0/14 -j ACCEPT
+-A OPENSHIFT-FIREWALL-FORWARD-2 -s 10.200.0.0/16 -j ACCEPT
+-A OPENSHIFT-FIREWALL-OUTPUT -d 172.30.0.0/16 ! -o lo -p tcp -j REJECT --reject-with tcp-reset
+-A OPENSHIFT-FIREWALL-OUTPUT -d 172.30.0.0/16 ! -o lo -j REJECT
 "
     );
 }
 
 #[test]
 fn each_family_holds_only_its_own_networks_and_the_overlay_stands_where_the_underlay_is() {
-    let sets = rulesets(
-        &cluster(&["10.128.0.0/14", "fd01::/48"]),
-        &node("192.168.50.11"),
+    let sets = rules(
+        &["10.128.0.0/14", "fd01::/48"],
+        "192.168.50.11",
+        &["10.128.2.1", "fd01:0:0:2::1"],
     );
     let text: Vec<_> = sets.iter().map(ToString::to_string).collect();
+    let accepted = "--dport 4789 -j ACCEPT";
     assert!(
-        !text[0].contains("fd01") && text[0].contains("4789"),
+        !text[0].contains("fd01") && text[0].contains(accepted),
         "{}",
         text[0]
     );
     assert!(
-        !text[1].contains("10.128") && !text[1].contains("4789"),
+        !text[1].contains("10.128") && !text[1].contains(accepted) && !text[1].contains("notrack"),
         "{}",
         text[1]
     );
-    assert!(text[1].contains("-s fd01::/48 -j OPENSHIFT-MASQUERADE-2"));
+    for rule in [
+        "-s fd01::/48 -j OPENSHIFT-MASQUERADE-2",
+        "-d ::1/128 -i weft+ -j DROP",
+        "--ctorigdst fd01:0:0:2::1 -j DROP",
+        "--ctorigdst 2001:db8::7 -m conntrack --ctorigdstport 53 -j DROP",
+        // The overlay's device listens in both families.
+        "-A OPENSHIFT-BLOCK-POSTROUTING -p udp -m udp --dport 4789 -m conntrack --ctdir ORIGINAL",
+        "-A OPENSHIFT-FIREWALL-ALLOW -p udp -m udp --dport 4789 -m conntrack --ctdir ORIGINAL",
+    ] {
+        assert!(text[1].contains(rule), "{rule}: {}", text[1]);
+    }
 
     // An IPv6 underlay under IPv4 pods: ip6tables must let the overlay in.
-    let sets = rulesets(&cluster(&["10.128.0.0/14"]), &node("2001:db8::1"));
+    let sets = rules(&["10.128.0.0/14"], "2001:db8::1", &[]);
     assert_eq!(sets[1].family, Family::V6);
-    assert!(sets[1].to_string().contains("--dport 4789 -j ACCEPT"));
+    assert!(sets[1].to_string().contains(accepted));
 }
 
 #[test]
@@ -98,6 +142,18 @@ fn what_iptables_save_prints_differently_is_the_same_rule() {
             "-m mark --mark 0x1/0x1 -j RETURN",
             "-m mark --mark 1/1 -j RETURN",
         ),
+        (
+            "-j REJECT --reject-with icmp6-port-unreachable",
+            "-j REJECT",
+        ),
+        (
+            "-m conntrack --ctstate DNAT --ctdir ORIGINAL -j X",
+            "-m conntrack --ctdir ORIGINAL -m conntrack --ctstate DNAT -j X",
+        ),
+        (
+            "-m conntrack --ctorigdst 10.1.0.1/32 -j DROP",
+            "-m conntrack --ctorigdst 10.1.0.1 -j DROP",
+        ),
     ] {
         assert!(Rule::parse(printed).is_some(), "{printed}");
         assert_eq!(Rule::parse(printed), Rule::parse(wanted), "{printed}");
@@ -112,7 +168,12 @@ fn what_we_never_write_is_no_rule_of_ours() {
         "-j MASQUERADE --random-fully",
         "! -s 10.0.0.0/8 -j ACCEPT",
         "-i weft+ -g X",
-        "-j REJECT --reject-with icmp-port-unreachable",
+        "-j REJECT --reject-with icmp-host-prohibited",
+        "-p tcp -j DROP --reject-with tcp-reset",
+        "-m conntrack --ctorigdst 10.1.0.0/16 -j DROP",
+        "-m conntrack ! --ctorigdst 10.1.0.1 -j DROP",
+        "-m conntrack --ctstate NEW -j ACCEPT",
+        "-m conntrack --ctdir REPLY -j ACCEPT",
         "-i",
         "!",
         "",
@@ -140,7 +201,13 @@ fn any_match() -> impl Strategy<Value = Match> {
         "[a-z][a-z0-9.]{0,12}\\+?".prop_map(Match::In),
         "[a-z][a-z0-9.]{0,12}\\+?".prop_map(Match::NotOut),
         any::<u16>().prop_map(Match::UdpPort),
+        Just(Match::Tcp),
         Just(Match::Invalid),
+        Just(Match::Translated),
+        Just(Match::Original),
+        any::<IpAddr>().prop_map(Match::AskedFor),
+        any::<u16>().prop_map(Match::AskedPort),
+        any::<u16>().prop_map(Match::NotAskedPort),
         (any::<u32>(), any::<u32>()).prop_map(|(value, mask)| Match::Mark { value, mask }),
     ]
 }
@@ -149,6 +216,8 @@ fn any_target() -> impl Strategy<Value = Target> {
     prop_oneof![
         Just(Target::Accept),
         Just(Target::Drop),
+        Just(Target::Reject),
+        Just(Target::Reset),
         Just(Target::Return),
         Just(Target::Masquerade),
         Just(Target::NoTrack),

@@ -115,6 +115,10 @@ pub fn destinations() -> Vec<Case> {
             &frame(A6, "ff05::5").udp(5000),
         )
         .from("a"),
+        Case::new("the node's loopback", Loopback, "a", &frame(A, "127.0.0.1")).from("a"),
+        Case::new("the same, IPv6", Loopback, "a", &frame(A6, "::1")).from("a"),
+        Case::new("no address", Loopback, "a", &frame(A, "0.0.0.0")).from("a"),
+        Case::new("no address, IPv6", Loopback, "a", &frame(A6, "::")).from("a"),
         Case::new("IPv6 on the link", LinkLocal, "a", &frame(A6, "ff02::2")),
         Case::new("no device yet", NoOverlay, "a", &frame(A, "10.128.4.5")).with(Write::Node(
             NodeRow {
