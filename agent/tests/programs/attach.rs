@@ -8,7 +8,8 @@ use aya::programs::{SchedClassifier, TcAttachType};
 use weft_agent::apply::links::{Attachment, POD_HOOKS, attach, detach, verify};
 use weft_agent::apply::object::load;
 use weft_agent::netlink::Netlink;
-use weft_agent::netlink::filter::Hook;
+use weft_agent::netlink::filter::{Hook, put_bpf_filter};
+use weft_agent::netlink::hooks::Filter;
 use weft_agent::observe;
 use weft_ebpf::reason::DropReason;
 
@@ -49,9 +50,10 @@ fn programs(how: Attachment, hook: TcAttachType) -> Vec<(String, u32)> {
             };
             let filters = Netlink::open()
                 .unwrap()
-                .bpf_filters(index(DEVICE), side)
+                .filters(index(DEVICE), side)
                 .unwrap();
-            filters.into_iter().map(|f| (f.name, f.program)).collect()
+            let program = |f: Filter| (f.name.unwrap(), f.program.unwrap());
+            filters.into_iter().map(program).collect()
         }
     }
 }

@@ -32,6 +32,7 @@ mod cnitool;
 mod egress_admin;
 mod figures;
 mod firewall;
+mod foreign;
 mod matrix;
 mod podman;
 mod projects;
