@@ -3,14 +3,14 @@
 //! Only what is common to all kinds of filters is read: their options are the business of whoever put them there, and one
 //! that cannot be read must not hide the others.
 
+use std::io;
+
 use netlink_packet_core::{
-    DecodeError, Emitable as _, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NLA_HEADER_SIZE, NetlinkDeserializable,
-    NetlinkHeader, NetlinkPayload, NetlinkSerializable, NlasIterator, parse_string, parse_u32,
+    DecodeError, Emitable, NLA_HEADER_SIZE, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST,
+    NetlinkDeserializable, NetlinkHeader, NetlinkPayload, NetlinkSerializable, NlasIterator,
+    parse_string, parse_u32,
 };
-use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::link::{
-    LinkAttribute, LinkExtentMask, LinkMessage, LinkXdp, XdpAttached,
-};
+use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkMessage};
 use netlink_packet_route::tc::{TcHandle, TcHeader, TcMessage};
 use nix::errno::Errno;
 
@@ -18,6 +18,8 @@ use super::filter::{BPF, Hook};
 use super::{Netlink, NetlinkError, exchange};
 
 /// linux/rtnetlink.h
+const RTM_NEWLINK: u16 = 16;
+const RTM_GETLINK: u16 = 18;
 const RTM_NEWQDISC: u16 = 36;
 const RTM_GETQDISC: u16 = 38;
 const RTM_NEWTFILTER: u16 = 44;
@@ -30,7 +32,14 @@ const TCA_EGRESS_BLOCK: u16 = 14;
 /// linux/pkt_cls.h
 const TCA_BPF_NAME: u16 = 7;
 const TCA_BPF_ID: u16 = 11;
-/// Bytes of `struct tcmsg`, and of the netlink header before it.
+/// linux/if_link.h
+const IFLA_XDP: u16 = 43;
+const IFLA_XDP_ATTACHED: u16 = 2;
+const IFLA_XDP_PROG_ID: u16 = 4;
+const XDP_ATTACHED_NONE: u8 = 0;
+const XDP_ATTACHED_SKB: u8 = 2;
+/// Bytes of `struct ifinfomsg` and `struct tcmsg`, and of the netlink header before them.
+const IFINFOMSG: usize = 16;
 const TCMSG: usize = 20;
 const NLMSGHDR: usize = 16;
 
@@ -133,68 +142,62 @@ impl Netlink {
         Ok(filters.filter_map(|it| Filter::read(&it.body)).collect())
     }
 
-    /// The qdisc that has a device's hooks, if there is one.
+    /// The qdisc that has a device's hooks, if there is one. The kernel lists those of all devices for it.
     pub fn hook_qdisc(&mut self, index: u32) -> Result<Option<HookQdisc>, NetlinkError> {
-        let mut message = TcMessage::with_index(index.cast_signed());
-        message.header.parent = TcHandle::CLSACT;
-        let answers = match self.ask(RTM_GETQDISC, &message, NLM_F_ACK, "look up qdisc") {
-            Err(error) if matches!(error.errno(), Some(Errno::ENOENT | Errno::ENODEV)) => {
-                return Ok(None);
-            }
-            other => other?,
-        };
-        let qdisc = answers.iter().find(|it| it.kind == RTM_NEWQDISC);
-        Ok(qdisc.and_then(|it| HookQdisc::read(&it.body)))
+        let message = TcMessage::with_index(index.cast_signed());
+        let answers = self.ask(RTM_GETQDISC, &message, NLM_F_DUMP, "list qdiscs")?;
+        let found = answers.iter().filter(|it| it.kind == RTM_NEWQDISC);
+        let found = found.filter(|it| {
+            let header = TcHeader::parse(&it.body);
+            header.is_ok_and(|it| it.index == index.cast_signed() && it.parent == TcHandle::CLSACT)
+        });
+        Ok(found.last().and_then(|it| HookQdisc::read(&it.body)))
     }
 
     /// XDP programs of all devices, or of the one with this index.
     pub fn xdp(&mut self, index: Option<u32>) -> Result<Vec<Xdp>, NetlinkError> {
         let mut query = LinkMessage::default();
         query.attributes = vec![LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats])];
-        let answers = match index {
-            None => self.dump(&RouteNetlinkMessage::GetLink(query), "list links")?,
-            Some(index) => {
-                query.header.index = index;
-                match self.get(RouteNetlinkMessage::GetLink(query), "get link", index) {
-                    Err(error) if error.errno() == Some(Errno::ENODEV) => Vec::new(),
-                    other => other?,
-                }
-            }
+        query.header.index = index.unwrap_or_default();
+        let (flags, call) = match index {
+            None => (NLM_F_DUMP, "list links"),
+            Some(_) => (NLM_F_ACK, "get link"),
         };
-        Ok(answers.iter().filter_map(Xdp::read).collect())
+        let answers = match self.ask(RTM_GETLINK, &query, flags, call) {
+            Err(error) if error.errno() == Some(Errno::ENODEV) => Vec::new(),
+            other => other?,
+        };
+        let links = answers.iter().filter(|it| it.kind == RTM_NEWLINK);
+        Ok(links.filter_map(|it| Xdp::read(&it.body)).collect())
     }
 
     fn ask(
         &mut self,
         kind: u16,
-        message: &TcMessage,
+        message: &impl Emitable,
         flags: u16,
         call: &'static str,
     ) -> Result<Vec<Raw>, NetlinkError> {
         let mut body = vec![0; message.buffer_len()];
         message.emit(&mut body);
         let request = Raw { kind, body };
+        let fail = |source| NetlinkError {
+            call,
+            object: "on the hooks of links".into(),
+            source,
+        };
         for _ in 0..8 {
             self.sequence = self.sequence.wrapping_add(1);
             let flags = NLM_F_REQUEST | flags;
-            let failed = match exchange(&self.socket, self.sequence, request.clone(), flags) {
-                Ok(answers) => return Ok(answers),
-                Err(error) => error,
-            };
-            // A dump during which something changed.
-            if failed.raw_os_error() != Some(nix::libc::EINTR) {
-                return Err(NetlinkError {
-                    call,
-                    object: format!("of link {}", message.header.index),
-                    source: failed,
-                });
+            match exchange(&self.socket, self.sequence, request.clone(), flags) {
+                // A dump during which something changed.
+                Err(error) if error.raw_os_error() == Some(nix::libc::EINTR) => {}
+                other => return other.map_err(fail),
             }
         }
-        Err(NetlinkError {
-            call,
-            object: format!("of link {}", message.header.index),
-            source: std::io::Error::other("they changed during eight dumps in a row"),
-        })
+        Err(fail(io::Error::other(
+            "they changed during eight dumps in a row",
+        )))
     }
 }
 
@@ -226,25 +229,21 @@ impl HookQdisc {
 }
 
 impl Xdp {
-    fn read(message: &RouteNetlinkMessage) -> Option<Self> {
-        let RouteNetlinkMessage::NewLink(link) = message else {
-            return None;
-        };
-        let xdp = link.attributes.iter().find_map(|it| match it {
-            LinkAttribute::Xdp(xdp) => Some(xdp),
-            _ => None,
-        })?;
-        let mode = xdp.iter().find_map(|it| match it {
-            LinkXdp::Attached(mode) => Some(*mode),
-            _ => None,
-        })?;
-        let program = xdp.iter().find_map(|it| match it {
-            LinkXdp::ProgId(id) => Some(*id),
-            _ => None,
-        });
-        (mode != XdpAttached::None).then_some(Self {
-            index: link.header.index,
-            generic: mode == XdpAttached::SocketBuffer,
+    fn read(message: &[u8]) -> Option<Self> {
+        let index = message.get(4..8)?.try_into().ok()?;
+        let mut links = attributes(message.get(IFINFOMSG..)?);
+        let (_, xdp) = links.find(|(kind, _)| *kind == IFLA_XDP)?;
+        let (mut mode, mut program) = (XDP_ATTACHED_NONE, None);
+        for (kind, value) in attributes(xdp) {
+            match kind {
+                IFLA_XDP_ATTACHED => mode = *value.first()?,
+                IFLA_XDP_PROG_ID => program = parse_u32(value).ok(),
+                _ => {}
+            }
+        }
+        (mode != XDP_ATTACHED_NONE).then_some(Self {
+            index: u32::from_ne_bytes(index),
+            generic: mode == XDP_ATTACHED_SKB,
             program,
         })
     }

@@ -22,8 +22,8 @@ pub struct Foreign {
     pub before: &'static str,
     /// What it is: kind, preference, name and number of the program.
     pub what: String,
-    /// The command that shows it.
-    pub shown_by: String,
+    /// What can be done about it.
+    pub remedy: String,
 }
 
 impl fmt::Display for Foreign {
@@ -32,12 +32,12 @@ impl fmt::Display for Foreign {
             interface,
             before,
             what,
-            shown_by,
+            remedy,
         } = self;
         write!(
             f,
-            "interface {interface}: {what}, which is not weft's, stands before {before}: what it takes or lets pass is not \
-             judged by weft; remove it, or attach it behind ({shown_by})"
+            "interface {interface}: {what}, which is not weft's, stands before {before}, and what it takes or accepts is not \
+             judged by weft: {remedy}"
         )
     }
 }
@@ -85,34 +85,40 @@ impl Lookout {
                 TcAttachType::Egress => "egress",
                 _ => "ingress",
             };
-            let foreign = |what, shown_by| Foreign {
+            let foreign = |what, remedy| Foreign {
                 interface: interface.to_owned(),
                 before: name,
                 what,
-                shown_by,
+                remedy,
             };
             if *direction == TcAttachType::Ingress
                 && let Some(xdp) = xdp.get(&index)
             {
-                let shown_by = format!("ip link show dev {interface}");
-                found.push(foreign(described_xdp(xdp), shown_by));
+                let remedy = format!("remove it (ip link show dev {interface} tells of it)");
+                found.push(foreign(described_xdp(xdp), remedy));
             }
-            let shown_by = format!("bpftool net show dev {interface}");
             let tcx = self.tcx_programs(interface, *direction);
             // All of them come before the filters.
-            let end = match how {
-                Attachment::Clsact => tcx.len(),
-                Attachment::Tcx => own_place(&tcx, name),
+            let (end, place) = match how {
+                Attachment::Clsact => {
+                    (tcx.len(), "attach it as a filter with a preference above 1")
+                }
+                Attachment::Tcx => (own_place(&tcx, name), "attach it behind weft's"),
             };
             found.extend(tcx[..end].iter().map(|(program, id)| {
                 let program = described_program(program.as_deref(), Some(*id));
-                foreign(format!("TCX program{program}"), shown_by.clone())
+                let show = format!("bpftool net show dev {interface}");
+                let remedy = format!("remove it, or {place} ({show} tells of it)");
+                foreign(format!("TCX program{program}"), remedy)
             }));
             if how == Attachment::Clsact {
                 let filters = self.netlink.filters(index, side)?;
-                let shown_by = format!("tc filter show dev {interface} {direction_word}");
+                let show = format!("tc filter show dev {interface} {direction_word}");
+                let remedy = format!(
+                    "remove it, or give it a higher preference than weft's ({show} tells of both)"
+                );
                 let ahead = ahead(&filters, name);
-                found.extend(ahead.into_iter().map(|it| foreign(it, shown_by.clone())));
+                found.extend(ahead.into_iter().map(|it| foreign(it, remedy.clone())));
             }
         }
         found.dedup();
@@ -120,11 +126,7 @@ impl Lookout {
     }
 
     /// Name and number of the TCX programs of a hook, in their order. None if the device is gone.
-    fn tcx_programs(
-        &self,
-        interface: &str,
-        direction: TcAttachType,
-    ) -> Vec<(Option<String>, u32)> {
+    fn tcx_programs(&self, interface: &str, direction: TcAttachType) -> Vec<(Option<String>, u32)> {
         if !self.tcx {
             return Vec::new();
         }

@@ -25,8 +25,8 @@ use crate::netlink::{hooks::Filter, route::destination};
 /// RTNLGRP_LINK, RTNLGRP_TC, RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE (linux/rtnetlink.h).
 const GROUPS: [u32; 4] = [1, 4, 7, 11];
 /// A TCX link that is detached, not unpinned, is announced nowhere; nor is a TCX or XDP program of somebody else. Found
-/// within five seconds, with a second for looking.
-const PERIOD: Duration = Duration::from_secs(4);
+/// within five seconds also by a busy machine.
+const PERIOD: Duration = Duration::from_secs(3);
 /// Least time between two calls: attaching many pods announces much, and a fight with another program must not take the
 /// agent's whole time.
 const PACE: Duration = Duration::from_millis(50);

@@ -63,7 +63,10 @@ impl Kernel {
         }
         // Last: what is missing says more.
         let foreign = foreign::of_endpoint(endpoint, shared.world().overlay_ifindex);
-        match foreign.map_err(|e| AttachError::Failed(e.to_string()))?.first() {
+        match foreign
+            .map_err(|e| AttachError::Failed(e.to_string()))?
+            .first()
+        {
             Some(foreign) => Err(AttachError::Foreign(foreign.to_string())),
             None => Ok(()),
         }

@@ -72,10 +72,7 @@ impl Device {
 }
 
 /// What stands before our programs on an endpoint's way: its own interface and the overlay device.
-pub(super) fn of_endpoint(
-    endpoint: &Endpoint,
-    overlay: u32,
-) -> Result<Vec<Foreign>, NetlinkError> {
+pub(super) fn of_endpoint(endpoint: &Endpoint, overlay: u32) -> Result<Vec<Foreign>, NetlinkError> {
     let mut lookout = Lookout::open()?;
     let overlay = Device::overlay(overlay, Attachment::probe());
     let devices = std::iter::once(Device::of_endpoint(endpoint)).chain(overlay);

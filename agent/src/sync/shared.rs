@@ -245,7 +245,9 @@ impl Shared {
         }
         for foreign in before.values().flat_map(|it| &it.foreign) {
             if missing(&now, foreign) {
-                let Foreign { interface, what, .. } = foreign;
+                let Foreign {
+                    interface, what, ..
+                } = foreign;
                 tracing::info!(interface, what, "it is gone from before our programs");
             }
         }

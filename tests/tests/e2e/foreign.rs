@@ -157,7 +157,9 @@ impl Field {
 }
 
 fn takes_all(hook: &str) -> String {
-    format!("filter add dev {{}} {hook} pref 1 protocol all bpf bytecode 1,6\u{a0}0\u{a0}0\u{a0}1, classid 1:1")
+    format!(
+        "filter add dev {{}} {hook} pref 1 protocol all bpf bytecode 1,6\u{a0}0\u{a0}0\u{a0}1, classid 1:1"
+    )
 }
 
 #[test]
@@ -179,18 +181,23 @@ fn a_filter_in_front_of_a_pods_is_named_until_it_is_gone() {
 fn filters_behind_are_nobodys_business() {
     let field = Field::new();
     for hook in ["ingress", "egress"] {
-        let u32 = |pref: &str| {
+        let u32 = |preference: &str| {
             field.tc(&format!(
-                "filter add dev {{}} {hook} {pref} protocol all u32 match u32 0 0 classid 1:1"
+                "filter add dev {{}} {hook} {preference}protocol all u32 match u32 0 0 classid 1:1"
             ))
         };
-        assert!(!u32("pref 1"), "{hook}: the first preference is ours");
-        assert!(u32("pref 2"), "{hook}");
+        assert!(!u32("pref 1 "), "{hook}: the first preference is ours");
+        assert!(u32("pref 2 "), "{hook}");
         assert!(u32(""), "{hook}: the kernel chooses the preference");
     }
     assert!(!field.gets_out(GLANCE), "denied");
-    std::thread::sleep(SOON);
+    // The look that finds this one sees the others too.
+    assert!(field.tc(&takes_all("ingress")));
+    field.is_named("the one in front", &["bpf", "preference 1", "from_pod"]);
+    assert_eq!(field.cluster.agent_status("node1").problems.len(), 1);
+    assert!(field.tc("filter del dev {} ingress pref 1 handle 2 protocol all bpf"));
     field.is_clean("behind");
+    assert!(!field.gets_out(GLANCE), "denied");
 }
 
 #[test]

@@ -38,8 +38,7 @@ impl Place {
     /// The first place on a hook that can be had for a program: its own, if it has that preference already.
     fn choose(there: &[Filter], name: &str) -> Self {
         let there = || there.iter().filter(|it| it.chain == 0);
-        let barred =
-            |priority| there().any(|it| it.priority == priority && !goes_with_ours(it));
+        let barred = |priority| there().any(|it| it.priority == priority && !goes_with_ours(it));
         let priority = (FIRST.priority..u16::MAX).find(|it| !barred(*it));
         let priority = priority.unwrap_or(u16::MAX);
         let here = || there().filter(|it| it.priority == priority);
@@ -108,8 +107,7 @@ pub(super) fn attach(
     let ebpf = &*ebpf;
     let puts = hooks.iter().filter_map(|(name, direction)| {
         let hook = side(*direction)?;
-        let program: &aya::programs::SchedClassifier =
-            ebpf.program(name)?.try_into().ok()?;
+        let program: &aya::programs::SchedClassifier = ebpf.program(name)?.try_into().ok()?;
         Some(program.fd().map(|fd| Put {
             name,
             hook,
@@ -128,7 +126,10 @@ pub(super) fn attach(
     };
     let mut netlink = Netlink::open().map_err(failed)?;
     if fresh {
-        let filters = puts.iter().map(|it| it.request(index, FIRST).exclusively());
+        // Ingress first, which is the last of the hooks: a qdisc with that hook alone would take the other's filter in there,
+        // and refuses a second one in the same place.
+        let filters = puts.iter().rev();
+        let filters = filters.map(|it| it.request(index, FIRST).exclusively());
         let requests = std::iter::once(add_clsact(index)).chain(filters);
         match netlink.send_all(requests.collect()) {
             Ok(_) => return Ok(()),
@@ -149,30 +150,35 @@ fn settle(
         interface: interface.to_owned(),
         source,
     };
-    let added = netlink.send(add_clsact(index));
-    let qdisc = netlink.hook_qdisc(index).map_err(failed)?;
-    let mut result = match (added, &qdisc) {
-        (Ok(()), _) => Ok(()),
-        // Its one hook is the ingress one, whatever hook is asked for.
-        (Err(error), Some(qdisc)) if error.errno() == Some(Errno::EINVAL) => {
-            Err(AttachError::Qdisc {
-                interface: interface.to_owned(),
-                kind: qdisc.kind.clone(),
-            })
-        }
-        (Err(error), _) => return Err(failed(error)),
-    };
-    let one_hook = result.is_err();
-    for put in puts.iter().filter(|it| !one_hook || it.hook == Side::Ingress) {
-        let block = qdisc.as_ref().and_then(|it| it.block(put.hook));
-        let done = match block {
-            Some(block) => Err(AttachError::Shared {
-                program: put.name,
-                interface: interface.to_owned(),
-                block,
-            }),
-            None => put.take_place(netlink, index).map_err(failed),
+    let mut result = Ok(());
+    let mut one_hook = false;
+    if let Err(error) = netlink.send(add_clsact(index)) {
+        let found = netlink.hook_qdisc(index).map_err(failed)?;
+        let Some(qdisc) = found.filter(|_| error.errno() == Some(Errno::EINVAL)) else {
+            return Err(failed(error));
         };
+        // It has the ingress hook alone, and takes a filter of the other for one of that.
+        one_hook = true;
+        result = Err(AttachError::Qdisc {
+            interface: interface.to_owned(),
+            kind: qdisc.kind,
+        });
+    }
+    for put in puts
+        .iter()
+        .filter(|it| !one_hook || it.hook == Side::Ingress)
+    {
+        let done = put.take_place(netlink, index).map_err(|error| {
+            let qdisc = netlink.hook_qdisc(index).ok().flatten();
+            match qdisc.and_then(|it| it.block(put.hook)) {
+                Some(block) => AttachError::Shared {
+                    program: put.name,
+                    interface: interface.to_owned(),
+                    block,
+                },
+                None => failed(error),
+            }
+        });
         result = result.and(done);
     }
     result
