@@ -104,7 +104,7 @@ impl Filter {
             kind: String::new(),
             chain: 0,
             priority: (header.info >> 16) as u16,
-            protocol: u16::from_be(header.info as u16),
+            protocol: u16::from_be((header.info & 0xffff) as u16),
             handle: header.handle.into(),
             name: None,
             program: None,
@@ -146,12 +146,12 @@ impl Netlink {
     pub fn hook_qdisc(&mut self, index: u32) -> Result<Option<HookQdisc>, NetlinkError> {
         let message = TcMessage::with_index(index.cast_signed());
         let answers = self.ask(RTM_GETQDISC, &message, NLM_F_DUMP, "list qdiscs")?;
-        let found = answers.iter().filter(|it| it.kind == RTM_NEWQDISC);
-        let found = found.filter(|it| {
+        let mut found = answers.iter().filter(|it| it.kind == RTM_NEWQDISC);
+        let found = found.find(|it| {
             let header = TcHeader::parse(&it.body);
             header.is_ok_and(|it| it.index == index.cast_signed() && it.parent == TcHandle::CLSACT)
         });
-        Ok(found.last().and_then(|it| HookQdisc::read(&it.body)))
+        Ok(found.and_then(|it| HookQdisc::read(&it.body)))
     }
 
     /// XDP programs of all devices, or of the one with this index.

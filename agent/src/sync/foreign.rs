@@ -134,7 +134,7 @@ impl Keeper {
                 Err(error) => unknown(&error),
             }
         }
-        self.shared.stand(standings);
+        self.shared.stand(&standings);
     }
 
     fn devices(&self, world: &World) -> Vec<Device> {

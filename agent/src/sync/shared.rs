@@ -232,7 +232,7 @@ impl Shared {
     }
 
     /// What stands there now; the log hears of what is new or gone.
-    pub(super) fn stand(&self, now: Standings) {
+    pub(super) fn stand(&self, now: &Standings) {
         let before = std::mem::replace(&mut self.state().standings, now.clone());
         let missing = |all: &Standings, foreign: &Foreign| {
             let there = all.get(&foreign.interface);
@@ -244,7 +244,7 @@ impl Shared {
             }
         }
         for foreign in before.values().flat_map(|it| &it.foreign) {
-            if missing(&now, foreign) {
+            if missing(now, foreign) {
                 let Foreign {
                     interface, what, ..
                 } = foreign;

@@ -43,7 +43,8 @@ impl Place {
         let priority = priority.unwrap_or(u16::MAX);
         let here = || there().filter(|it| it.priority == priority);
         let own = here().find(|it| carries(it, name)).map(|it| it.handle);
-        let free = || (FIRST.handle..).find(|handle| here().all(|it| it.handle != *handle));
+        let free =
+            || (FIRST.handle..=u32::MAX).find(|handle| here().all(|it| it.handle != *handle));
         Self {
             priority,
             handle: own.or_else(free).unwrap_or(FIRST.handle),
