@@ -88,7 +88,7 @@ reasons! {
     /// A fragment that does not follow the one before it, or one of a packet more than a pod may leave unfinished.
     Fragments = 28, "the fragment is out of order, or the pod has too many unfinished packets";
     /// An address that is nobody's but the sender's own host: to the node's stack it could be the node itself.
-    Loopback = 30, "the pod sent to a loopback address, or to none, and the node's loopback is not open to pods";
+    Loopback = 29, "the pod sent to a loopback address, or to none, and the node's loopback is not open to pods";
 }
 
 const _: () = assert!(DropReason::ALL.len() < crate::rows::REASONS_CAPACITY as usize);

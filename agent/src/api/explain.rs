@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use weft_core::compile::host::OVERLAY;
 use weft_core::compile::project_key;
 use weft_core::model::{DnsName, Endpoint, HostSubnet, NamePattern, World};
 use weft_ebpf::decide::Tables as _;
@@ -15,11 +16,11 @@ use weft_ebpf::rows::VNID_MAX;
 use super::names::Known;
 use super::read::NoAnswer;
 use super::target::{InvalidTarget, Load, Place, Target};
-use super::view::{Answer, Explanation, KnownAddress, Outcome};
+use super::view::{Answer, Explanation, KnownAddress, Outcome, Way};
 use crate::apply::maps::Maps;
 use crate::observe::egress;
 use crate::observe::live::Live;
-use crate::sync::Handle;
+use crate::sync::{Handle, Standings};
 
 /// What is asked: the query of the route.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -97,6 +98,7 @@ pub fn explain(handle: &Handle, question: &Question) -> Result<Explanation, Unex
             endpoints,
             load: target.load,
             known: Known::new(resolutions, &told),
+            standings: shared.standings(),
         };
         case.explain(&target)
     });
@@ -150,18 +152,20 @@ struct Case<'a> {
     load: Load,
     /// Addresses of names.
     known: Known,
+    /// What stands before our programs.
+    standings: Standings,
 }
 
 impl Case<'_> {
     fn explain(&self, target: &Target) -> Result<Explanation, Unexplained> {
         let Endpoint { project, pod, .. } = self.endpoints[0];
-        let mut note = String::new();
+        let mut notes = Vec::new();
         let answers = match &target.place {
             Place::Address(ip) => vec![self.answer(*ip, Vec::new())?],
             Place::Name(name) => {
                 let known = self.known(name);
                 if known.is_empty() {
-                    note = self.unknown(name);
+                    notes.push(self.unknown(name));
                 }
                 let mut by_ip = BTreeMap::<IpAddr, Vec<KnownAddress>>::new();
                 for one in known {
@@ -171,6 +175,7 @@ impl Case<'_> {
                 answers.collect::<Result<_, _>>()?
             }
         };
+        notes.extend(self.foreign(&answers));
         let live = Live::new(self.maps);
         let row = live.project(&project_key(project));
         live.finish().map_err(NoAnswer::Map)?;
@@ -180,9 +185,29 @@ impl Case<'_> {
             vnid: row.map(|row| row.vnid).filter(|vnid| *vnid <= VNID_MAX),
             to: target.to_string(),
             outcome: together(&answers),
-            note,
+            note: notes.join("; "),
             answers,
         })
+    }
+
+    /// What may take the packet before our programs judge it: on the sender's interfaces, the receiver's and the overlay device.
+    fn foreign(&self, answers: &[Answer]) -> Vec<String> {
+        let reached = |endpoint: &&Endpoint| {
+            let name = format!("{}/{}", endpoint.project, endpoint.pod);
+            let is = |way: &Way| matches!(way, Way::Pod { pod } if *pod == name);
+            answers.iter().filter_map(|it| it.way.as_ref()).any(is)
+        };
+        let receivers = self.world.endpoints.values().filter(reached);
+        let on_the_way = self.endpoints.iter().copied().chain(receivers);
+        let interfaces = on_the_way.map(|endpoint| endpoint.host_ifname.as_str());
+        let interfaces: BTreeSet<&str> = interfaces.chain([OVERLAY]).collect();
+        let found = interfaces
+            .into_iter()
+            .filter_map(|it| self.standings.get(it));
+        let found = found.flat_map(|it| &it.foreign);
+        found
+            .map(|it| format!("this may not be what happens: {it}"))
+            .collect()
     }
 
     /// Names of policies that cover a name: those of the sender's project, and those that the agent resolves.

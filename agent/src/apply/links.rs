@@ -4,21 +4,25 @@
 //! RCU grace period under the RTNL lock (about ten milliseconds, twice a pod, one pod after the other); a filter does
 //! not. The filters live as long as the veth, and a start replaces the program in place.
 //!
+//! They have the first preference, so that whoever adds a filter with one of his own comes behind. The kernel takes no
+//! other kind or protocol at a preference that is in use; a BPF filter it puts in front of those of the same preference.
+//! What stands in front nevertheless is found ([`crate::observe::foreign`]) and left alone.
+//!
 //! The overlay device carries TCX links where the kernel has them (Linux 6.6): pinned, they outlive the agent and are
 //! replaced in place (`BPF_LINK_UPDATE`), so that no packet passes without a program. Elsewhere it has filters too.
 
+mod filters;
 mod tcx;
-
-use std::os::fd::AsFd as _;
 
 use aya::Ebpf;
 use aya::programs::{ProgramError, SchedClassifier, TcAttachType};
 use weft_core::compile::host::OVERLAY;
 
-use super::object::PROGRAMS;
 use super::pins::{PinError, Pins};
-use crate::netlink::filter::{BpfFilter, Hook as Side, add_clsact, put_bpf_filter};
-use crate::netlink::{Netlink, NetlinkError};
+use crate::netlink::NetlinkError;
+use crate::netlink::filter::Hook as Side;
+
+pub use filters::{carries as is_filter_of, is_ours};
 
 /// A program could not be attached or detached.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +69,30 @@ pub enum AttachError {
         #[source]
         source: NetlinkError,
     },
+    /// Somebody's qdisc stands where ours must be.
+    #[error(
+        "attach programs to {interface}: its qdisc {kind} is not weft's, which needs clsact in its place: remove it (tc qdisc \
+         del dev {interface} {kind}), then weft puts clsact there at once"
+    )]
+    Qdisc {
+        /// The interface.
+        interface: String,
+        /// Kind of the qdisc: `ingress`.
+        kind: String,
+    },
+    /// Filters of the hook belong to several devices.
+    #[error(
+        "attach {program} to {interface}: its qdisc clsact uses the shared block {block} of somebody else, to which no filter \
+         of one device can be added: remove it (tc qdisc del dev {interface} clsact), then weft puts its own there at once"
+    )]
+    Shared {
+        /// The program.
+        program: &'static str,
+        /// The interface.
+        interface: String,
+        /// Number of the block.
+        block: u32,
+    },
     /// Pin folder trouble.
     #[error(transparent)]
     Folder(#[from] PinError),
@@ -95,10 +123,6 @@ pub enum Attachment {
 /// How the programs of pods are attached, on every kernel: see the module's comment.
 pub const POD_ATTACHMENT: Attachment = Attachment::Clsact;
 
-/// Priority and handle of our filter on the clsact qdisc: both are fixed, so that a start finds and replaces it.
-const CLSACT_PRIORITY: u16 = 119;
-const CLSACT_HANDLE: u32 = 1;
-
 impl Attachment {
     /// Asks the kernel, by a query that needs nothing attached.
     pub fn probe() -> Self {
@@ -121,7 +145,7 @@ pub fn attach(
     fresh: bool,
 ) -> Result<(), AttachError> {
     if how == Attachment::Clsact {
-        return attach_filters(ebpf, interface, hooks);
+        return filters::attach(ebpf, interface, hooks, fresh);
     }
     for (name, direction) in hooks {
         let program = program(ebpf, name)?;
@@ -153,7 +177,7 @@ pub fn missing(how: Attachment, interface: &str, hooks: &[Hook]) -> Vec<Hook> {
     let attached = |(name, direction): &Hook| match how {
         Attachment::Tcx => SchedClassifier::query_tcx(interface, *direction)
             .is_ok_and(|(_, programs)| programs.iter().any(|p| p.name_as_str() == Some(name))),
-        Attachment::Clsact => has_filter(interface, *direction, name),
+        Attachment::Clsact => filters::has(interface, *direction, name),
     };
     let hooks = hooks.iter().copied();
     hooks.filter(|hook| !attached(hook)).collect()
@@ -173,34 +197,6 @@ pub fn is_there(interface: &str, index: u32) -> bool {
     nix::net::if_::if_nametoindex(interface) == Ok(index)
 }
 
-/// Whether our filter is on the device's hook and carries this program. An error of the query is no proof that it is.
-fn has_filter(interface: &str, direction: TcAttachType, name: &str) -> bool {
-    let Some(hook) = side(direction) else {
-        return false;
-    };
-    let filters = || {
-        let index = nix::net::if_::if_nametoindex(interface).ok()?;
-        match Netlink::open().and_then(|mut netlink| netlink.bpf_filters(index, hook)) {
-            Ok(filters) => Some(filters),
-            Err(error) => {
-                tracing::warn!(interface, %error, "cannot tell which programs are attached");
-                None
-            }
-        }
-    };
-    filters().is_some_and(|filters| filters.iter().any(|f| is_place(f) && f.name == name))
-}
-
-/// Whether a filter stands where ours stand.
-pub fn is_place(filter: &BpfFilter) -> bool {
-    filter.priority == CLSACT_PRIORITY && filter.handle == CLSACT_HANDLE
-}
-
-/// Whether a filter carries one of our programs.
-pub fn is_ours(filter: &BpfFilter) -> bool {
-    PROGRAMS.contains(&filter.name.as_str())
-}
-
 fn program<'a>(
     ebpf: &'a mut Ebpf,
     name: &'static str,
@@ -210,40 +206,8 @@ fn program<'a>(
         .ok_or(AttachError::Missing(name))
 }
 
-/// The qdisc and all filters at once. A filter that is there is replaced in place.
-fn attach_filters(ebpf: &mut Ebpf, interface: &str, hooks: &[Hook]) -> Result<(), AttachError> {
-    let index = nix::net::if_::if_nametoindex(interface).map_err(|source| AttachError::Gone {
-        interface: interface.to_owned(),
-        source,
-    })?;
-    let mut requests = vec![add_clsact(index)];
-    for (name, direction) in hooks {
-        let program = program(ebpf, name)?;
-        let fd = program.fd().map_err(|source| AttachError::Attach {
-            program: name,
-            interface: interface.to_owned(),
-            source,
-        })?;
-        let Some(hook) = side(*direction) else {
-            continue;
-        };
-        requests.push(put_bpf_filter(
-            index,
-            hook,
-            CLSACT_PRIORITY,
-            CLSACT_HANDLE,
-            name,
-            fd.as_fd(),
-        ));
-    }
-    let sent = Netlink::open().and_then(|mut netlink| netlink.send_all(requests));
-    sent.map(drop).map_err(|source| AttachError::Filters {
-        interface: interface.to_owned(),
-        source,
-    })
-}
-
-fn side(direction: TcAttachType) -> Option<Side> {
+/// The clsact hook of a direction.
+pub fn side(direction: TcAttachType) -> Option<Side> {
     match direction {
         TcAttachType::Ingress => Some(Side::Ingress),
         TcAttachType::Egress => Some(Side::Egress),

@@ -33,6 +33,9 @@ pub enum AttachError {
     /// `verify`: what the kernel does not hold.
     #[error("missing in the kernel: {0}")]
     Missing(String),
+    /// `verify`: everything is there, and something of somebody else before it.
+    #[error("{0}")]
+    Foreign(String),
 }
 
 /// The data path as the CNI server sees it. Every call may come from several threads at once.

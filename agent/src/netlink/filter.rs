@@ -1,8 +1,8 @@
-//! Filters of the traffic control hooks (tc(8)).
+//! Filters of the traffic control hooks (tc(8)): putting and removing them. [`super::hooks`] reads them.
 
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_core::NLM_F_CREATE;
 use netlink_packet_route::{
     RouteNetlinkMessage,
     tc::{TcAttribute, TcBpfFlags, TcFilterBpfOption, TcHandle, TcMessage, TcOption},
@@ -10,7 +10,6 @@ use netlink_packet_route::{
 use nix::errno::Errno;
 
 use super::request::Request;
-use super::{Netlink, NetlinkError};
 
 /// Which of a device's two clsact hooks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,24 +20,16 @@ pub enum Hook {
     Egress,
 }
 
-/// A BPF program on a hook.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BpfFilter {
-    /// Lower numbers run first.
-    pub priority: u16,
-    /// Handle among the filters of the priority.
-    pub handle: u32,
-    /// Name under which it was attached.
-    pub name: String,
-    /// The kernel's number of the program.
-    pub program: u32,
-}
+/// The kind of filter that runs eBPF programs.
+pub const BPF: &str = "bpf";
+/// ETH_P_ALL (linux/if_ether.h).
+pub const ALL_PROTOCOLS: u16 = 3;
 
 /// Names of the requests in errors.
 pub(super) const ADD_CLSACT: &str = "add clsact qdisc to link";
 pub(super) const PUT: &str = "put BPF filter on link";
 
-/// The qdisc that has both hooks; success if there is one.
+/// The qdisc that has both hooks; success if there is one. Another qdisc in its place is the error EINVAL.
 pub fn add_clsact(index: u32) -> Request {
     let mut message = TcMessage::with_index(index.cast_signed());
     message.header.handle = TcHandle {
@@ -49,11 +40,11 @@ pub fn add_clsact(index: u32) -> Request {
     message.attributes = vec![TcAttribute::Kind("clsact".into())];
     Request::new(
         RouteNetlinkMessage::NewQueueDiscipline(message),
-        NLM_F_CREATE | NLM_F_EXCL,
+        // Not EXCL, with which a clsact and another qdisc get the same answer.
+        NLM_F_CREATE,
         ADD_CLSACT,
         index,
     )
-    .or(Errno::EEXIST)
 }
 
 /// A BPF program as filter of all protocols on a device's hook. A program of that priority and handle is replaced in
@@ -66,20 +57,14 @@ pub fn put_bpf_filter(
     name: &str,
     program: BorrowedFd<'_>,
 ) -> Request {
-    let mut message = TcMessage::with_index(index.cast_signed());
-    message.header.handle = handle.into();
-    message.header.parent = hook.parent();
-    let all_protocols = u16::try_from(nix::libc::ETH_P_ALL).unwrap_or_default();
-    message.header.info = u32::from(priority) << 16 | u32::from(all_protocols.to_be());
+    let mut message = bpf_message(index, hook, priority, handle);
     let options = [
         TcFilterBpfOption::ProgFd(program.as_raw_fd().cast_unsigned()),
         TcFilterBpfOption::ProgName(name.into()),
         TcFilterBpfOption::Flags(TcBpfFlags::DirectAction),
     ];
-    message.attributes = vec![
-        TcAttribute::Kind("bpf".into()),
-        TcAttribute::Options(options.map(TcOption::Bpf).into()),
-    ];
+    let options = TcAttribute::Options(options.map(TcOption::Bpf).into());
+    message.attributes.push(options);
     Request::new(
         RouteNetlinkMessage::NewTrafficFilter(message),
         NLM_F_CREATE,
@@ -88,8 +73,24 @@ pub fn put_bpf_filter(
     )
 }
 
+/// Takes a BPF filter away; success if it is gone.
+pub fn remove_bpf_filter(index: u32, hook: Hook, priority: u16, handle: u32) -> Request {
+    let message = bpf_message(index, hook, priority, handle);
+    let message = RouteNetlinkMessage::DelTrafficFilter(message);
+    Request::new(message, 0, "remove BPF filter from link", index).or(Errno::ENOENT)
+}
+
+fn bpf_message(index: u32, hook: Hook, priority: u16, handle: u32) -> TcMessage {
+    let mut message = TcMessage::with_index(index.cast_signed());
+    message.header.handle = handle.into();
+    message.header.parent = hook.parent();
+    message.header.info = u32::from(priority) << 16 | u32::from(ALL_PROTOCOLS.to_be());
+    message.attributes = vec![TcAttribute::Kind(BPF.into())];
+    message
+}
+
 impl Hook {
-    fn parent(self) -> TcHandle {
+    pub(super) fn parent(self) -> TcHandle {
         TcHandle {
             major: TcHandle::CLSACT.major,
             minor: match self {
@@ -98,42 +99,4 @@ impl Hook {
             },
         }
     }
-}
-
-impl Netlink {
-    /// BPF filters on a device's hook; none where there is no device or no clsact qdisc.
-    pub fn bpf_filters(&mut self, index: u32, hook: Hook) -> Result<Vec<BpfFilter>, NetlinkError> {
-        let mut message = TcMessage::with_index(index.cast_signed());
-        message.header.parent = hook.parent();
-        let request = RouteNetlinkMessage::GetTrafficFilter(message);
-        let answers = self.dump(&request, "list traffic filters")?;
-        let filters = answers.iter().filter_map(|answer| match answer {
-            RouteNetlinkMessage::NewTrafficFilter(message) => bpf_filter(message),
-            _ => None,
-        });
-        Ok(filters.collect())
-    }
-}
-
-/// The BPF filter of a message; `None` for filters of other kinds.
-pub fn bpf_filter(message: &TcMessage) -> Option<BpfFilter> {
-    let (mut name, mut program) = (None, None);
-    let options = message.attributes.iter().filter_map(|it| match it {
-        TcAttribute::Options(options) => Some(options),
-        _ => None,
-    });
-    for option in options.flatten() {
-        match option {
-            TcOption::Bpf(TcFilterBpfOption::ProgName(it)) => name = Some(it.clone()),
-            TcOption::Bpf(TcFilterBpfOption::ProgId(it)) => program = Some(*it),
-            _ => {}
-        }
-    }
-    // A priority has an entry of its own beside its filters; that one has no program.
-    Some(BpfFilter {
-        priority: (message.header.info >> 16) as u16,
-        handle: message.header.handle.into(),
-        name: name?,
-        program: program?,
-    })
 }

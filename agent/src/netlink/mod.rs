@@ -8,6 +8,7 @@ pub mod announce;
 pub mod conntrack;
 pub mod device;
 pub mod filter;
+pub mod hooks;
 pub mod neighbour;
 pub mod pod;
 pub mod request;

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use netlink_packet_core::{NLM_F_ACK, NLM_F_REQUEST, NetlinkPayload};
+use netlink_packet_core::{NLM_F_ACK, NLM_F_EXCL, NLM_F_REQUEST, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
 use nix::errno::Errno;
 
@@ -33,6 +33,13 @@ impl Request {
             object: object.to_string(),
             harmless: None,
         }
+    }
+
+    /// Fails with EEXIST instead of replacing what is there.
+    #[must_use]
+    pub fn exclusively(mut self) -> Self {
+        self.flags |= NLM_F_EXCL;
+        self
     }
 
     /// Takes this answer for success.

@@ -9,10 +9,12 @@
 //! - [`node`]: which addresses the node has, and which it uses
 //! - [`live`]: the maps as the packet decisions see them
 //! - [`ring`]: waiting for a ring buffer
+//! - [`foreign`]: what somebody else has put before our programs
 //! - [`removals`]: whether something of ours was taken away
 //! - [`preflight`]: what must be there before anything is tried
 
 pub mod egress;
+pub mod foreign;
 pub mod host;
 pub mod iptables;
 pub mod kubens;

@@ -1,4 +1,5 @@
-//! Notices when something of ours is taken off the host's network: filters, routes, the overlay device, its links' pins.
+//! Notices when something of ours is taken off the host's network: filters, routes, the overlay device, its links' pins; and
+//! when somebody adds a filter.
 //!
 //! An announcement is a suspicion only: most are of the agent's own doing, and whoever is called back looks for himself.
 
@@ -19,12 +20,13 @@ use weft_core::compile::host::{OVERLAY, ROUTE_PROTOCOL};
 
 use crate::apply::links;
 use crate::netlink::announce::{Announcements, Watch};
-use crate::netlink::{filter::bpf_filter, route::destination};
+use crate::netlink::{hooks::Filter, route::destination};
 
 /// RTNLGRP_LINK, RTNLGRP_TC, RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE (linux/rtnetlink.h).
 const GROUPS: [u32; 4] = [1, 4, 7, 11];
-/// A TCX link that is detached, not unpinned, is announced nowhere.
-const PERIOD: Duration = Duration::from_secs(5);
+/// A TCX link that is detached, not unpinned, is announced nowhere; nor is a TCX or XDP program of somebody else. Found
+/// within five seconds also by a busy machine.
+const PERIOD: Duration = Duration::from_secs(3);
 /// Least time between two calls: attaching many pods announces much, and a fight with another program must not take the
 /// agent's whole time.
 const PACE: Duration = Duration::from_millis(50);
@@ -32,12 +34,14 @@ const PACE: Duration = Duration::from_millis(50);
 /// What may be gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Suspect {
-    /// Programs on the interface with this index.
+    /// Programs on the interface with this index, or their place before all others.
     Interface(u32),
     /// A host route.
     Route(IpNet),
     /// The overlay device, what belongs to it, or its programs.
     Overlay,
+    /// What is announced nowhere: it is time to look.
+    Unannounced,
     /// Any of it: announcements were lost, or not understood.
     Everything,
 }
@@ -46,14 +50,14 @@ pub enum Suspect {
 /// of pinned links. Dropping the result ends it.
 pub fn watch(
     links: &Path,
-    on_suspects: impl Fn(BTreeSet<Suspect>) + Send + 'static,
+    mut on_suspects: impl FnMut(BTreeSet<Suspect>) + Send + 'static,
 ) -> io::Result<Watch> {
     let announcements = Announcements::subscribe(NETLINK_ROUTE, &GROUPS)?;
     let pins = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
     let gone = AddWatchFlags::IN_DELETE | AddWatchFlags::IN_MOVED_FROM;
     pins.add_watch(links, gone | AddWatchFlags::IN_ONLYDIR)?;
     Watch::start("removals", move |end| {
-        let mut look = Instant::now() + PERIOD;
+        let mut look = Instant::now();
         loop {
             let wait = look.saturating_duration_since(Instant::now());
             if end.wait_any(&[announcements.as_fd(), pins.as_fd()], wait) {
@@ -62,9 +66,11 @@ pub fn watch(
             let woken = Instant::now();
             let mut suspects = BTreeSet::new();
             announcements.drain(|bytes| suspects.extend(suspect(bytes)));
-            let unpinned = pins.read_events().is_ok();
-            if unpinned || woken >= look {
+            if pins.read_events().is_ok() {
                 suspects.insert(Suspect::Overlay);
+            }
+            if woken >= look {
+                suspects.insert(Suspect::Unannounced);
                 look = woken + PERIOD;
             }
             if !suspects.is_empty() {
@@ -78,6 +84,10 @@ pub fn watch(
 }
 
 fn suspect(bytes: &[u8]) -> Option<Suspect> {
+    // What the agent attaches itself is no news.
+    if let Some((index, filter)) = Filter::announced(bytes) {
+        return (!links::is_ours(&filter)).then_some(Suspect::Interface(index));
+    }
     let Ok(message) = NetlinkMessage::<RouteNetlinkMessage>::deserialize(bytes) else {
         return Some(Suspect::Everything);
     };
@@ -90,12 +100,6 @@ fn suspect(bytes: &[u8]) -> Option<Suspect> {
         RouteNetlinkMessage::DelTrafficFilter(message)
         | RouteNetlinkMessage::DelTrafficChain(message)
         | RouteNetlinkMessage::DelQueueDiscipline(message) => interface(&message),
-        // Somebody else's in the place of ours; what the agent attaches itself is no news.
-        RouteNetlinkMessage::NewTrafficFilter(ref message)
-            if bpf_filter(message).is_some_and(|f| links::is_place(&f) && !links::is_ours(&f)) =>
-        {
-            interface(message)
-        }
         RouteNetlinkMessage::DelRoute(route) if route.header.protocol == ours => {
             destination(&route).map(Suspect::Route)
         }

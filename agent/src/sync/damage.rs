@@ -7,10 +7,10 @@ use weft_core::compile::host::{OVERLAY, Route, endpoint_routes};
 use weft_core::model::Endpoint;
 use weft_ebpf::addr::Addr;
 
-use super::Sync;
 use super::kernel::{Kernel, gateways};
 use super::pass::{PassReport, Wanted};
 use super::shared::Shared;
+use super::{Sync, foreign};
 use crate::apply::links::{self, POD_ATTACHMENT, POD_HOOKS};
 use crate::cni::datapath::AttachError;
 use crate::observe;
@@ -61,7 +61,15 @@ impl Kernel {
                 Err(error) => return Err(AttachError::Failed(error.to_string())),
             }
         }
-        Ok(())
+        // Last: what is missing says more.
+        let foreign = foreign::of_endpoint(endpoint, shared.world().overlay_ifindex);
+        match foreign
+            .map_err(|e| AttachError::Failed(e.to_string()))?
+            .first()
+        {
+            Some(foreign) => Err(AttachError::Foreign(foreign.to_string())),
+            None => Ok(()),
+        }
     }
 
     /// Says of what is suspected whether it is gone, and what a pass would put back.
@@ -90,6 +98,7 @@ impl Kernel {
         }
         let overlay = everything
             || suspects.contains(&Suspect::Overlay)
+            || suspects.contains(&Suspect::Unannounced)
             || suspects.contains(&Suspect::Interface(self.overlay));
         if overlay
             && wanted.plan.is_some()

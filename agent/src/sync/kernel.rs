@@ -59,6 +59,9 @@ pub enum KernelError {
     /// The agent's own resolver cannot start.
     #[error(transparent)]
     Resolver(dns::ResolverError),
+    /// Nobody can tell what stands before the programs.
+    #[error(transparent)]
+    Lookout(crate::netlink::NetlinkError),
     /// A thread could not be started.
     #[error("start a thread of the data path: {0}")]
     Thread(#[source] std::io::Error),

@@ -15,6 +15,7 @@
 //! - [`pass`]: a full pass: observe, compile, diff, apply
 //! - [`egress`]: tells the log whose egress policies do not count
 //! - [`programs`]: its part about programs; takes over from another ABI
+//! - `foreign`: what stands before our programs
 //! - [`damage`]: whether something that was there is gone; CHECK, and repair at once
 //! - [`underlay`]: what the node's address means to the loop
 //! - [`handle`]: how other threads ask; the CNI server's `DataPath`
@@ -26,6 +27,7 @@
 mod asked;
 mod damage;
 mod egress;
+mod foreign;
 mod handle;
 mod kernel;
 mod lag;
@@ -59,6 +61,7 @@ use crate::netlink::announce::Watch;
 use crate::observe::node::Underlay;
 use crate::observe::removals;
 
+pub use foreign::Standings;
 pub use handle::{Handle, pod_network};
 pub use kernel::{Kernel, KernelError};
 pub use lag::Lag;
@@ -134,13 +137,17 @@ pub fn spawn(
         .trusted
         .extend(servers.iter().map(SocketAddr::ip));
     let to_loop = sender.clone();
+    let shared = Arc::new(Shared::new(world, kernel.description(), found));
+    let mut keeper = foreign::Keeper::new(Arc::clone(&shared)).map_err(KernelError::Lookout)?;
     let removals = removals::watch(&kernel.links_folder(), move |suspects| {
-        if to_loop.send(Request::Suspects(suspects)).is_err() {
+        let sent = to_loop.send(Request::Suspects(suspects.clone()));
+        // Here, where no pod waits for the loop meanwhile.
+        keeper.look(&suspects);
+        if sent.is_err() {
             tracing::debug!("the sync loop has ended");
         }
     })
     .map_err(KernelError::Thread)?;
-    let shared = Arc::new(Shared::new(world, kernel.description(), found));
     let handle = Handle::new(sender, Arc::clone(&shared));
     let sync = Sync {
         shared,

@@ -7,10 +7,12 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::Serialize;
 use weft_core::model::{DnsName, EgressState, Problem, World};
 
+use super::foreign::{Standing, Standings};
 use super::handle::pod_network;
 use super::lag::Lag;
 use super::pass::PassReport;
 use crate::figures::{Durations, Reading};
+use crate::observe::foreign::Foreign;
 
 /// The outcome of the last full pass.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -63,6 +65,8 @@ struct State {
     refused: BTreeMap<String, Refusal>,
     /// The API server does not take what the node says.
     untold: Option<Problem>,
+    /// What stands before our programs.
+    standings: Standings,
     /// Names that the resolver was told to watch and has told nothing about yet.
     unheard: BTreeSet<DnsName>,
 }
@@ -206,6 +210,7 @@ impl Shared {
             object: object.clone(),
             message: refusal.message.clone(),
         }));
+        all.extend(state.standings.values().flat_map(Standing::problems));
         all.sort();
         all.dedup();
         all
@@ -221,14 +226,46 @@ impl Shared {
         self.passes.read()
     }
 
-    /// An error while pods cannot be attached, or if the last full pass failed somewhere.
+    /// What stands before our programs.
+    pub fn standings(&self) -> Standings {
+        self.state().standings.clone()
+    }
+
+    /// What stands there now; the log hears of what is new or gone.
+    pub(super) fn stand(&self, now: &Standings) {
+        let before = std::mem::replace(&mut self.state().standings, now.clone());
+        let missing = |all: &Standings, foreign: &Foreign| {
+            let there = all.get(&foreign.interface);
+            there.is_none_or(|it| !it.foreign.contains(foreign))
+        };
+        for foreign in now.values().flat_map(|it| &it.foreign) {
+            if missing(&before, foreign) {
+                tracing::error!(%foreign, "somebody else's comes before our programs");
+            }
+        }
+        for foreign in before.values().flat_map(|it| &it.foreign) {
+            if missing(now, foreign) {
+                let Foreign {
+                    interface, what, ..
+                } = foreign;
+                tracing::info!(interface, what, "it is gone from before our programs");
+            }
+        }
+    }
+
+    /// An error while pods cannot be attached, if the last full pass failed somewhere, or if something of somebody else stands
+    /// before our programs. It names no pods: anybody may read it.
     pub fn ready(&self) -> Result<(), String> {
         let pass = self.pass();
         let network = pod_network(&self.world(), &pass, None);
         network.map_err(|error| error.to_string())?;
-        match pass.failures.as_slice() {
+        let state = self.state();
+        let foreign = state.standings.values().flat_map(|it| &it.foreign);
+        let foreign = foreign.map(ToString::to_string);
+        let reasons: Vec<_> = pass.failures.into_iter().chain(foreign).collect();
+        match reasons.as_slice() {
             [] => Ok(()),
-            failures => Err(failures.join("; ")),
+            reasons => Err(reasons.join("; ")),
         }
     }
 

@@ -34,6 +34,7 @@ mod escapes;
 mod exhaustion;
 mod figures;
 mod firewall;
+mod foreign;
 mod hostile;
 mod icmp_errors;
 mod matrix;

@@ -57,7 +57,7 @@ pub(super) fn attach(
         .attach_with_options(
             interface,
             direction,
-            TcAttachOptions::TcxOrder(LinkOrder::default()),
+            TcAttachOptions::TcxOrder(LinkOrder::first()),
         )
         .map_err(failed)?;
     let link = program.take_link(id).map_err(failed)?;

@@ -9,6 +9,7 @@ use weft_ebpf::rows::GATEWAY_MAC;
 use weft_netns::NetNs;
 
 use super::{Done, Service};
+use crate::cni::datapath::AttachError;
 use crate::cni::journal::{Record, State};
 use crate::cni::result::contradiction;
 use crate::cni::spec::{CniError, code};
@@ -54,7 +55,13 @@ impl Service {
         inspect_host(&record).map_err(failed)?;
         inspect_pod(&record, netns).map_err(failed)?;
         let verified = self.datapath.verify(&record.endpoint, deadline);
-        verified.map_err(|e| failed(format!("data path: {e}")))?;
+        verified.map_err(|error| match error {
+            // It would stand before a new attachment's, or is on a device of all pods.
+            AttachError::Foreign(what) => {
+                CniError::new(code::CHECK_FAILED, format!("attachment {id}: {what}"))
+            }
+            other => failed(format!("data path: {other}")),
+        })?;
         Ok(Done::default())
     }
 }
