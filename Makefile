@@ -50,10 +50,14 @@ cluster: build image programs ## a real Kubernetes of two nodes on this machine,
 test: build image programs kernels ## all tests (root)
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$(($$(nproc) * 2))} $(CARGO) test --release --no-fail-fast $(RUN_TESTS)
 
-# Both, also if the first one fails: a broken bound says nothing about the other.
-soak: build kubernetes ## long and heavy cases on an API server, about seven minutes (SOAK_MINUTES, 4); figures in target/soak (root)
+# All of them, also if one fails: a broken bound says nothing about the others.
+soak: build kubernetes ## long and heavy cases, about twelve minutes (SOAK_MINUTES, 4; WEFT_ATTACK_SECONDS, 300); figures in target/soak (root)
+	failed=0; \
 	$(CARGO) test --release --no-fail-fast $(RUN_TESTS) -p weft-agent --test kubernetes -p weft-tests --test soak -- \
-		--ignored --nocapture --test-threads=1
+		--ignored --nocapture --test-threads=1 || failed=1; \
+	WEFT_ATTACK_SECONDS=$${WEFT_ATTACK_SECONDS:-300} \
+		$(CARGO) test --release $(RUN_TESTS) -p weft-tests --test e2e -- hostile --nocapture || failed=1; \
+	exit $$failed
 
 bench: build ## the benchmarks beside their peers, about fifteen minutes (root)
 	$(SUDO) target/release/weft-bench
