@@ -132,7 +132,8 @@ impl Knowledge {
                 bytes[6..8].copy_from_slice(&place.to_be_bytes());
             }
             if rng.random_ratio(1, 20) {
-                bytes = with_options(rng, &bytes, &self.address_v4(rng));
+                let station = self.address_v4(rng);
+                bytes = with_options(rng, &bytes, &station);
             }
             fix_checksum(&mut bytes);
         }
