@@ -35,7 +35,7 @@ struct Field {
 impl Field {
     fn new() -> Self {
         let cluster = Cluster::up(&two_nodes());
-        let outside = cluster.state().unwrap().externals[0].underlay.clone();
+        let outside = cluster.state().unwrap().externals[0].underlay;
         for (index, own) in GHOSTS.iter().zip(NEIGHBOURS).enumerate() {
             for address in [own.0, &own.1] {
                 let way = outside[index].to_string();
