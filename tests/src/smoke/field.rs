@@ -1,15 +1,16 @@
 //! The lab of the smoke, and questions to it: who reaches whom, and why not.
 
+mod policy;
+
 use std::collections::BTreeSet;
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Error, Result, bail, ensure};
+use anyhow::{Context as _, Error, Result, ensure};
 use aya::maps::{MapInfo, loaded_maps};
-use hickory_proto::rr::RecordType;
 use weft_agent::api::view;
 use weft_ebpf::ABI;
 use weft_netns::NetNs;
@@ -21,7 +22,7 @@ use crate::lab::name::netns_path;
 use crate::lab::output::output_within;
 use crate::lab::{self, Lab, LabName, Options, PodSpec, Progress};
 use crate::patience::patient;
-use crate::probe::{self, Lookup, Outcome, Stream};
+use crate::probe::{self, Stream};
 
 /// How long something may take that is to happen soon.
 const SOON: Duration = Duration::from_secs(20);
@@ -42,18 +43,6 @@ pub(super) const PREFIX: IpAddr = web(7);
 pub(super) const OTHER: IpAddr = web(9);
 /// The ones that the allowed name has, before and after it moves.
 const NAMED: [IpAddr; 2] = [web(8), web(10)];
-
-const POLICY: &str = "\
-apiVersion: network.openshift.io/v1
-kind: EgressNetworkPolicy
-metadata: {name: default, namespace: shop}
-spec:
-  egress:
-  - {type: Allow, to: {cidrSelector: 203.0.113.53/32}}
-  - {type: Allow, to: {cidrSelector: 198.51.100.0/29}}
-  - {type: Allow, to: {dnsName: www.example.com}}
-  - {type: Deny, to: {cidrSelector: 0.0.0.0/0}}
-";
 
 const fn web(host: u8) -> IpAddr {
     IpAddr::V4(Ipv4Addr::new(198, 51, 100, host))
@@ -218,65 +207,6 @@ impl Field {
         let said = output_within(&mut weft, b"", patient(SOON))?;
         ensure!(said.success, "weft pod-network: {}", said.stderr);
         Ok(())
-    }
-
-    /// Puts the policy in force; nothing was denied before.
-    pub(super) fn apply_policy(&self) -> Result<()> {
-        for to in [PREFIX, NAMED[0], NAMED[1], OTHER] {
-            ensure!(
-                self.connects(to, SOON)?,
-                "without a policy {to} is not reached"
-            );
-        }
-        self.lab.apply(POLICY, "the smoke").map(drop)?;
-        Ok(())
-    }
-
-    pub(super) fn denied_soon(&self, to: IpAddr) -> Result<String> {
-        soon(&format!("{to} is denied"), || {
-            Ok(!self.connects(to, GLANCE)?)
-        })?;
-        Ok(String::new())
-    }
-
-    fn denied(&self, to: IpAddr) -> Result<()> {
-        ensure!(!self.connects(to, GLANCE)?, "{to} is not denied");
-        Ok(())
-    }
-
-    pub(super) fn allowed(&self, to: IpAddr) -> Result<String> {
-        ensure!(self.connects(to, SOON)?, "{to} is not allowed");
-        Ok(String::new())
-    }
-
-    /// The name moves: the first packet after the answer gets out to the new address, and to no other.
-    pub(super) fn allowed_by_name(&self) -> Result<String> {
-        let pod = self.lab.pod_netns("shop", "a")?;
-        self.denied(NAMED[1])?;
-        let change = Change::of(ZONE).addresses(NAME, 1, &NAMED[1..]);
-        self.dns.change(&change)?;
-        let connect = || Lookup::at(DNS).connect(NAME, RecordType::A, PORT, patient(SOON));
-        let round = pod.run(connect)??;
-        ensure!(
-            round.answer.addresses == NAMED[1..] && round.outcome.reached(),
-            "{NAME}: told {:?}, and then {:?}",
-            round.answer.addresses,
-            round.outcome
-        );
-        self.denied(OTHER)?;
-        Ok(format!(
-            "connected {:.1} ms after the answer",
-            1e3 * round.connect.as_secs_f64()
-        ))
-    }
-
-    fn connects(&self, to: IpAddr, patience: Duration) -> Result<bool> {
-        let pod = self.lab.pod_netns("shop", "a")?;
-        match probe::tcp(&pod, SocketAddr::new(to, PORT), patient(patience))? {
-            Outcome::Reached { .. } => Ok(true),
-            Outcome::Silent => Ok(false),
-            other => bail!("shop/a -> {to}: {other:?}"),
-        }
     }
 
     /// Does something while packets flow; all of them arrive.
