@@ -141,7 +141,7 @@ fn parse_v4<B: Bytes + ?Sized>(bytes: &B, packet: &mut Packet) -> Result<(), Dro
     packet.ident = u16::from_be_bytes([ip[4], ip[5]]);
     if packet.place != 0 {
         let total = u16::from_be_bytes([ip[2], ip[3]]);
-        packet.payload = total.saturating_sub(header_len as u16);
+        packet.payload = total.saturating_sub(u16::from(ip[0] & 0x0f) * 4);
     }
     if header_len > 20 && !is_router_alert(bytes, header_len) {
         packet.unfit = DropReason::SourceRoute as u8;
@@ -176,7 +176,7 @@ fn parse_v6<B: Bytes + ?Sized>(bytes: &B, packet: &mut Packet) -> Result<(), Dro
         place: 0,
         ident: 0,
         routed: false,
-        data: 0,
+        before: 0,
         offset: ETH_LEN + 40,
     };
     if !matches!(walk.next, proto::TCP | proto::UDP) {
@@ -190,8 +190,7 @@ fn parse_v6<B: Bytes + ?Sized>(bytes: &B, packet: &mut Packet) -> Result<(), Dro
     packet.ident = walk.ident;
     if packet.place != 0 {
         let behind = u16::from_be_bytes([first[4], first[5]]);
-        let headers = walk.data.saturating_sub(ETH_LEN + 40);
-        packet.payload = behind.saturating_sub(headers as u16);
+        packet.payload = behind.saturating_sub(walk.before);
     }
     parse_ports(bytes, walk.offset, packet);
     Ok(())
@@ -204,8 +203,8 @@ struct Walk {
     ident: u16,
     /// Whether a routing header names further stations.
     routed: bool,
-    /// Where the last fragment header ends.
-    data: usize,
+    /// Bytes of extension headers up to the end of the last fragment header.
+    before: u16,
     offset: usize,
 }
 
@@ -213,6 +212,7 @@ struct Walk {
 /// in the programs: the loop is unrolled there, and its stack slots must not add to the caller's.
 #[inline(never)]
 fn walk_extensions<B: Bytes + ?Sized>(bytes: &B, walk: &mut Walk) -> Result<(), DropReason> {
+    let mut walked = 0;
     for _ in 0..MAX_EXTENSIONS {
         // Hop-by-hop, routing, destination options count 8-byte units after the first; a fragment header has 8 bytes;
         // an authentication header counts 4-byte units minus two (RFC 4302).
@@ -221,7 +221,7 @@ fn walk_extensions<B: Bytes + ?Sized>(bytes: &B, walk: &mut Walk) -> Result<(), 
         }
         // The shortest extension header has eight bytes.
         let header: [u8; 8] = bytes.load(walk.offset).ok_or(DropReason::Malformed)?;
-        walk.offset += match walk.next {
+        let len = match walk.next {
             44 => {
                 let place = u16::from_be_bytes([header[2], header[3]]);
                 // RFC 8200 section 4.5: the offset stands above three bits, and the flag is the lowest.
@@ -229,16 +229,18 @@ fn walk_extensions<B: Bytes + ?Sized>(bytes: &B, walk: &mut Walk) -> Result<(), 
                 walk.ident = u16::from_be_bytes([header[4] ^ header[6], header[5] ^ header[7]]);
                 8
             }
-            51 => (header[1] as usize + 2) * 4,
+            51 => (u16::from(header[1]) + 2) * 4,
             43 => {
                 walk.routed |= header[3] != 0; // segments left (RFC 8200 section 4.4)
-                (header[1] as usize + 1) * 8
+                (u16::from(header[1]) + 1) * 8
             }
-            _ => (header[1] as usize + 1) * 8,
+            _ => (u16::from(header[1]) + 1) * 8,
         };
+        walked += len;
         if walk.next == 44 {
-            walk.data = walk.offset;
+            walk.before = walked;
         }
+        walk.offset += usize::from(len);
         walk.next = header[0];
         if walk.place & FRAGMENT_OFFSET != 0 {
             return Ok(());

@@ -21,7 +21,7 @@ pub fn take(row: &mut FragmentsRow, packet: &Packet, second: u32) -> bool {
     let units = packet.payload.div_ceil(8);
     let more = packet.place & MORE_FRAGMENTS != 0;
     // All but the last hold whole units (RFC 791): a next one could not follow otherwise.
-    if packet.payload == 0 || more && packet.payload % 8 != 0 {
+    if packet.payload == 0 || more && !packet.payload.is_multiple_of(8) {
         return false;
     }
     let mut free = FRAGMENTS_AT_ONCE;
@@ -64,11 +64,15 @@ fn follow(slot: &mut UnfinishedRow, offset: u16, units: u16, more: bool) -> bool
 /// Tells the packets of one pod apart. Two with one key are taken for one, to their sender's loss alone.
 #[inline(always)]
 fn key(packet: &Packet) -> u32 {
-    let [.., a, b, c, d] = packet.dst.0;
-    let mut key = u32::from_be_bytes([a, b, c, d]);
-    let [.., e, f, g, h, _, _, _, _] = packet.dst.0;
-    key = key.rotate_left(7) ^ u32::from_be_bytes([e, f, g, h]);
-    key.wrapping_mul(0x9e37_79b1) ^ u32::from(packet.ident) ^ u32::from(packet.proto) << 16
+    let dst = word(packet, 8).rotate_left(7) ^ word(packet, 12);
+    dst.wrapping_mul(0x9e37_79b1) ^ u32::from(packet.ident) ^ u32::from(packet.proto) << 16
+}
+
+/// Four bytes of the destination.
+#[inline(always)]
+const fn word(packet: &Packet, at: usize) -> u32 {
+    let dst = &packet.dst.0;
+    u32::from_be_bytes([dst[at], dst[at + 1], dst[at + 2], dst[at + 3]])
 }
 
 #[cfg(test)]

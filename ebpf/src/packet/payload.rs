@@ -74,7 +74,7 @@ impl Payload {
             place: 0,
             ident: 0,
             routed: false,
-            data: 0,
+            before: 0,
             offset: ETH_LEN + IPV6_BYTES as usize,
         };
         if !matches!(walk.next, proto::TCP | proto::UDP)

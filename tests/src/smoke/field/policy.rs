@@ -43,7 +43,7 @@ impl Field {
         Ok(String::new())
     }
 
-    fn denied(&self, to: IpAddr) -> Result<()> {
+    pub(super) fn denied(&self, to: IpAddr) -> Result<()> {
         ensure!(!self.connects(to, GLANCE)?, "{to} is not denied");
         Ok(())
     }
@@ -74,7 +74,7 @@ impl Field {
         ))
     }
 
-    fn connects(&self, to: IpAddr, patience: Duration) -> Result<bool> {
+    pub(super) fn connects(&self, to: IpAddr, patience: Duration) -> Result<bool> {
         let pod = self.lab.pod_netns("shop", "a")?;
         match probe::tcp(&pod, SocketAddr::new(to, PORT), patient(patience))? {
             Outcome::Reached { .. } => Ok(true),
