@@ -41,8 +41,7 @@ impl Injector {
     }
 
     pub fn send(&self, frame: &[u8]) {
-        let sent = send(self.socket.as_raw_fd(), frame, MsgFlags::empty()).unwrap();
-        assert_eq!(sent, frame.len());
+        assert!(self.try_send(frame), "a frame of {} bytes", frame.len());
     }
 }
 

@@ -133,7 +133,7 @@ impl Knowledge {
             }
             if rng.random_ratio(1, 20) {
                 let station = self.address_v4(rng);
-                bytes = with_options(rng, &bytes, &station);
+                bytes = with_options(rng, &bytes, station);
             }
             fix_checksum(&mut bytes);
         }
@@ -269,9 +269,9 @@ fn extended(rng: &mut StdRng, protocol: u8, payload: &[u8], marker: &[u8; 16]) -
 }
 
 /// IPv4 options behind the header: source routes, record route, timestamps, noise.
-fn with_options(rng: &mut StdRng, packet: &[u8], station: &[u8; 4]) -> Vec<u8> {
+fn with_options(rng: &mut StdRng, packet: &[u8], station: [u8; 4]) -> Vec<u8> {
     let mut options = match rng.random_range(0..3) {
-        0 => [&[0x83, 7, 4][..], station, &[0]].concat(),
+        0 => [&[0x83, 7, 4][..], &station, &[0]].concat(),
         1 => vec![0x94, 4, 0, 0],
         _ => {
             let mut noise = vec![0; 4 * rng.random_range(1..10)];

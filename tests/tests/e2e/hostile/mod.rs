@@ -163,7 +163,7 @@ impl Field {
         ] {
             let route = run(&["ip", "route", "get", &to.to_string()]);
             let first = route.lines().next().unwrap_or_default().to_owned();
-            state.push_str(&format!("{first} {}\n", route.contains("mtu")));
+            state.extend([first, format!(" {}\n", route.contains("mtu"))]);
         }
         state
     }
