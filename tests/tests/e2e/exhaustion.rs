@@ -55,7 +55,7 @@ fn unfinished_packets_cost_no_other_pod_its_own() {
     let row = pods.iter().find(|pod| pod.name == attacker.name).unwrap();
     let out = Injector::open(&attacker.netns, "eth0");
     let macs = (out.mac, mac(&node, &row.interface));
-    let datagram = udp_datagram((attacker.ips[0], PORT).into(), to, &[0; 1472]);
+    let datagram = udp_datagram((attacker.ips[0], PORT).into(), to, &[0; 1392]);
     let mut frame = framed(macs, attacker.ips[0], gateway, UDP, &datagram);
     for ident in 0..FLOOD {
         frame[18..20].copy_from_slice(&ident.to_be_bytes());

@@ -264,11 +264,11 @@ fn nothing_of_it_arrives_and_nothing_changes() {
         assert_eq!(cluster.agent_status(node).problems, []);
     }
     assert!(talks().unwrap().reached(), "after");
-    let drops = cluster.drops("node1");
-    assert!(
-        drops.pods.iter().all(|row| row.pod != field.near.label()),
-        "charged to the victim: {drops:?}"
-    );
+    // Each kernel sends some multicast of the link by itself.
+    let rows = cluster.drops("node1").pods.into_iter();
+    let charged = rows.filter(|row| row.pod == field.near.label() && row.reason != "LinkLocal");
+    let charged: Vec<_> = charged.map(|row| (row.reason, row.packets)).collect();
+    assert!(charged.is_empty(), "charged to the victim: {charged:?}");
 }
 
 /// Names the lines that differ, of thousands.
