@@ -21,7 +21,8 @@ const PACE: Duration = Duration::from_millis(200);
 /// NFNLGRP_NFTABLES (linux/netfilter/nfnetlink.h).
 const NFTABLES_GROUP: u32 = 7;
 
-/// Called after each look of the thread that wrote something, or failed, or succeeded after a failure.
+/// Called after each look of the thread that wrote something, or failed, or succeeded after a failure, or found another service
+/// proxy.
 pub type OnLook = Box<dyn Fn(Result<IptablesReport, IptablesError>) + Send>;
 
 /// The keeper's handle; dropped, it ends the thread and leaves the rules.
@@ -75,7 +76,7 @@ impl Shared {
     }
 
     fn keep(&self, announcements: Option<&Announcements>, end: &End, on_look: &OnLook) {
-        let mut failing = false;
+        let (mut failing, mut hides_clients) = (false, None);
         loop {
             let looked = Instant::now();
             if let Some(announcements) = announcements {
@@ -83,8 +84,12 @@ impl Shared {
                 announcements.drain(|_| ());
             }
             let result = self.iptables.sync(&self.lock());
-            let silent = matches!(&result, Ok(report) if report.writes == 0 && !failing);
+            let silent = matches!(&result, Ok(report)
+                if report.writes == 0 && !failing && report.hides_clients == hides_clients);
             failing = result.is_err();
+            if let Ok(report) = &result {
+                hides_clients.clone_from(&report.hides_clients);
+            }
             if !silent {
                 on_look(result);
             }
