@@ -99,9 +99,7 @@ fn link(to: &Path, at: &Path) -> Result<(), Error> {
         return Ok(());
     }
     match fs::remove_file(at) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(file("remove", at)(error));
-        }
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(file("remove", at)(error)),
         _ => symlink(to, at).map_err(file("link", at)),
     }
 }
