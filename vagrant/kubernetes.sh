@@ -4,12 +4,15 @@
 
 readonly KUBERNETES=/etc/kubernetes CREDENTIALS=/weft/credentials PROGRAMS=/weft/programs
 readonly POD_IMAGE=localhost/agnhost:1
-readonly API=https://${addresses[0]}:6443
+readonly AS_ADMIN=--kubeconfig=$CREDENTIALS/kubeconfig
 
 # daemon NAME ARGUMENT...: a program of Kubernetes as a service. Another build of it makes another unit, and so a restart.
+# The API server counts as started when it answers, and the others come after it: beside other work on an emulated
+# processor it misses deadlines of its own, and ends.
 daemon() {
-    local name=$1
+    local name=$1 wait=
     shift
+    [ "$name" != kube-apiserver ] || wait="ExecStartPost=/bin/sh -c 'until $PROGRAMS/kubectl $AS_ADMIN --request-timeout=10s get --raw /readyz; do sleep 2; done'"
     unit "$name" <<< "[Unit]
 Description=Kubernetes' $name, built $(stat -c %y "$PROGRAMS/$name")
 After=network.target etcd.service containerd.service kube-apiserver.service
@@ -17,6 +20,10 @@ StartLimitIntervalSec=0
 
 [Service]
 ExecStart=$PROGRAMS/$name $*
+$wait
+TimeoutStartSec=900
+# There is more memory than processor here: the programs are to collect garbage less often.
+Environment=GOGC=300
 Restart=always
 RestartSec=2
 # What a kubelet started is not its own.
@@ -98,7 +105,6 @@ clientConnection: {kubeconfig: $CREDENTIALS/kube-proxy.kubeconfig}"; then restar
 }
 
 configure_control_plane() {
-    local kubeconfig=--kubeconfig=$CREDENTIALS/kubeconfig
     # A write to the disk of an emulated machine takes long, and this one holds nothing that anybody would miss.
     if put /etc/default/etcd <<< 'ETCD_UNSAFE_NO_FSYNC=true'; then restart+=(etcd); fi
     daemon kube-apiserver --etcd-servers=http://127.0.0.1:2379 "--advertise-address=$WEFT_ADDRESS" \
@@ -109,16 +115,19 @@ configure_control_plane() {
         --service-account-signing-key-file=$CREDENTIALS/service-account.key "--service-cluster-ip-range=$WEFT_SERVICES" \
         --kubelet-preferred-address-types=InternalIP --kubelet-client-certificate=$CREDENTIALS/kubelet-client.crt \
         --kubelet-client-key=$CREDENTIALS/kubelet-client.key
-    daemon kube-controller-manager $kubeconfig --leader-elect=false --root-ca-file=$CREDENTIALS/ca.crt \
+    daemon kube-controller-manager $AS_ADMIN --leader-elect=false --root-ca-file=$CREDENTIALS/ca.crt \
         --service-account-private-key-file=$CREDENTIALS/service-account.key --use-service-account-credentials=true
-    daemon kube-scheduler $kubeconfig --leader-elect=false
+    daemon kube-scheduler $AS_ADMIN --leader-elect=false
     install -d -m 0700 /root/.kube
     ln -sf $PROGRAMS/kubectl /usr/local/bin/kubectl
     ln -sf $CREDENTIALS/kubeconfig /root/.kube/config
 }
 
-api_ready() { kubectl --request-timeout=10s get --raw /readyz; }
-apply() { kubectl apply --server-side --force-conflicts --filename "$1"; }
+# Again, where the server took too long for an answer: it may be slow, and applying twice is applying once.
+apply() {
+    until_done 900 "the objects of $1 cannot be applied" kube-apiserver \
+        kubectl apply --server-side --force-conflicts --filename "$1"
+}
 
 # The interface is named in the agents' configuration because the default route's is not the underlay's here.
 deploy_weft() {
@@ -126,33 +135,35 @@ deploy_weft() {
         sed "/^  agent.yaml: |/,/^    source:/ s/^    source:.*/&\n    nodeInterface: $(interface)/" > "$KUBERNETES/weft.yaml"
     grep -q '^    nodeInterface: ' "$KUBERNETES/weft.yaml" || die 'the ConfigMap of weft is not as expected: no nodeInterface in it'
     apply "$KUBERNETES/weft.yaml"
-    kubectl wait --for=condition=Established --timeout=120s crd/clusternetworks.network.openshift.io
+    # Refused until the server has the kind, a moment after its definition.
     apply /weft/vagrant/cluster.yaml
-    apply /weft/cluster/dns.yaml
+    # Its image is here alone.
+    sed '/^      serviceAccountName: coredns/i\      nodeSelector: {kubernetes.io/hostname: node1}' /weft/cluster/dns.yaml > "$KUBERNETES/dns.yaml"
+    apply "$KUBERNETES/dns.yaml"
 }
 
 # Every project asks the cluster's DNS server.
-share_dns() { KUBECONFIG=$CREDENTIALS/kubeconfig weft pod-network make-projects-global kube-system; }
+share_dns() { weft pod-network "$AS_ADMIN" make-projects-global kube-system; }
+
+start_control_plane() {
+    configure_control_plane
+    start_services etcd kube-apiserver
+    until_done 900 'the API server does not answer' kube-apiserver systemctl is-active kube-apiserver
+    start_services kube-controller-manager kube-scheduler
+}
 
 make_node() {
     mkdir -p "$KUBERNETES"
     install_program weft || true
+    [ "$WEFT_NODE" != node1 ] || start_control_plane
     configure_containerd
-    if [ "$WEFT_NODE" = node1 ]; then
-        configure_control_plane
-        start_services etcd kube-apiserver
-    fi
     systemctl --quiet enable containerd
     if [[ " ${restart[*]} " == *' containerd '* ]]; then systemctl restart containerd; else systemctl start containerd; fi
     import_images
     configure_kubelet
     configure_proxy
-    if [ "$WEFT_NODE" = node1 ]; then
-        until_done 600 "$API does not answer" kube-apiserver api_ready
-        start_services kube-controller-manager kube-scheduler
-    fi
     start_services kubelet kube-proxy
     [ "$WEFT_NODE" != node1 ] || deploy_weft
-    wait_until_ready 900 kubelet
-    [ "$WEFT_NODE" != node1 ] || until_done 120 'project kube-system does not become global' kube-controller-manager share_dns
+    wait_until_ready 1800 kubelet
+    [ "$WEFT_NODE" != node1 ] || until_done 300 'project kube-system does not become global' kube-controller-manager share_dns
 }
