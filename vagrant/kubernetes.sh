@@ -90,7 +90,7 @@ clusterDomain: cluster.local
 resolvConf: $resolver"; then restart+=(kubelet); fi
     # The address is told: that of the default route's interface is no node's own with VirtualBox.
     daemon kubelet --config=$KUBERNETES/kubelet.yaml "--kubeconfig=$CREDENTIALS/$WEFT_NODE.kubeconfig" \
-        "--hostname-override=$WEFT_NODE" "--node-ip=$WEFT_ADDRESS"
+        "--hostname-override=$WEFT_NODE" "--node-ip=$WEFT_ADDRESS" --housekeeping-interval=1m
 }
 
 configure_proxy() {
