@@ -10,20 +10,21 @@ readonly AS_ADMIN=--kubeconfig=$CREDENTIALS/kubeconfig
 # The API server counts as started when it answers, and the others come after it: beside other work on an emulated
 # processor it misses deadlines of its own, and ends.
 daemon() {
-    local name=$1 wait=
+    local name=$1 after=kube-apiserver.service wait=
     shift
-    [ "$name" != kube-apiserver ] || wait="ExecStartPost=/bin/sh -c 'until $PROGRAMS/kubectl $AS_ADMIN --request-timeout=10s get --raw /readyz; do sleep 2; done'"
+    if [ "$name" = kube-apiserver ]; then
+        after=''
+        wait="ExecStartPost=/bin/sh -c 'until $PROGRAMS/kubectl $AS_ADMIN --request-timeout=10s get --raw /readyz; do sleep 2; done'"
+    fi
     unit "$name" <<< "[Unit]
 Description=Kubernetes' $name, built $(stat -c %y "$PROGRAMS/$name")
-After=network.target etcd.service containerd.service kube-apiserver.service
+After=network.target etcd.service containerd.service $after
 StartLimitIntervalSec=0
 
 [Service]
 ExecStart=$PROGRAMS/$name $*
 $wait
 TimeoutStartSec=900
-# There is more memory than processor here: the programs are to collect garbage less often.
-Environment=GOGC=300
 Restart=always
 RestartSec=2
 # What a kubelet started is not its own.
