@@ -144,7 +144,7 @@ deploy_weft() {
 }
 
 # Every project asks the cluster's DNS server.
-share_dns() { weft pod-network "$AS_ADMIN" make-projects-global kube-system; }
+share_dns() { weft pod-network make-projects-global "$AS_ADMIN" kube-system; }
 
 start_control_plane() {
     configure_control_plane
