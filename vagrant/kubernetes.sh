@@ -144,7 +144,7 @@ deploy_weft() {
 }
 
 # Every project asks the cluster's DNS server.
-share_dns() { weft pod-network make-projects-global "$AS_ADMIN" kube-system; }
+share_dns() { weft pod-network make-projects-global "$AS_ADMIN" --timeout=60 kube-system; }
 
 start_control_plane() {
     configure_control_plane
@@ -166,5 +166,5 @@ make_node() {
     start_services kubelet kube-proxy
     [ "$WEFT_NODE" != node1 ] || deploy_weft
     wait_until_ready 1800 kubelet
-    [ "$WEFT_NODE" != node1 ] || until_done 300 'project kube-system does not become global' kube-controller-manager share_dns
+    [ "$WEFT_NODE" != node1 ] || until_done 900 'project kube-system does not become global' kube-controller-manager share_dns
 }

@@ -7,7 +7,14 @@ readonly CLUSTER=$SANDBOX/dotfile/cluster
 readonly AS_ADMIN=(./sandbox.sh run env "KUBECONFIG=$CLUSTER/credentials/kubeconfig" "KUBECACHEDIR=$scratch/kubectl")
 
 kubectl() { "${AS_ADMIN[@]}" "$CLUSTER/programs/kubectl" "$@"; }
-pod_network() { "${AS_ADMIN[@]}" "${WEFT_BIN_DIR:-../target/release}/weft" pod-network "$@"; }
+
+# Again, where the server of an emulated machine took too long: to be joined or isolated twice is the same as once.
+pod_network() {
+    local deadline=$((SECONDS + 180))
+    until "${AS_ADMIN[@]}" "${WEFT_BIN_DIR:-../target/release}/weft" pod-network "$1" --timeout=60 "${@:2}"; do
+        [ $SECONDS -lt $deadline ] || return 1
+    done
+}
 
 weft_on() { # NODE ARGUMENT...: in the agent's container, as an operator does it
     local pod
