@@ -73,9 +73,10 @@ fuzz: setup ## the reader of DNS messages against invented ones, for a minute (F
 		-artifact_prefix=target/fuzz/ target/fuzz/corpus fuzz/corpus/dns_message
 
 # Not a part of `test`. vagrant/README.md says how long it takes, and how to have such machines for oneself.
-vagrant: build ## two virtual machines with kernels of their own as nodes (root): boxes, smoke, a reboot; WEFT_KERNEL (6.12)
+WEFT_MODE ?= manifests
+vagrant: build $(if $(filter kubernetes,$(WEFT_MODE)),image programs) ## two virtual machines with kernels of their own as nodes (root); WEFT_MODE (manifests, kubernetes), WEFT_KERNEL (6.12)
 	@.ci/setup.sh vagrant
-	$(SUDO) vagrant/smoke.sh
+	$(SUDO) env WEFT_MODE=$(WEFT_MODE) vagrant/smoke.sh
 
 # Static, since the image has no libraries for them. With glibc rather than musl, whose allocator gives no memory back (agent/src/memory.rs).
 # The build's own weft takes its place again: on a machine, names are resolved as its libraries say.

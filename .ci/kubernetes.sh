@@ -34,27 +34,30 @@ missing() {
     done
 }
 
-# The first server of GOPROXY, which may have others after it, `direct` and `off`.
+# The first server of GOPROXY, which may have others after it, `direct` and `off`. Any Go has a setting, also one too old.
 proxy() {
-    local entry
-    local list=${GOPROXY:-}
+    local entry candidate list=${GOPROXY:-}
+    for candidate in go /usr/local/go/bin/go; do
+        [ -n "$list" ] || list=$("$candidate" env GOPROXY 2>/dev/null) || true
+    done
     for entry in ${list//[,|]/ }; do
         case $entry in http://* | https://* | file://*) echo "${entry%/}" && return ;; esac
     done
-    echo https://proxy.golang.org
+    return 1
 }
 
 fetch_go() {
-    local machine module from=$SECONDS
+    local machine module server from=$SECONDS
     machine=$(uname -m)
     [ -n "${GO_SHA256[$machine]:-}" ] || die "no Go $MIN_GO or newer found, and none known for $machine: install one"
     module=v0.0.1-$GO.linux-${GO_ARCH[$machine]}
+    server=$(proxy) || die "no Go $MIN_GO or newer found: install one, or set GOPROXY to the URL of a Go module proxy for fetching $GO"
     command -v unzip >/dev/null || die "no Go $MIN_GO or newer found: install one, or unzip for fetching $GO"
-    say "no Go $MIN_GO or newer found: fetching $GO (70 MB) from $(proxy)"
-    curl --fail --silent --show-error --location --output "$scratch/go.zip" "$(proxy)/golang.org/toolchain/@v/$module.zip" ||
+    say "no Go $MIN_GO or newer found: fetching $GO (70 MB) from $server"
+    curl --fail --silent --show-error --location --output "$scratch/go.zip" "$server/golang.org/toolchain/@v/$module.zip" ||
         die "could not fetch $GO: set GOPROXY to a Go module proxy, or install Go $MIN_GO or newer"
     echo "${GO_SHA256[$machine]}  $scratch/go.zip" | sha256sum --check --quiet - ||
-        die "what $(proxy) sent as $GO is not what is expected (SHA-256 differs)"
+        die "what $server sent as $GO is not what is expected (SHA-256 differs)"
     unzip -q "$scratch/go.zip" -d "$scratch/unpacked"
     # A module's archive keeps no modes.
     chmod +x "$scratch/unpacked/golang.org/toolchain@$module"/{bin/*,pkg/tool/*/*}

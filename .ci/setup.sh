@@ -233,10 +233,12 @@ if [ "${1:-}" = vagrant ]; then
     exit
 fi
 if have apt-get; then
-    runtime=()
-    { have containerd && have runc; } || runtime=("${RUNTIME_PACKAGES[@]}")
+    unless_there=()
+    { have containerd && have runc; } || unless_there=("${RUNTIME_PACKAGES[@]}")
+    # Of any version: it says where modules are fetched from, and so where a newer one is (.ci/kubernetes.sh).
+    { have go || [ -x /usr/local/go/bin/go ] || [ -n "${GOPROXY:-}" ]; } || unless_there+=(golang-go)
     want_packages 'to build, run and test' "${BUILD_PACKAGES[@]}" "${RUN_PACKAGES[@]}" "${TEST_PACKAGES[@]}" \
-        "${VM_PACKAGES[@]}" "${runtime[@]}"
+        "${VM_PACKAGES[@]}" "${unless_there[@]}"
 else
     want_commands
 fi

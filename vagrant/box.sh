@@ -3,11 +3,11 @@
 #   vagrant/box.sh [KERNEL...]        6.1 or 6.12; default: 6.12
 # Needs root, and the packages of `.ci/setup.sh vagrant`. A box stands in ~/.cache/weft/vm/boxes under a name made of the
 # versions of its packages; what is there is left as it is. Standard output has one line for each: KERNEL FILE.
-#   WEFT_VM_MIRROR  a Debian mirror with debian/ and debian-security/; default http://deb.debian.org
+#   WEFT_VM_MIRROR  the URL of a Debian mirror with debian/ and debian-security/; default: what this machine's own apt uses
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 
-readonly MIRROR=${WEFT_VM_MIRROR:-http://deb.debian.org} SUITE=bookworm
+readonly SUITE=bookworm
 readonly CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/weft/vm/boxes
 # The boot loader reads sectors 1 to 2047, the file system begins behind them.
 readonly DISK_SIZE=6G FIRST_SECTOR=2048
@@ -21,19 +21,21 @@ die() {
     exit 1
 }
 
-mapfile -t node_packages < <(sed '/^#/d' "$here/packages")
+mapfile -t node_packages < <(sed '/^#/d' "$here"/packages*)
 readonly node_packages
 
 # The versions that would be installed, and what is done with them: anything else would be the same box.
 key() {
     local package=$1 versions
     versions=$(apt-cache policy "$package" "${MACHINE_PACKAGES[@]}" "${node_packages[@]}" | grep -A 2 '^[^ ]' | grep -v Installed)
-    printf '%s\n' "$versions" "$(cat "$here/box.sh" "$here/packages")" | sha256sum | cut -c 1-12
+    printf '%s\n' "$versions" "$(cat "$here/box.sh" "$here"/packages*)" | sha256sum | cut -c 1-12
 }
 
 sources() {
-    printf 'deb %s %s main\n' "$MIRROR/debian" "$SUITE" "$MIRROR/debian" "$SUITE-updates" \
-        "$MIRROR/debian-security" "$SUITE-security"
+    local mirrors debian security
+    mirrors=$("$here/../tests/src/vm/mirror.sh" debian debian-security)
+    { read -r debian && read -r security; } <<< "$mirrors"
+    printf 'deb %s %s main\n' "$debian" "$SUITE" "$debian" "$SUITE-updates" "$security" "$SUITE-security"
 }
 
 # Before any kernel comes: only the drivers that the root disk needs, since unpacking is what software emulation is slow at.
@@ -46,10 +48,11 @@ HOOK
 }
 
 make_root() { # DIR KERNEL_PACKAGE
-    local include
+    local include lines
     include=$(printf '%s,' "${MACHINE_PACKAGES[@]}" "${node_packages[@]}")$2
-    sources | mmdebstrap --mode=root --variant=minbase --quiet --include="$include" \
-        --essential-hook="$(initramfs_hook)" "$SUITE" "$1" - >&2
+    lines=$(sources)
+    mmdebstrap --mode=root --variant=minbase --quiet --include="$include" \
+        --essential-hook="$(initramfs_hook)" "$SUITE" "$1" - <<< "$lines" >&2
 }
 
 # Vagrant comes in over eth0 with the key that everybody knows, and replaces it; eth1 and the host name are its own to set.
@@ -72,10 +75,10 @@ settle_machine() {
     echo weft > "$root/etc/hostname"
     : > "$root/etc/machine-id"
     chroot "$root" systemctl --quiet enable systemd-networkd ssh
-    # Nothing waits for them, and each costs seconds under software emulation. containerd starts when Kubernetes is asked for.
+    # Nothing waits for them, and each costs seconds under software emulation. containerd and etcd start when Kubernetes is asked for.
     chroot "$root" systemctl --quiet mask systemd-networkd-wait-online apt-daily.timer apt-daily-upgrade.timer \
         e2scrub_all.timer e2scrub_reap.service fstrim.timer dpkg-db-backup.timer logrotate.timer man-db.timer
-    chroot "$root" systemctl --quiet disable containerd
+    chroot "$root" systemctl --quiet disable containerd etcd
     rm -rf "${root:?}"/var/cache/apt/* "${root:?}"/var/lib/apt/lists/* "${root:?}"/usr/share/{doc,man,locale}/*
 }
 

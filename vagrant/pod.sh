@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Pods on a node without Kubernetes: network namespaces, attached by weft's CNI plugin as a container runtime does it.
-# On the nodes it is the command weft-pod.
+# On the nodes it is the command weft-pod. With Kubernetes it only runs commands in pods' network namespaces: `exec`.
 #   weft-pod project NAME              a project (a Namespace object); on node1, from where objects go to all nodes
 #   weft-pod add NAMESPACE/NAME        prints the pod's addresses
 #   weft-pod exec NAMESPACE/NAME CMD...
@@ -73,11 +73,26 @@ del() {
 }
 
 run() {
+    local pod=$1 pid
     split "$1"
     shift
     [ "${1:-}" != -- ] || shift
     [ $# -gt 0 ] || usage
-    exec ip netns exec "$netns" "$@"
+    if [ -e "/run/netns/$netns" ]; then exec ip netns exec "$netns" "$@"; fi
+    pid=$(sandbox_pid) || die "there is no pod $pod on this node"
+    exec nsenter --target "$pid" --net -- "$@"
+}
+
+# The process that keeps a pod's namespaces, as containerd has it.
+sandbox_pid() {
+    local id
+    command -v ctr > /dev/null || return 1
+    for id in $(ctr --namespace k8s.io containers list --quiet \
+        "labels.\"io.cri-containerd.kind\"==sandbox,labels.\"io.kubernetes.pod.namespace\"==$namespace,labels.\"io.kubernetes.pod.name\"==$name"); do
+        # One that ended has none.
+        cat "/run/containerd/io.containerd.runtime.v2.task/k8s.io/$id/init.pid" 2> /dev/null && return
+    done
+    return 1
 }
 
 case "${1:-} $#" in

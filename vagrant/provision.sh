@@ -2,12 +2,12 @@
 # Makes a virtual machine a node of the lab. The Vagrantfile runs it on each `vagrant up`; run again, it changes only what differs.
 #   provision.sh kernel    installs the wanted kernel, which the next boot starts
 #   provision.sh node      everything else
-# From the Vagrantfile: WEFT_NODE and WEFT_ADDRESS of this node, WEFT_ADDRESSES of all of them in order,
-# WEFT_KERNEL, WEFT_DNS.
+# From the Vagrantfile: WEFT_NODE and WEFT_ADDRESS of this node, WEFT_ADDRESSES of all of them in order, WEFT_KERNEL, WEFT_DNS,
+# WEFT_MODE (manifests.sh and kubernetes.sh beside this file), and for Kubernetes WEFT_PODS and WEFT_SERVICES, ranges of addresses.
 set -euo pipefail
 export DEBIAN_FRONTEND=noninteractive
 
-readonly ETC=/etc/weft OBJECTS=/etc/weft/manifests UNITS=/etc/systemd/system
+readonly ETC=/etc/weft UNITS=/etc/systemd/system
 read -ra addresses <<< "${WEFT_ADDRESSES//,/ }"
 restart=()
 
@@ -44,10 +44,11 @@ install_kernel() {
 }
 
 install_packages() {
-    local package missing=()
+    local package missing=() lists=(/weft/vagrant/packages)
+    [ "$WEFT_MODE" != kubernetes ] || lists+=(/weft/vagrant/packages.kubernetes)
     while read -r package; do
         dpkg-query -W -f '${db:Status-Abbrev}' "$package" 2>/dev/null | grep -q '^ii' || missing+=("$package")
-    done < <(sed '/^#/d' /weft/vagrant/packages)
+    done < <(sed -s '/^#/d' "${lists[@]}")
     [ ${#missing[@]} -gt 0 ] || return 0
     say "installing ${missing[*]}"
     apt-get update -q
@@ -65,41 +66,12 @@ write_hosts() {
     } | put /etc/hosts || true
 }
 
-install_programs() {
-    local program
-    for program in weft weft-cni; do
-        put "/usr/local/bin/$program" 0755 < "/weft/bin/$program" || continue
-        restart+=(weft-agent weft-controller)
-    done
-    put /usr/local/bin/weft-pod 0755 < /weft/vagrant/pod.sh || true
-}
+# install_program NAME: one of weft's. True if that changed it.
+install_program() { put "/usr/local/bin/$1" 0755 < "/weft/bin/$1"; }
 
 interface() {
     ip -o -4 address show to "$WEFT_ADDRESS" | awk '{print $2}' | grep . ||
         die "no interface has $WEFT_ADDRESS: the private network is not up"
-}
-
-# The interface is named because the default route's is not the underlay's here.
-write_config() {
-    mkdir -p "$ETC"
-    {
-        printf 'nodeName: %s\nnodeInterface: %s\nsource: {manifests: %s}\n' "$WEFT_NODE" "$(interface)" "$OBJECTS"
-        [ -z "${WEFT_DNS:-}" ] || printf 'dns: {servers: [%s]}\n' "$WEFT_DNS"
-    } | put "$ETC/config.yaml" || return 0
-    restart+=(weft-agent weft-controller)
-}
-
-# What somebody has to say; subnets, project networks and the rest come from the controller.
-write_objects() {
-    local number
-    mkdir -p "$OBJECTS"
-    {
-        cat /weft/vagrant/cluster.yaml
-        for number in "${!addresses[@]}"; do
-            printf -- '---\napiVersion: v1\nkind: Node\nmetadata: {name: node%s}\n' "$((number + 1))"
-            printf 'status: {addresses: [{type: InternalIP, address: %s}]}\n' "${addresses[number]}"
-        done
-    } | put "$OBJECTS/lab.yaml" || true
 }
 
 # unit NAME: standard input becomes it.
@@ -109,48 +81,11 @@ unit() {
     systemctl daemon-reload
 }
 
-# node1 has the objects and the controller; the others fetch them.
-serve_objects() {
-    write_objects
-    put "$ETC/rsyncd.conf" <<< "use chroot = no
-[manifests]
-path = $OBJECTS
-read only = yes
-exclude = .*" || true
-    unit weft-objects <<< "[Unit]
-Description=weft's manifests, for the other nodes
-
-[Service]
-ExecStart=/usr/bin/rsync --daemon --no-detach --address=$WEFT_ADDRESS --config=$ETC/rsyncd.conf
-Restart=always
-
-[Install]
-WantedBy=multi-user.target"
-    unit weft-controller < /weft/deploy/systemd/weft-controller.service
-    enabled=(weft-objects weft-controller weft-agent)
-}
-
-# Whole files by renaming, and hidden until then: the agent never sees half of one. By content, since two changes within
-# a second may leave size and second as they were.
-fetch_objects() {
-    mkdir -p "$OBJECTS"
-    touch "$ETC/follower"
-    unit weft-objects <<< "[Unit]
-Description=weft's manifests, from node1
-
-[Service]
-ExecStart=/bin/sh -c 'while sleep 1; do rsync --recursive --times --checksum --delete --timeout=5 --contimeout=5 rsync://${addresses[0]}/manifests/ $OBJECTS/; done'
-Restart=always
-
-[Install]
-WantedBy=multi-user.target"
-    enabled=(weft-objects weft-agent)
-}
-
+# start_services NAME...: also at each boot. Those whose configuration changed are restarted.
 start_services() {
     local service
-    systemctl --quiet enable "${enabled[@]}"
-    for service in "${enabled[@]}"; do
+    systemctl --quiet enable "$@"
+    for service in "$@"; do
         if [[ " ${restart[*]} " == *" $service "* ]]; then
             systemctl restart --no-block "$service"
         else
@@ -159,30 +94,44 @@ start_services() {
     done
 }
 
-wait_until_ready() {
-    local deadline=$((SECONDS + 240))
-    until weft status > /dev/null 2>&1; do
+# until_done SECONDS TEXT UNIT COMMAND...: until the command succeeds; else the text, and the end of the unit's journal.
+until_done() {
+    local deadline=$((SECONDS + $1)) text=$2 unit=$3 said
+    shift 3
+    until said=$("$@" 2>&1); do
         if [ $SECONDS -gt $deadline ]; then
-            weft status || true
-            journalctl --no-pager -n 30 -u weft-agent
-            die "weft is not ready on $WEFT_NODE; the journal is above"
+            journalctl --no-pager -n 30 -u "$unit"
+            die "$text: ${said:-no answer}; the journal of $unit is above"
         fi
         sleep 1
     done
+}
+
+wait_until_ready() { # SECONDS UNIT
+    until_done "$1" "weft is not ready on $WEFT_NODE" "$2" weft status
     say "weft is ready on $WEFT_NODE ($WEFT_ADDRESS, Linux $(uname -r)) after $SECONDS s"
+}
+
+# What a machine has of one mode stays there.
+keep_mode() {
+    local before
+    mkdir -p "$ETC"
+    before=$(cat "$ETC/mode" 2> /dev/null || echo "$WEFT_MODE")
+    [ "$before" = "$WEFT_MODE" ] ||
+        die "$WEFT_NODE was made with WEFT_MODE=$before: vagrant destroy it before it gets WEFT_MODE=$WEFT_MODE"
+    echo "$WEFT_MODE" > "$ETC/mode"
 }
 
 case ${1:-} in
 kernel) install_kernel ;;
 node)
+    keep_mode
     install_packages
     write_hosts
-    install_programs
-    write_config
-    unit weft-agent < /weft/deploy/systemd/weft-agent.service
-    if [ "$WEFT_NODE" = node1 ]; then serve_objects; else fetch_objects; fi
-    start_services
-    wait_until_ready
+    put /usr/local/bin/weft-pod 0755 < /weft/vagrant/pod.sh || true
+    # shellcheck source=/dev/null
+    . "/weft/vagrant/$WEFT_MODE.sh"
+    make_node
     ;;
 *) die 'usage: provision.sh kernel|node' ;;
 esac

@@ -1,16 +1,21 @@
 #!/usr/bin/env bash
-# `make vagrant`: two virtual machines as nodes, weft on them as services, traffic between pods over the private network;
-# then a node boots anew and all of it is tried again. In the end nothing is left but the boxes and Vagrant's copies of them.
-# Needs root, and the packages of `.ci/setup.sh vagrant`.
+# `make vagrant`: two virtual machines as nodes, traffic between pods over the private network; then a node boots anew and
+# all of it is tried again. In the end nothing is left but the boxes and Vagrant's copies of them.
+# Needs root, and the packages of `.ci/setup.sh vagrant`. What differs between the modes is in smoke/MODE.sh.
+#   WEFT_MODE     manifests: weft as services; kubernetes: a cluster, weft in its pods (manifests)
 #   WEFT_KERNEL   6.1, 6.12, or one for each node, as in "6.1 6.12" (6.12)
 #   WEFT_DRIVER   kvm or qemu; found out by trying KVM unless it is set
 #   WEFT_KEEP     1: the machines are left running (sandbox.sh run vagrant ssh node1; sandbox.sh stop)
 set -euo pipefail
 cd "$(dirname "$0")"
 
-export WEFT_NODES=2 WEFT_BOX=local WEFT_KERNEL=${WEFT_KERNEL:-6.12}
+export WEFT_NODES=2 WEFT_BOX=local WEFT_KERNEL=${WEFT_KERNEL:-6.12} WEFT_MODE=${WEFT_MODE:-manifests}
+case $WEFT_MODE in
+manifests | kubernetes) ;;
+*) echo "vagrant: WEFT_MODE=$WEFT_MODE: manifests or kubernetes is wanted" >&2 && exit 2 ;;
+esac
 # Addresses of a world outside the cluster, on the sandbox's loopback device: the nodes' default route leads to it.
-readonly BOXES_ADDED=${XDG_CACHE_HOME:-$HOME/.cache}/weft/vm/sandbox
+readonly SANDBOX=${XDG_CACHE_HOME:-$HOME/.cache}/weft/vm/sandbox
 readonly NAME_SERVER=198.51.100.53 ALLOWED=198.51.100.7 NAMED=198.51.100.8 DENIED=198.51.100.9
 export WEFT_DNS=$NAME_SERVER
 started=$SECONDS ips_a=() ips_b=() ips_c=()
@@ -37,6 +42,9 @@ on() { # NODE COMMAND...
     ./sandbox.sh run ssh -F "$scratch/ssh" "$node" -- sudo "$@"
 }
 
+# shellcheck source=/dev/null
+. "smoke/$WEFT_MODE.sh"
+
 # within SECONDS TEXT COMMAND...: until the command succeeds.
 within() {
     local seconds=$1 text=$2 deadline=$((SECONDS + $1))
@@ -57,9 +65,9 @@ boxes() {
     ./box.sh "${kernels[@]}" > "$scratch/boxes"
     while read -r kernel file; do
         # Vagrant's own copy, and libvirt's copy of that, are remade when the box is another.
-        cmp -s "$file" "$BOXES_ADDED/added-$kernel" 2>/dev/null && continue
+        cmp -s "$file" "$SANDBOX/added-$kernel" 2>/dev/null && continue
         vagrant box add --force --provider libvirt --name "weft/debian12-$kernel" "$file"
-        ln -f "$file" "$BOXES_ADDED/added-$kernel"
+        ln -f "$file" "$SANDBOX/added-$kernel"
     done < "$scratch/boxes"
 }
 
@@ -94,19 +102,17 @@ ping_from() { # NODE POD ADDRESS
 }
 no_ping_from() { ! ping_from "$@" > /dev/null; }
 
-add_pods() {
-    local pod
-    for pod in shop/a:node1 shop/b:node2 bank/c:node2; do
-        on "${pod#*:}" weft-pod add "${pod%:*}" > "$scratch/ips" || fail "pod ${pod%:*} on ${pod#*:}"
-        mapfile -t "ips_${pod:5:1}" < "$scratch/ips"
-    done
+tell_pods() {
     say "pods: shop/a on node1 ${ips_a[*]}, shop/b on node2 ${ips_b[*]}, bank/c on node2 ${ips_c[*]}"
 }
+
+# One file for each attachment, which holds its addresses.
+endpoints() { on "$1" find /var/lib/weft/endpoints -type f ! -name lock; }
 
 clean_status() {
     local node
     for node in node1 node2; do
-        on "$node" weft status > "$scratch/status" || fail "weft status on $node: $(cat "$scratch/status")"
+        weft_on "$node" status > "$scratch/status" || fail "weft status on $node: $(cat "$scratch/status")"
         grep -q '^Problems *none' "$scratch/status" || fail "weft status on $node is not clean: $(cat "$scratch/status")"
     done
     say 'weft status is clean on both nodes'
@@ -120,11 +126,11 @@ check_isolation() {
     for ip in "${ips_c[@]}"; do
         no_ping_from node1 shop/a "$ip" || fail "shop/a reaches bank/c, of another project: $ip"
     done
-    on node1 weft pod-network join-projects --to=shop bank > /dev/null
+    pod_network join-projects --to=shop bank > /dev/null
     for ip in "${ips_c[@]}"; do
         within 30 "shop/a reaches bank/c, joined: $ip" ping_from node1 shop/a "$ip"
     done
-    on node1 weft pod-network isolate-projects bank > /dev/null
+    pod_network isolate-projects bank > /dev/null
     for ip in "${ips_c[@]}"; do
         within 30 "shop/a does not reach bank/c, isolated: $ip" no_ping_from node1 shop/a "$ip"
     done
@@ -132,7 +138,7 @@ check_isolation() {
 
 check_egress() {
     ping_from node1 shop/a "$DENIED" > /dev/null || fail "without a policy, shop/a does not reach $DENIED"
-    on node1 sh -c "'cat > /etc/weft/manifests/.egress && mv /etc/weft/manifests/.egress /etc/weft/manifests/egress.yaml'" <<END
+    put_objects egress <<END
 apiVersion: network.openshift.io/v1
 kind: EgressNetworkPolicy
 metadata: {name: default, namespace: shop}
@@ -153,7 +159,7 @@ END
         within 30 "${pod#* } reaches www.example.test, allowed by name" named_from $pod
     done
     ping_from node2 bank/c "$DENIED" > /dev/null || fail "another project's policy keeps bank/c from $DENIED"
-    on node1 rm /etc/weft/manifests/egress.yaml
+    drop_objects egress
     within 30 "shop/a reaches $DENIED again, without the policy" ping_from node1 shop/a "$DENIED"
 }
 
@@ -163,8 +169,11 @@ named_from() { # NODE POD: asks the name server, then the address that it told
     [ "$ip" = "$NAMED" ] && ping_from "$1" "$2" "$ip"
 }
 
-agent_pid() { on "$1" systemctl show --property=MainPID --value weft-agent; }
-other_agent() { [ "$(agent_pid "$1")" != "$2" ] && on "$1" weft status; }
+other_agent() {
+    local pid
+    pid=$(agent_pid "$1")
+    [ -n "$pid" ] && [ "$pid" != "$2" ] && weft_on "$1" status
+}
 
 # What is in the kernel goes on without the agent: of 100 pings none may be lost.
 check_kill() {
@@ -180,19 +189,10 @@ check_kill() {
     say 'none of 100 pings was lost'
 }
 
-# With a boot all pods are gone. What the agent knew of them has to go as well, or their addresses would be lost.
-check_reboot() {
+boot_node2() {
     vagrant reload node2
     ./sandbox.sh run ssh -F "$scratch/ssh" -O exit node2 2> /dev/null || true
-    within 120 'node2 was booted anew, and its agent is ready' on node2 weft status
-    on node2 weft get pods -o json > "$scratch/pods"
-    ! grep -q '"shop"\|"bank"' "$scratch/pods" || fail "after its boot node2 still knows pods: $(cat "$scratch/pods")"
-    # One file for each attachment, which holds its addresses.
-    on node2 find /var/lib/weft/endpoints -type f ! -name lock > "$scratch/files"
-    [ ! -s "$scratch/files" ] || fail "after its boot node2 still holds addresses of pods: $(cat "$scratch/files")"
-    say 'the pods of before are forgotten, their addresses given back'
-    on node1 weft-pod del shop/a
-    add_pods
+    within "$1" 'node2 was booted anew, and its agent is ready' on node2 weft status
 }
 
 ended() {
@@ -202,8 +202,9 @@ ended() {
         say 'the machines are left running: vagrant/sandbox.sh run vagrant ssh node1, vagrant/sandbox.sh stop'
     else
         if [ $status != 0 ] && [ -e "$scratch/ssh" ]; then
+            tell_more
             for node in node1 node2; do
-                on "$node" journalctl --no-pager -n 40 -u weft-agent -u weft-controller -u weft-objects || true
+                on "$node" journalctl --no-pager -n 40 "${UNITS[@]/#/--unit=}" || true
             done
         fi
         ./sandbox.sh stop
@@ -220,11 +221,13 @@ main() {
     choose_driver
     world
     up
-    on node1 weft-pod project shop
-    on node1 weft-pod project bank
+    prepare
+    project shop
+    project bank
     add_pods
     check_isolation
     check_egress
+    check_more
     check_kill
     clean_status
     check_reboot

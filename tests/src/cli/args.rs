@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use ipnet::IpNet;
 
 use super::vm::VmCommand;
 use crate::lab::{Action, ExternalSpec, KubernetesMode, LabName, Mode, PodRange};
@@ -120,6 +121,23 @@ pub(super) enum Command {
         /// As with `up`
         #[arg(long, value_enum, require_equals = true, value_name = "WHAT")]
         kubernetes: Option<KubernetesArg>,
+    },
+    /// Write what a cluster on machines of their own starts with, as vagrant/ does: credentials, images, programs
+    ///
+    /// Credentials that are there stay as they are, since running machines know no others.
+    #[command(hide = true)]
+    MachineFiles {
+        /// Address of the API server
+        #[arg(long, value_name = "ADDR")]
+        server: IpAddr,
+        /// A range of services
+        #[arg(long = "service", value_name = "CIDR", required = true)]
+        services: Vec<IpNet>,
+        /// A node's name
+        #[arg(long = "node", value_name = "NAME", required = true)]
+        nodes: Vec<String>,
+        /// Made if it is not there
+        folder: PathBuf,
     },
     /// A server that tells each client the address it came from
     #[command(hide = true)]

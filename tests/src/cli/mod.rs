@@ -16,6 +16,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use clap::Parser as _;
 
+use crate::lab::kubernetes::machines::Machines;
 use crate::lab::{self, Lab, LabName, Options, PodSpec, Progress};
 use crate::{demo, patience, probe, smoke};
 use args::{Cli, Command, Format, UpArgs};
@@ -110,6 +111,19 @@ fn run(cli: Cli) -> Result<ExitCode> {
         }
         Command::Smoke => smoke::run(&name, &interrupt::catch()?)?,
         Command::Vm(command) => return vm::main(command),
+        Command::MachineFiles {
+            server,
+            services,
+            nodes,
+            folder,
+        } => {
+            let machines = Machines {
+                server,
+                services,
+                nodes,
+            };
+            machines.write(&folder)?;
+        }
         Command::Serve { address, name } => {
             let listener =
                 TcpListener::bind(address).with_context(|| format!("listen on {address}"))?;

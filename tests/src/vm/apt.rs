@@ -15,17 +15,32 @@ const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// A suite of Debian's archive, as in `debian-security bookworm-security`.
 pub type Suite = &'static str;
 
-/// `WEFT_VM_MIRROR`, or Debian's own.
-pub(super) fn mirror() -> String {
-    let set = std::env::var("WEFT_VM_MIRROR").ok();
-    set.filter(|value| !value.is_empty())
-        .unwrap_or_else(|| "http://deb.debian.org".into())
-}
+/// Prints where an archive is: on `WEFT_VM_MIRROR`, else where the machine's own apt has it.
+const MIRROR: &str = include_str!("mirror.sh");
 
 /// Lines of a sources list.
-pub(super) fn sources(suites: &[Suite]) -> String {
-    let line = |suite: &Suite| format!("deb [signed-by={KEYS}] {}/{suite} main\n", mirror());
+pub(super) fn sources(suites: &[Suite]) -> Result<String, Error> {
+    let line = |suite: &Suite| {
+        let (archive, name) = suite.split_once(' ').unwrap_or((suite, ""));
+        Ok(format!(
+            "deb [signed-by={KEYS}] {} {name} main\n",
+            mirror(archive)?
+        ))
+    };
     suites.iter().map(line).collect()
+}
+
+fn mirror(archive: &str) -> Result<String, Error> {
+    let output = tool("bash", "bash")?
+        .args(["-c", MIRROR, "mirror", archive])
+        .output()
+        .map_err(|error| Error::Mirror(format!("start bash: {error}")))?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    if output.status.success() {
+        Ok(text(&output.stdout))
+    } else {
+        Err(Error::Mirror(text(&output.stderr)))
+    }
 }
 
 /// A package of one version.
@@ -49,7 +64,10 @@ impl Apt {
             let part = directory.join(part);
             fs::create_dir_all(&part).map_err(file("create", &part))?;
         }
-        for (name, text) in [("sources.list", sources(suites)), ("status", String::new())] {
+        for (name, text) in [
+            ("sources.list", sources(suites)?),
+            ("status", String::new()),
+        ] {
             let path = directory.join(name);
             fs::write(&path, text).map_err(file("write", &path))?;
         }

@@ -44,6 +44,9 @@ pub enum Error {
         /// What is wrong.
         why: String,
     },
+    /// Nobody says where packages come from.
+    #[error("{0}")]
+    Mirror(String),
     /// A file of the host.
     #[error("{call} {}: {source}", path.display())]
     File {

@@ -78,7 +78,7 @@ pub fn fetch(cache: &Cache, update: bool, say: Say<'_>) -> Result<PathBuf, Error
             new.join("tree"),
         );
         for (path, text) in [
-            (&sources, apt::sources(&SUITES)),
+            (&sources, apt::sources(&SUITES)?),
             (&script, CUSTOMIZE.into()),
         ] {
             fs::write(path, text).map_err(file("write", path))?;

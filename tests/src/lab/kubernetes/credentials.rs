@@ -2,10 +2,12 @@
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::Write as _;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use ipnet::IpNet;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
@@ -16,14 +18,28 @@ use serde_json::json;
 use crate::lab::LabName;
 use crate::lab::error::{Error, file};
 use crate::lab::plan::underlay_addresses;
-use crate::lab::state::Node;
 
-/// Where the API server listens, on the underlay's own address.
+/// Where the API server listens.
 pub const PORT: u16 = 6443;
 
-/// The API server's address, from every node and from the underlay's namespace.
+/// The address of a lab's API server, from every node and from the underlay's namespace.
 pub fn server() -> String {
-    format!("https://{}:{PORT}", underlay_addresses(1)[0])
+    url(underlay_addresses(1)[0])
+}
+
+fn url(server: IpAddr) -> String {
+    format!("https://{}", SocketAddr::new(server, PORT))
+}
+
+/// Whose credentials are made.
+#[derive(Debug)]
+pub struct Issue<'a> {
+    /// Addresses of the API server; all are asked for at the first one.
+    pub server: &'a [IpAddr],
+    /// Ranges of services: the first address of each is the API server's, too.
+    pub services: &'a [IpNet],
+    /// Names of nodes.
+    pub nodes: &'a [String],
 }
 
 /// The files of the API server, readable by root only.
@@ -33,7 +49,12 @@ pub struct Files(PathBuf);
 impl Files {
     /// Those of a lab.
     pub fn of(lab: &LabName) -> Self {
-        Self(lab.dir().join("kubernetes"))
+        Self::at(&lab.dir().join("kubernetes"))
+    }
+
+    /// Those in a folder.
+    pub fn at(folder: &Path) -> Self {
+        Self(folder.to_owned())
     }
 
     /// How administrator, agents and controller find the API server, and who they are there.
@@ -92,8 +113,8 @@ impl Files {
     }
 }
 
-/// Makes all of them anew, with a user for each node.
-pub fn write(files: &Files, services: &[IpNet], nodes: &[Node]) -> Result<(), Error> {
+/// Makes all of them anew, with a user for each node. The kubeconfigs name no file, so that they work in any place.
+pub fn write(files: &Files, issue: &Issue<'_>) -> Result<(), Error> {
     DirBuilder::new()
         .mode(0o700)
         .create(&files.0)
@@ -103,7 +124,7 @@ pub fn write(files: &Files, services: &[IpNet], nodes: &[Node]) -> Result<(), Er
         authority().map_err(keys)?,
         KeyPair::generate().map_err(keys)?,
     );
-    let certificate = certificate(services)
+    let certificate = certificate(issue)
         .and_then(|params| params.signed_by(&key, &authority))
         .map_err(keys)?;
     let accounts = KeyPair::generate().map_err(keys)?;
@@ -124,9 +145,12 @@ pub fn write(files: &Files, services: &[IpNet], nodes: &[Node]) -> Result<(), Er
         "system:kube-proxy".to_owned(),
         "",
     );
-    let nodes = nodes.iter().map(|node| {
-        let user = format!("system:node:{}", node.name);
-        (files.kubeconfig_of(&node.name), user, "\"system:nodes\"")
+    let nodes = issue.nodes.iter().map(|node| {
+        let user = format!("system:node:{node}");
+        (files.kubeconfig_of(node), user, "\"system:nodes\"")
+    });
+    let cluster = json!({
+        "server": url(issue.server[0]), "certificate-authority-data": STANDARD.encode(authority.pem()),
     });
     let mut users = String::new();
     for (path, user, groups) in [admin, proxy].into_iter().chain(nodes) {
@@ -134,7 +158,7 @@ pub fn write(files: &Files, services: &[IpNet], nodes: &[Node]) -> Result<(), Er
         users.extend([token.as_str(), ",", &user, ",", &user, ",", groups, "\n"]);
         let kubeconfig = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "lab",
-            "clusters": [{"name": "lab", "cluster": {"server": server(), "certificate-authority": files.ca()}}],
+            "clusters": [{"name": "lab", "cluster": cluster}],
             "users": [{"name": user, "user": {"token": token}}],
             "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": user}}],
         });
@@ -165,16 +189,19 @@ fn authority() -> Result<CertifiedIssuer<'static, KeyPair>, rcgen::Error> {
 }
 
 /// For every name and address by which nodes and pods may ask for the API server.
-fn certificate(services: &[IpNet]) -> Result<CertificateParams, rcgen::Error> {
+fn certificate(issue: &Issue<'_>) -> Result<CertificateParams, rcgen::Error> {
     let names = ["", ".default", ".default.svc", ".default.svc.cluster.local"];
     let mut params = CertificateParams::new(names.map(|end| format!("kubernetes{end}")))?;
-    let service = services
+    let service = issue
+        .services
         .iter()
         .filter_map(|net| net.hosts().nth(usize::from(net.addr().is_ipv6())));
     let loopback = IpAddr::from([127, 0, 0, 1]);
     params.subject_alt_names.extend(
-        underlay_addresses(1)
-            .into_iter()
+        issue
+            .server
+            .iter()
+            .copied()
             .chain(service)
             .chain([loopback])
             .map(SanType::IpAddress),

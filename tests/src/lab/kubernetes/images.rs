@@ -4,12 +4,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use super::node::POD_IMAGE;
 use crate::lab::error::Error;
 use crate::lab::output::output_within;
 use crate::patience::patient;
 
 /// Name of the image of the cluster's DNS server.
 pub const DNS_IMAGE: &str = "localhost/coredns:1";
+/// Programs that get an image, and its name.
+pub const PROGRAMS: [(&str, &str); 2] = [("agnhost", POD_IMAGE), ("coredns", DNS_IMAGE)];
 const SCRIPT: &str = include_str!("image.sh");
 
 /// Makes an archive with one static program.

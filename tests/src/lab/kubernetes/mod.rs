@@ -15,6 +15,7 @@
 //! - `whole`: the steps of a whole cluster; `plane`: the rest of its control plane
 //! - `space`: what a node sees of the machine; `node`: what runs there; `images`: what runs in its pods
 //! - `containers`: the end of all that
+//! - [`machines`]: what a cluster on machines of their own takes from all this
 
 mod api;
 mod client;
@@ -22,6 +23,7 @@ pub(super) mod containers;
 mod crds;
 mod credentials;
 mod images;
+pub mod machines;
 pub(super) mod node;
 mod plane;
 mod programs;
@@ -43,8 +45,10 @@ pub use credentials::{Files, server};
 use super::daemon::Action;
 use super::error::Error;
 use super::options::{KubernetesMode, Options};
+use super::plan::underlay_addresses;
 use super::state::{Kubernetes, State};
 use super::{Lab, LabName, Progress, daemon, enter};
+use credentials::Issue;
 use servers::{APISERVER, ready};
 
 impl Kubernetes {
@@ -99,7 +103,16 @@ pub(super) fn start(state: &mut State) -> Result<(), Error> {
     let Some(planned) = &mut state.kubernetes else {
         return Ok(());
     };
-    credentials::write(&Files::of(&state.lab), &planned.services, &state.nodes)?;
+    let issue = Issue {
+        server: &underlay_addresses(1),
+        services: &planned.services,
+        nodes: &state
+            .nodes
+            .iter()
+            .map(|node| node.name.clone())
+            .collect::<Vec<_>>(),
+    };
+    credentials::write(&Files::of(&state.lab), &issue)?;
     let (etcd, api) = (
         servers::etcd(state)?,
         // It waits for etcd by itself.

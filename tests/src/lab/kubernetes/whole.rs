@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ipnet::IpNet;
 use serde_json::Value;
 use weft_netns::MountNs;
 
@@ -52,7 +53,7 @@ fn archives(state: &State) -> Result<Vec<PathBuf>, Error> {
     if !state.is_bare() {
         all.push(images::weft()?);
     }
-    for (program, name) in [("agnhost", POD_IMAGE), ("coredns", images::DNS_IMAGE)] {
+    for (program, name) in images::PROGRAMS {
         let archive = folder.join(format!("{program}.tar"));
         images::of_program(&kubernetes.programs.join(program), name, &archive)?;
         all.push(archive);
@@ -70,11 +71,7 @@ pub fn complete(
 ) -> Result<(), Error> {
     plane::start(state)?;
     let (pods, services) = options.networks();
-    let dns: Vec<String> = services
-        .iter()
-        .take(1)
-        .filter_map(|net| Some(net.hosts().nth(9)?.to_string()))
-        .collect();
+    let dns: Vec<String> = dns_address(&services).into_iter().collect();
     (progress.say)("starting a kubelet and kube-proxy on each node");
     for (index, space) in spaces.into_iter().enumerate() {
         let (name, found) = (state.lab.clone(), state.nodes[index].clone());
@@ -90,10 +87,7 @@ pub fn complete(
     } else {
         weft(state, lab, deadline, progress)?;
     }
-    let dns_yaml = DNS
-        .replace("CLUSTER_IP", dns.first().map_or("", String::as_str))
-        .replace("IMAGE", images::DNS_IMAGE);
-    kubectl(lab, &["apply", "-f", "-"], &dns_yaml)?;
+    kubectl(lab, &["apply", "-f", "-"], &dns_objects(&services))?;
     if state.is_bare() {
         (progress.say)(&format!(
             "the nodes wait for a network; there is an image for pods of yours: {POD_IMAGE}"
@@ -103,6 +97,17 @@ pub fn complete(
     wait(state, deadline, progress, || {
         rolled_out(lab, "Deployment", "kube-system", "coredns")
     })
+}
+
+/// Where the cluster's DNS server answers.
+fn dns_address(services: &[IpNet]) -> Option<String> {
+    Some(services.first()?.hosts().nth(9)?.to_string())
+}
+
+/// The cluster's DNS server, as YAML.
+pub fn dns_objects(services: &[IpNet]) -> String {
+    DNS.replace("CLUSTER_IP", &dns_address(services).unwrap_or_default())
+        .replace("IMAGE", images::DNS_IMAGE)
 }
 
 fn weft(state: &State, lab: &Lab, deadline: Instant, progress: Progress<'_>) -> Result<(), Error> {
