@@ -9,7 +9,7 @@ use crate::frames::frame;
 use crate::rig::{interface, with_rig};
 
 /// Events of one endpoint for one reason, of one processor in one second, as `ebpf/programs/src/drops.rs` has it.
-const SHARE: u64 = 10;
+const SHARE: u64 = 50;
 const FLOOD: u32 = 20_000;
 
 #[test]

@@ -18,7 +18,7 @@ const EVENTS_PER_WINDOW: u64 = 1000;
 /// Of these, what is kept for drops that are the first of their kind in this second: a flood takes no other kind's place.
 const EVENTS_FOR_FIRST: u64 = 500;
 /// Events of one kind, of one CPU in one second.
-const EVENTS_OF_KIND: u32 = 10;
+const EVENTS_OF_KIND: u32 = 50;
 const SECOND: u64 = 1_000_000_000;
 
 /// Counts the packet and tells user space; returns the action. Each half is a function of its own, so that drops cost the
