@@ -109,13 +109,17 @@ tell_pods() {
 # One file for each attachment, which holds its addresses.
 endpoints() { on "$1" find /var/lib/weft/endpoints -type f ! -name lock; }
 
+is_clean() {
+    weft_on "$1" status > "$scratch/status" || return
+    cat "$scratch/status"
+    grep -q '^Problems *none' "$scratch/status"
+}
+
 clean_status() {
     local node
     for node in node1 node2; do
-        weft_on "$node" status > "$scratch/status" || fail "weft status on $node: $(cat "$scratch/status")"
-        grep -q '^Problems *none' "$scratch/status" || fail "weft status on $node is not clean: $(cat "$scratch/status")"
+        within "$CLEAN_WITHIN" "weft status is clean on $node" is_clean "$node"
     done
-    say 'weft status is clean on both nodes'
 }
 
 check_isolation() {

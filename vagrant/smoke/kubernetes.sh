@@ -2,6 +2,8 @@
 # What `make vagrant` does with a cluster: pods, services and policies are made by kubectl. Part of smoke.sh.
 
 readonly UNITS=(kubelet kube-proxy containerd kube-apiserver kube-controller-manager kube-scheduler etcd)
+# An API server on an emulated processor may be silent for minutes, and weft says so.
+readonly CLEAN_WITHIN=180
 readonly CLUSTER=$SANDBOX/dotfile/cluster
 # Both run on this machine, not in the emulated ones: the API server is in reach of the sandbox.
 readonly AS_ADMIN=(./sandbox.sh run env "KUBECONFIG=$CLUSTER/credentials/kubeconfig" "KUBECACHEDIR=$scratch/kubectl")

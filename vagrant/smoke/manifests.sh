@@ -2,6 +2,8 @@
 # What `make vagrant` does where objects are files on node1. Part of smoke.sh.
 
 readonly UNITS=(weft-agent weft-controller weft-objects)
+# At once.
+readonly CLEAN_WITHIN=0
 
 project() { on node1 weft-pod project "$1"; }
 pod_network() { on node1 weft pod-network "$@"; }
