@@ -149,7 +149,7 @@ share_dns() { weft pod-network make-projects-global "$AS_ADMIN" --timeout=60 kub
 start_control_plane() {
     configure_control_plane
     start_services etcd kube-apiserver
-    until_done 900 'the API server does not answer' kube-apiserver systemctl is-active kube-apiserver
+    until_done 1800 'the API server does not answer' kube-apiserver systemctl is-active kube-apiserver
     start_services kube-controller-manager kube-scheduler
 }
 
