@@ -2,7 +2,6 @@
 
 use weft_ebpf::addr::Addr;
 use weft_ebpf::decide;
-use weft_ebpf::packet::Packet;
 use weft_ebpf::rows::egress::{
     ANY_PORT, FlowKey, FlowRow, HitKey, LearnedKey, LearnedRow, PORT_BITS, PortKey, RuleKey,
     RuleRow, SearchKey, SearchRow,
@@ -90,10 +89,6 @@ impl decide::Tables for Tables {
     }
 
     fn note_served(&self, _: &FlowKey, _: Option<ServedRow>) {}
-
-    fn fragment(&self, _: &Packet, _: u32) -> bool {
-        true
-    }
 
     fn count_hit(&self, _: &HitKey, _: u32, _: u64) {}
 

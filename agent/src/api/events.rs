@@ -70,7 +70,6 @@ impl Feed {
 /// Removes the oldest event of the interface and reason that have most: a pod that is denied all the time hides nobody else's
 /// drops.
 fn give_way(recent: &mut VecDeque<Drop>) {
-    let kind = |event: &Drop| (event.ifindex, event.reason.clone());
     let mut counts = HashMap::new();
     for event in recent.iter() {
         *counts.entry(kind(event)).or_insert(0) += 1;
@@ -80,6 +79,10 @@ fn give_way(recent: &mut VecDeque<Drop>) {
     };
     let oldest = recent.iter().position(|event| counts[&kind(event)] == most);
     oldest.and_then(|at| recent.remove(at));
+}
+
+fn kind(event: &Drop) -> (u32, &str) {
+    (event.ifindex, &event.reason)
 }
 
 /// Reads the ring until the process ends.

@@ -7,7 +7,6 @@ use aya::maps::lpm_trie::Key;
 use nix::time::{ClockId, clock_gettime};
 use weft_ebpf::addr::Addr;
 use weft_ebpf::decide::Tables;
-use weft_ebpf::packet::Packet;
 use weft_ebpf::rows::egress::{
     ANY_PORT, FlowKey, FlowRow, HitKey, LearnedKey, LearnedRow, PORT_BITS, PortKey, RuleKey,
     RuleRow, SearchKey, SearchRow,
@@ -177,10 +176,6 @@ impl Tables for Live<'_> {
     }
 
     fn note_served(&self, _: &FlowKey, _: Option<ServedRow>) {}
-
-    fn fragment(&self, _: &Packet, _: u32) -> bool {
-        true
-    }
 
     fn count_hit(&self, _: &HitKey, _: u32, _: u64) {}
 

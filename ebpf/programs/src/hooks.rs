@@ -4,18 +4,47 @@
 
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::programs::TcContext;
-use weft_ebpf::decide::with;
+use weft_ebpf::decide::{fragments, with};
 use weft_ebpf::event::hook;
 use weft_ebpf::packet::Packet;
 use weft_ebpf::reason::DropReason;
 
-use crate::forward::{Forward, LEAVE, refuse};
-use crate::maps::Maps;
+use crate::forward::{DROP, Forward, LEAVE, refuse};
+use crate::maps::{self, Maps};
 use crate::sys;
 
-/// On what a pod sends.
+/// On what a pod sends. A fragment has to fit those before it, and one that is dropped all the same is not counted as sent.
 #[inline(never)]
 pub fn from_pod(skb: *mut __sk_buff, packet: &Packet) -> i32 {
+    if packet.place == 0 {
+        return decide_from_pod(skb, packet);
+    }
+    if !take_fragment(skb, packet) {
+        return refuse(DropReason::Fragments);
+    }
+    let action = decide_from_pod(skb, packet);
+    if action == DROP {
+        drop_fragment(skb, packet);
+    }
+    action
+}
+
+#[inline(never)]
+fn take_fragment(skb: *mut __sk_buff, packet: &Packet) -> bool {
+    let second = (sys::now() / 1_000_000_000) as u32;
+    let row = maps::fragments_of(sys::ifindex(&TcContext::new(skb)));
+    row.is_some_and(|row| fragments::take(row, packet, second))
+}
+
+#[inline(never)]
+fn drop_fragment(skb: *mut __sk_buff, packet: &Packet) {
+    if let Some(row) = maps::fragments_of(sys::ifindex(&TcContext::new(skb))) {
+        fragments::dropped(row, packet);
+    }
+}
+
+#[inline(always)]
+fn decide_from_pod(skb: *mut __sk_buff, packet: &Packet) -> i32 {
     let at = Forward::new(skb, packet);
     match from_pod_inside(&at) {
         LEAVE => with::leave(&Maps, packet, &at.leaver.get(), &at),

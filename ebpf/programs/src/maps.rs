@@ -7,8 +7,7 @@ use aya_ebpf::btf_maps::{
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::macros::btf_map;
 use weft_ebpf::addr::Addr;
-use weft_ebpf::decide::{Tables, fragments};
-use weft_ebpf::packet::Packet;
+use weft_ebpf::decide::Tables;
 use weft_ebpf::rows::dns::{LEARNED_CAPACITY, NAMES_CAPACITY, NameKey, NameRow};
 use weft_ebpf::rows::egress::{
     ANY_PORT, FLOWS_CAPACITY, FlowKey, FlowRow, HITS_CAPACITY, HitKey, HitRow, LearnedKey,
@@ -222,11 +221,6 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
-    fn fragment(&self, packet: &Packet, ifindex: u32) -> bool {
-        fragment(packet, ifindex)
-    }
-
-    #[inline(always)]
     fn now(&self) -> u64 {
         // SAFETY: the helper has no preconditions.
         unsafe { bpf_ktime_get_ns() }
@@ -236,14 +230,13 @@ impl Tables for Maps {
 /// How often an address in use is noted as such: not for every packet, which would keep its cache line moving.
 const USED_PRECISION: u64 = 1_000_000_000;
 
-/// A function of its own: it costs those packets stack that are fragments.
-#[inline(never)]
-fn fragment(packet: &Packet, ifindex: u32) -> bool {
-    let Some(row) = FRAGMENTS.get_ptr_mut(ifindex) else {
-        return false;
-    };
+/// What the endpoint behind this interface sends in fragments; `None` if it is not known.
+///
+/// To be held by one function of a program at a time.
+#[inline(always)]
+pub fn fragments_of(ifindex: u32) -> Option<&'static mut FragmentsRow> {
+    let row = FRAGMENTS.get_ptr_mut(ifindex)?;
     // SAFETY: the row stays mapped while the program runs. Another processor may write into it meanwhile, which can only lose
     // or let go a fragment of this pod.
-    let row = unsafe { &mut *row };
-    fragments::take(row, packet, (Maps.now() / 1_000_000_000) as u32)
+    Some(unsafe { &mut *row })
 }

@@ -1,6 +1,6 @@
 //! Fragments that a pod sends.
 //!
-//! A network stack keeps fragments until their packet is whole, for 30 seconds, in memory that all share (4 MB of a namespace,
+//! A network stack keeps fragments until their packet is whole, for up to a minute, in memory that all share (4 MB of a namespace,
 //! `net.ipv4.ipfrag_high_thresh`). So a pod has so many unfinished packets at once and no more, and so many fragments of each. They
 //! must come in order, as every sender's stack sends them: what has come then is known by one number, and nobody can seem to finish
 //! a packet that stays unfinished.
@@ -10,8 +10,9 @@ use crate::rows::{FRAGMENTS_AT_ONCE, FragmentsRow, UnfinishedRow};
 
 /// Fragments of one packet: a little more than the largest packet has on a link of 1,280 bytes, the smallest of IPv6.
 const FRAGMENTS_OF_PACKET: u16 = 64;
-/// How long stacks wait for the rest of a packet (`net.ipv4.ipfrag_time`; RFC 8200 section 4.5 has 60 s, Linux 30 s), seconds.
-const WAIT: u32 = 30;
+/// How long stacks wait for the rest of a packet, seconds: `net.ipv4.ipfrag_time` is 30, `net.ipv6.ip6frag_time` 60 (RFC 8200
+/// section 4.5).
+const WAIT: u32 = 60;
 
 /// Whether the fragment may go on; notes what has come of its packet. `second` is the monotonic clock's.
 #[inline(always)]
@@ -30,6 +31,10 @@ pub fn take(row: &mut FragmentsRow, packet: &Packet, second: u32) -> bool {
         let slot = &mut row.unfinished[i];
         let waiting = slot.count != 0 && second.wrapping_sub(slot.second) <= WAIT;
         if !waiting {
+            // A key stands in one place, so that `dropped` finds the right one.
+            if slot.key == key {
+                slot.key = !key;
+            }
             free = i;
         } else if slot.key == key {
             return follow(slot, offset, units, more);
@@ -47,6 +52,23 @@ pub fn take(row: &mut FragmentsRow, packet: &Packet, second: u32) -> bool {
         reserved: 0,
     };
     true
+}
+
+/// Takes in that a fragment was dropped after [`take`] had let it go. If it was the first one, nobody keeps anything of the
+/// packet, and nothing may follow. Of any other packet those before it are kept somewhere until they are given up.
+#[inline(always)]
+pub fn dropped(row: &mut FragmentsRow, packet: &Packet) {
+    let key = key(packet);
+    let first = packet.place & FRAGMENT_OFFSET == 0;
+    let mut i = 0;
+    while i < FRAGMENTS_AT_ONCE {
+        let slot = &mut row.unfinished[i];
+        if slot.key == key {
+            slot.count = if first { 0 } else { FRAGMENTS_OF_PACKET };
+            return;
+        }
+        i += 1;
+    }
 }
 
 /// The next fragment of a packet of which some have come.
@@ -162,6 +184,48 @@ mod tests {
             !take(&mut row, &fragment(1, 185, 100, false), 1),
             "it is whole"
         );
+    }
+
+    /// What is dropped behind the check leaves no packet that seems to be finished and is not.
+    #[test]
+    fn dropped_ones() {
+        let mut row = FragmentsRow::default();
+        for ident in 0..100 {
+            let (first, last) = (fragment(ident, 0, 8, true), fragment(ident, 1, 8, false));
+            assert!(
+                take(&mut row, &first, 1),
+                "{ident}: a dropped first one costs nothing"
+            );
+            dropped(&mut row, &first);
+            assert!(!take(&mut row, &last, 1), "{ident}: and nothing follows it");
+        }
+        for ident in 0..100 {
+            let (first, last) = (fragment(ident, 0, 8, true), fragment(ident, 1, 8, false));
+            let fits = usize::from(ident) < FRAGMENTS_AT_ONCE;
+            assert_eq!(take(&mut row, &first, 1), fits, "{ident}");
+            assert_eq!(take(&mut row, &last, 1), fits, "{ident}");
+            if fits {
+                dropped(&mut row, &last);
+            }
+            assert!(!take(&mut row, &last, 1), "{ident}: nothing follows it");
+        }
+        assert!(take(&mut row, &fragment(200, 0, 8, true), 2 + WAIT));
+    }
+
+    /// A packet of an identification that was used before, in another place.
+    #[test]
+    fn dropped_ones_with_an_identification_of_before() {
+        let mut row = FragmentsRow::default();
+        let (first, last) = (fragment(1, 0, 8, true), fragment(1, 1, 8, false));
+        for round in 0..20 {
+            let second = 1 + round * (WAIT + 1);
+            assert!(take(&mut row, &first, second) && take(&mut row, &last, second));
+            dropped(&mut row, &last);
+            let held = row.unfinished.iter();
+            let held = held.filter(|it| it.count != 0 && it.second == second);
+            assert_eq!(held.count(), 1, "it counts as unfinished");
+            assert!(!take(&mut row, &first, second));
+        }
     }
 
     #[test]

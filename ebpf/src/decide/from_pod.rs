@@ -30,9 +30,6 @@ pub fn from_pod<T: Tables, O: Outcome>(
     if let Some(reason) = packet.unfit() {
         return denied(reason);
     }
-    if packet.place != 0 && !tables.fragment(packet, ifindex) {
-        return denied(DropReason::Fragments);
-    }
     // A pod's packet to the overlay port would leave with the node's address and pass for the node's own.
     // Port 0 is none: on either side it means that it is not known.
     if packet.proto == proto::UDP && packet.dst_port != 0 && packet.dst_port == tables.vxlan_port()

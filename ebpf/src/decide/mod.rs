@@ -70,8 +70,6 @@ pub trait Tables {
     fn note_served(&self, key: &FlowKey, row: Option<ServedRow>);
     /// Counts a packet of so many bytes that an egress rule met. What only asks counts nothing.
     fn count_hit(&self, key: &HitKey, bytes: u32, now: u64);
-    /// Whether the endpoint behind this interface may send the fragment, by [`fragments::take`]. `explain` sends none.
-    fn fragment(&self, packet: &Packet, ifindex: u32) -> bool;
     /// Nanoseconds of the monotonic clock.
     fn now(&self) -> u64;
 }

@@ -11,6 +11,9 @@ use crate::wire::{Injector, mac};
 
 const UDP: u8 = 17;
 const PORT: u16 = 7000;
+const VXLAN: u16 = 4789;
+/// More fragments follow (RFC 791).
+const MORE: u16 = 0x2000;
 /// More than fill the memory in which a node puts fragments together, 4 MB.
 const FLOOD: u16 = 20_000;
 
@@ -57,14 +60,28 @@ fn unfinished_packets_cost_no_other_pod_its_own() {
     let macs = (out.mac, mac(&node, &row.interface));
     let datagram = udp_datagram((attacker.ips[0], PORT).into(), to, &[0; 1392]);
     let mut frame = framed(macs, attacker.ips[0], gateway, UDP, &datagram);
-    for ident in 0..FLOOD {
+    // A first one that is dropped, to the overlay's port, and what would follow it.
+    let forged = udp_datagram(
+        (attacker.ips[0], PORT).into(),
+        (gateway, VXLAN).into(),
+        &[0; 1392],
+    );
+    let mut forged = framed(macs, attacker.ips[0], gateway, UDP, &forged);
+    let place = |frame: &mut Vec<u8>, ident: u16, place: u16| {
         frame[18..20].copy_from_slice(&ident.to_be_bytes());
-        frame[20] = 0x20; // more fragments
-        fix_checksum(&mut frame);
-        out.send(&frame);
+        frame[20..22].copy_from_slice(&place.to_be_bytes());
+        fix_checksum(frame);
+        out.send(frame);
+    };
+    for ident in 0..FLOOD {
+        place(&mut forged, ident, MORE);
+        place(&mut forged, ident, 175);
+    }
+    for ident in 0..FLOOD {
+        place(&mut frame, ident, MORE);
     }
     eventually("the flood is dropped", || {
-        cluster.pod_count("node1", &attacker.label(), "Fragments") > u64::from(FLOOD) - 100
+        cluster.pod_count("node1", &attacker.label(), "Fragments") > 2 * u64::from(FLOOD) - 100
     });
     for bytes in [2000, 5000, 40_000] {
         assert!(

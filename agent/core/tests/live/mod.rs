@@ -9,7 +9,6 @@ use weft_core::compile::{Tables, project_key};
 use weft_core::model::NamePattern;
 use weft_ebpf::addr::Addr;
 use weft_ebpf::decide;
-use weft_ebpf::packet::Packet;
 use weft_ebpf::rows::egress::{
     FlowKey, FlowRow, HitKey, HitRow, LearnedKey, LearnedName, LearnedRow, RuleKey, RuleRow,
     SearchKey, SearchRow,
@@ -111,10 +110,6 @@ impl decide::Tables for Live {
             Some(row) => served.insert(*key, row),
             None => served.remove(key),
         };
-    }
-
-    fn fragment(&self, _: &Packet, _: u32) -> bool {
-        true
     }
 
     fn count_hit(&self, key: &HitKey, bytes: u32, now: u64) {
