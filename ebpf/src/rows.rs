@@ -29,6 +29,8 @@ pub mod map {
     pub const TRAFFIC: &str = "TRAFFIC";
     /// Hash: ifindex of an endpoint -> [`FragmentsRow`](super::FragmentsRow).
     pub const FRAGMENTS: &str = "FRAGMENTS";
+    /// Hash: ifindex of an endpoint -> [`ProjectKey`](super::ProjectKey).
+    pub const SENDERS: &str = "SENDERS";
     /// LRU per-CPU hash: [`DropKey`](super::DropKey) -> [`DropRow`](super::DropRow).
     pub const DROPS: &str = "DROPS";
     /// Per-CPU array: drop reason -> [`DropRow`](super::DropRow).

@@ -29,6 +29,8 @@ pub enum Write {
     Peer(Addr, Option<PeerRow>),
     /// `PROJECTS`
     Project(ProjectKey, Option<ProjectRow>),
+    /// `SENDERS`
+    Sender(u32, Option<ProjectKey>),
     /// `ENDPOINTS`
     Endpoint(Addr, Option<EndpointRow>),
     /// `RULES`, `SEARCHES` and `PORTS`: all rows of a policy.
@@ -63,6 +65,7 @@ pub fn diff(wanted: &Tables, actual: &Tables) -> Vec<Write> {
         subnets,
         peers,
         projects,
+        senders,
         endpoints,
         policies,
         resolved,
@@ -115,6 +118,13 @@ pub fn diff(wanted: &Tables, actual: &Tables) -> Vec<Write> {
         prefixes,
         &actual.prefixes,
         Write::Prefix,
+        &mut puts,
+        &mut removes,
+    );
+    table(
+        senders,
+        &actual.senders,
+        Write::Sender,
         &mut puts,
         &mut removes,
     );
@@ -191,6 +201,7 @@ impl Tables {
             Write::Subnet(key, row) => put(&mut self.subnets, key, row),
             Write::Peer(key, row) => put(&mut self.peers, key, row),
             Write::Project(key, row) => put(&mut self.projects, key, row),
+            Write::Sender(key, row) => put(&mut self.senders, key, row),
             Write::Endpoint(key, row) => put(&mut self.endpoints, key, row),
         }
     }

@@ -36,6 +36,10 @@ impl decide::Tables for Tables {
         self.endpoints.get(addr).copied()
     }
 
+    fn sender(&self, ifindex: u32) -> Option<ProjectKey> {
+        self.senders.get(&ifindex).copied()
+    }
+
     fn project(&self, project: &ProjectKey) -> Option<ProjectRow> {
         self.projects.get(project).copied()
     }

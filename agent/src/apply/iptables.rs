@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use weft_core::compile::iptables::{Family, Ruleset, Table};
-use weft_core::diff::iptables::{TableOps, diff, hides_clients};
+use weft_core::diff::iptables::{TableOps, diff};
 
 pub use keeper::{Keeper, OnLook};
 
@@ -58,8 +58,6 @@ pub struct IptablesReport {
     pub writes: usize,
     /// What was missing or wrong: `ip6tables nat: chain OPENSHIFT-MASQUERADE`.
     pub repaired: Vec<String>,
-    /// The rule of the service proxy that hides who asks a service, if there is one.
-    pub hides_clients: Option<String>,
 }
 
 /// Somebody may change the rules between our look and our write; the transaction fails then and is worked out anew.
@@ -109,12 +107,10 @@ impl Iptables {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let actual = observe::iptables::observe(&self.folder, wanted.family)?;
-            let ops = diff(wanted, &actual);
-            report.hides_clients = report
-                .hides_clients
-                .take()
-                .or_else(|| hides_clients(&actual));
+            let ops = diff(
+                wanted,
+                &observe::iptables::observe(&self.folder, wanted.family)?,
+            );
             let mut failure = None;
             for table in ops {
                 match self.restore(wanted.family, &table) {

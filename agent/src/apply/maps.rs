@@ -50,6 +50,7 @@ pub struct Maps {
     pub(crate) subnets: HashMap<MapData, Row<Addr>, Row<SubnetRow>>,
     pub(crate) peers: HashMap<MapData, Row<Addr>, Row<PeerRow>>,
     pub(crate) projects: HashMap<MapData, Row<ProjectKey>, Row<ProjectRow>>,
+    pub(crate) senders: HashMap<MapData, u32, Row<ProjectKey>>,
     pub(crate) endpoints: HashMap<MapData, Row<Addr>, Row<EndpointRow>>,
     pub(crate) rules: HashMap<MapData, Row<RuleKey>, Row<RuleRow>>,
     pub(crate) resolved: HashMap<MapData, Row<RuleKey>, Row<RuleRow>>,
@@ -80,6 +81,7 @@ impl Maps {
             subnets: take(ebpf, map::SUBNETS)?,
             peers: take(ebpf, map::PEERS)?,
             projects: take(ebpf, map::PROJECTS)?,
+            senders: take(ebpf, map::SENDERS)?,
             endpoints: take(ebpf, map::ENDPOINTS)?,
             rules: take(ebpf, egress::map::RULES)?,
             resolved: take(ebpf, egress::map::RESOLVED)?,
@@ -129,6 +131,13 @@ impl Maps {
             Write::Subnet(key, row) => (map::SUBNETS, put(&mut self.subnets, key, row)),
             Write::Peer(key, row) => (map::PEERS, put(&mut self.peers, key, row)),
             Write::Project(key, row) => (map::PROJECTS, put(&mut self.projects, key, row)),
+            Write::Sender(key, row) => {
+                let result = match row {
+                    Some(row) => self.senders.insert(key, Row(row), 0),
+                    None => ignore_missing(self.senders.remove(&key)),
+                };
+                (map::SENDERS, result)
+            }
             Write::Endpoint(key, row) => (map::ENDPOINTS, put(&mut self.endpoints, key, row)),
         };
         result.map_err(|source| TableError::Call {

@@ -85,6 +85,7 @@ fn shapes() -> Vec<Shape> {
         shape::<PrefixKey, PrefixRow>(map::PREFIXES, LpmTrie, table),
         shape::<Addr, SubnetRow>(map::SUBNETS, Hash, table),
         shape::<Addr, PeerRow>(map::PEERS, Hash, table),
+        shape::<u32, ProjectKey>(map::SENDERS, Hash, table),
         shape::<Addr, EndpointRow>(map::ENDPOINTS, Hash, table),
         shape::<ProjectKey, ProjectRow>(map::PROJECTS, Hash, table),
         shape::<u32, TrafficRow>(map::TRAFFIC, PerCpuHash, table),

@@ -124,6 +124,11 @@ impl Tables for Live<'_> {
         self.found(map::ENDPOINTS, row).map(|Row(row)| row)
     }
 
+    fn sender(&self, ifindex: u32) -> Option<ProjectKey> {
+        let row = self.maps.senders.get(&ifindex, 0);
+        self.found(map::SENDERS, row).map(|Row(row)| row)
+    }
+
     fn project(&self, project: &ProjectKey) -> Option<ProjectRow> {
         let row = self.maps.projects.get(&Row(*project), 0);
         self.found(map::PROJECTS, row).map(|Row(row)| row)

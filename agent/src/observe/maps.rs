@@ -29,6 +29,10 @@ pub fn tables(maps: &Maps) -> Result<Tables, TableError> {
     tables.subnets = rows(&maps.subnets, map::SUBNETS)?;
     tables.peers = rows(&maps.peers, map::PEERS)?;
     tables.projects = rows(&maps.projects, map::PROJECTS)?;
+    for row in &maps.senders {
+        let (ifindex, Row(project)) = row.map_err(reading(map::SENDERS))?;
+        tables.senders.insert(ifindex, project);
+    }
     tables.endpoints = rows(&maps.endpoints, map::ENDPOINTS)?;
     tables.policies = super::egress::policies(maps)?;
     tables.resolved = rows(&maps.resolved, egress::map::RESOLVED)?;

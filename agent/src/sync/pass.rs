@@ -98,7 +98,6 @@ impl Kernel {
                 Ok(done) => {
                     report.writes += done.writes;
                     report.done.extend(done.repaired);
-                    shared.service_proxy(done.hides_clients);
                 }
                 Err(error) => report.failures.push(error.to_string()),
             }

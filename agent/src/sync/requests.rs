@@ -111,10 +111,9 @@ impl Sync {
             Request::Firewall(Ok(report)) => {
                 if self.shared.firewall_problem(None) {
                     tracing::info!("the firewall rules are in place");
-                } else if report.writes > 0 {
+                } else {
                     tracing::warn!(repaired = ?report.repaired, "somebody changed our firewall rules");
                 }
-                self.shared.service_proxy(report.hides_clients);
             }
             Request::Firewall(Err(error)) => {
                 self.shared.firewall_problem(Some(error.to_string()));

@@ -39,6 +39,7 @@ fn removes(write: &Write) -> bool {
             | Write::Subnet(_, None)
             | Write::Peer(_, None)
             | Write::Project(_, None)
+            | Write::Sender(_, None)
             | Write::Resolved(_, None)
             | Write::Name(_, None)
             | Write::Trusted(_, None)
@@ -56,7 +57,7 @@ fn weight(write: &Write) -> usize {
 }
 
 /// Rows of each map, and how many it can hold.
-fn sizes(t: &Tables) -> [(&'static str, usize, usize); 11] {
+fn sizes(t: &Tables) -> [(&'static str, usize, usize); 12] {
     let policies = |rows: fn(&PolicyTable) -> usize| t.policies.values().map(|it| rows(it)).sum();
     let sized = |name, rows, room: u32| (name, rows, room as usize);
     [
@@ -64,6 +65,7 @@ fn sizes(t: &Tables) -> [(&'static str, usize, usize); 11] {
         sized("SUBNETS", t.subnets.len(), TABLE_CAPACITY),
         sized("PEERS", t.peers.len(), TABLE_CAPACITY),
         sized("PROJECTS", t.projects.len(), TABLE_CAPACITY),
+        sized("SENDERS", t.senders.len(), TABLE_CAPACITY),
         sized("ENDPOINTS", t.endpoints.len(), TABLE_CAPACITY),
         sized(
             egress::map::RULES,

@@ -5,7 +5,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde::Serialize;
-use weft_core::model::{DnsName, EgressState, Mode, Problem, World};
+use weft_core::model::{DnsName, EgressState, Problem, World};
 
 use super::foreign::{Standing, Standings};
 use super::handle::pod_network;
@@ -60,8 +60,6 @@ struct State {
     object_problems: Vec<Problem>,
     node_problems: Vec<Problem>,
     firewall_problem: Option<String>,
-    /// What the service proxy does that leads past isolation.
-    service_proxy: Option<Problem>,
     dns_problems: Vec<Problem>,
     /// Objects that do not fit the data path.
     refused: BTreeMap<String, Refusal>,
@@ -195,7 +193,6 @@ impl Shared {
             .chain(&state.pass.gone)
             .chain(&state.dns_problems)
             .chain(&state.untold)
-            .chain(&state.service_proxy)
             .cloned()
             .collect();
         all.extend(
@@ -301,26 +298,6 @@ impl Shared {
             tracing::error!(%problem, "firewall rules");
         }
         std::mem::replace(&mut state.firewall_problem, problem).is_some()
-    }
-
-    /// The rule by which the service proxy hides who asks a service, if there is one: it matters where projects are kept apart.
-    pub(super) fn service_proxy(&self, hides_clients: Option<String>) {
-        let mode = self.world().network.as_ref().map(|network| network.mode);
-        let rule = hides_clients.filter(|_| mode == Some(Mode::Multitenant));
-        let problem = rule.map(|rule| Problem {
-            object: "service proxy".into(),
-            message: format!(
-                "kube-proxy gives the node's address to what pods send to services, so isolated projects reach each other through \
-                 them: set masqueradeAll to false in its configuration (rule: {rule})"
-            ),
-        });
-        let mut state = self.state();
-        if let Some(problem) = &problem
-            && state.service_proxy.as_ref() != Some(problem)
-        {
-            tracing::warn!(problem = %problem.message, "service proxy");
-        }
-        state.service_proxy = problem;
     }
 
     /// An object that does not fit, or one that does (again).

@@ -59,6 +59,7 @@ fn check(rig: &mut Rig, case: Case) {
         reason,
         program,
         on,
+        entered,
         bytes,
         seen,
         from,
@@ -75,7 +76,8 @@ fn check(rig: &mut Rig, case: Case) {
     let start = rig.events();
     assert_eq!(start, vec![], "{why}: an event of an earlier packet");
 
-    let (code, out) = rig.run(program, interface(on), &bytes);
+    let entered = entered.map_or(0, interface);
+    let (code, out) = rig.run_entered(program, entered, interface(on), &bytes);
     let len = bytes.len() as u64;
     assert_eq!(code, DROP, "{why}");
     if reason != HelperFailed {

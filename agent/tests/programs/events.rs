@@ -6,7 +6,7 @@ use weft_agent::observe;
 use weft_ebpf::reason::DropReason;
 
 use crate::frames::frame;
-use crate::rig::{interface, with_rig};
+use crate::rig::{context, interface, with_rig};
 
 /// Events of one endpoint for one reason, of one processor in one second, as `ebpf/programs/src/drops.rs` has it.
 const SHARE: u64 = 50;
@@ -17,7 +17,7 @@ fn a_flood_is_counted_exactly_and_told_in_part() {
     with_rig(|rig| {
         let bytes = frame("10.128.2.5", "10.128.2.6").bytes();
         let start = Instant::now();
-        rig.repeat("from_pod", interface("a"), &bytes, FLOOD);
+        rig.repeat("from_pod", &context(interface("a")), &bytes, FLOOD);
         // Windows that may have begun meanwhile, on each processor.
         let windows = start.elapsed().as_secs() + 2;
         let processors = aya::util::nr_cpus().unwrap() as u64;
@@ -69,7 +69,12 @@ fn a_flood_silences_nobody_else() {
         let quiet = frame("10.128.2.6", "10.128.2.5").bytes();
         for _ in 0..5 {
             for flood in &floods {
-                rig.repeat("from_pod", interface("a"), &flood.bytes(), FLOOD / 4);
+                rig.repeat(
+                    "from_pod",
+                    &context(interface("a")),
+                    &flood.bytes(),
+                    FLOOD / 4,
+                );
             }
             rig.events();
             // In the same second as the flood, or in the next.
@@ -88,7 +93,7 @@ fn a_flood_silences_nobody_else() {
 fn events_come_again_after_a_flood() {
     with_rig(|rig| {
         let bytes = frame("10.128.2.5", "10.128.2.6").bytes();
-        rig.repeat("from_pod", interface("a"), &bytes, FLOOD);
+        rig.repeat("from_pod", &context(interface("a")), &bytes, FLOOD);
         rig.events();
         let deadline = Instant::now() + Duration::from_secs(10);
         let other = frame("10.128.2.5", "10.128.3.200").bytes();

@@ -138,17 +138,36 @@ impl Rig {
 
     /// Runs a program on a frame as on this interface: its return code and the frame after it.
     pub fn run(&self, program: &str, ifindex: u32, frame: &[u8]) -> (i32, Vec<u8>) {
-        self.repeat(program, ifindex, frame, 1)
+        self.repeat(program, &context(ifindex), frame, 1)
     }
 
-    pub fn repeat(&self, program: &str, ifindex: u32, frame: &[u8], times: u32) -> (i32, Vec<u8>) {
+    /// The same for a frame that came to the node by another interface.
+    pub fn run_entered(
+        &self,
+        program: &str,
+        entered: u32,
+        ifindex: u32,
+        frame: &[u8],
+    ) -> (i32, Vec<u8>) {
+        let mut context = context(ifindex);
+        context[INGRESS_IFINDEX..IFINDEX].copy_from_slice(&entered.to_ne_bytes());
+        self.repeat(program, &context, frame, 1)
+    }
+
+    pub fn repeat(
+        &self,
+        program: &str,
+        context: &[u8],
+        frame: &[u8],
+        times: u32,
+    ) -> (i32, Vec<u8>) {
         let mut out = vec![0; frame.len() + 64];
         let result = self
             .program(program)
             .test_run(TestRunOptions {
                 data_in: Some(frame),
                 data_out: Some(&mut out),
-                ctx_in: Some(&context(ifindex)),
+                ctx_in: Some(context),
                 repeat: times,
                 ..TestRunOptions::default()
             })
@@ -167,9 +186,12 @@ impl Rig {
     }
 }
 
+/// Places in `struct __sk_buff`.
+const INGRESS_IFINDEX: usize = 36;
+const IFINDEX: usize = 40;
+
 /// The start of a `struct __sk_buff` with `ifindex` set; the kernel takes what is missing for zeros.
 pub fn context(ifindex: u32) -> [u8; 44] {
-    const IFINDEX: usize = 40;
     let mut context = [0; 44];
     context[IFINDEX..].copy_from_slice(&ifindex.to_ne_bytes());
     context

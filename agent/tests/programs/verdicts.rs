@@ -17,6 +17,8 @@ struct Case {
     program: &'static str,
     /// Pod on whose interface the program runs; the overlay hooks need none.
     on: &'static str,
+    /// Pod by whose interface it came to the node, if it is not sent by the pod that is `on`.
+    entered: Option<&'static str>,
     frame: Frame,
     code: i32,
     /// Destination and source MAC address afterwards; `None`: as they were.
@@ -37,6 +39,7 @@ fn cases() -> Vec<Case> {
         why,
         program: "from_pod",
         on,
+        entered: None,
         frame: frame(src, dst),
         code: NEXT,
         macs: None,
@@ -58,6 +61,7 @@ fn cases() -> Vec<Case> {
         why,
         program: "to_pod",
         on,
+        entered: None,
         frame: frame(src, dst),
         code: NEXT,
         macs: Some(into_pod(last)),
@@ -68,6 +72,7 @@ fn cases() -> Vec<Case> {
         why,
         program: "to_overlay",
         on: "a",
+        entered: None,
         frame: frame(src, dst),
         code: NEXT,
         macs: Some((OVERLAY_MAC, GATEWAY_MAC)),
@@ -163,6 +168,34 @@ fn cases() -> Vec<Case> {
             "outside, source preserved",
         ),
         to("b", 6, "2001:db8::9", "fd01:0:0:2::6", "outside, IPv6"),
+        Case {
+            entered: Some("c"),
+            ..to(
+                "a",
+                5,
+                "10.128.2.1",
+                "10.128.2.5",
+                "a joined project, hidden behind the node",
+            )
+        },
+        Case {
+            entered: Some("g"),
+            ..to(
+                "b",
+                6,
+                "192.168.50.11",
+                "10.128.2.6",
+                "a global project, hidden behind the node",
+            )
+        },
+        Case {
+            entered: Some("b"),
+            ..out(
+                "10.128.2.1",
+                "10.128.4.5",
+                "hidden behind the node: the receiving node judges by the network",
+            )
+        },
         out("10.128.2.1", "10.128.4.5", "the node to a remote pod"),
         out(
             "10.128.2.5",
@@ -191,6 +224,7 @@ fn forwarded_packets() {
             why,
             program,
             on,
+            entered,
             frame,
             code,
             macs,
@@ -200,7 +234,8 @@ fn forwarded_packets() {
         {
             let before = traffic(rig);
             let bytes = frame.bytes();
-            let (returned, out) = rig.run(program, interface(on), &bytes);
+            let entered = entered.map_or(0, interface);
+            let (returned, out) = rig.run_entered(program, entered, interface(on), &bytes);
             assert_eq!(returned, code, "{program}: {why}");
 
             let mut expected = bytes.clone();

@@ -61,7 +61,8 @@ fn from_pod_inside(at: &Forward<'_, { hook::FROM_POD }>) -> i32 {
 #[inline(never)]
 pub fn to_pod(skb: *mut __sk_buff, packet: &Packet) -> i32 {
     let at = Forward::<{ hook::TO_POD }>::new(skb, packet);
-    with::to_pod(&Maps, packet, sys::ifindex(&at.ctx), &at)
+    let entered = sys::entered(&at.ctx);
+    with::to_pod(&Maps, packet, sys::ifindex(&at.ctx), entered, &at)
 }
 
 /// On what other nodes send.
@@ -78,7 +79,7 @@ pub fn from_overlay(skb: *mut __sk_buff, packet: &Packet) -> i32 {
 #[inline(never)]
 pub fn to_overlay(skb: *mut __sk_buff, packet: &Packet) -> i32 {
     let at = Forward::<{ hook::TO_OVERLAY }>::new(skb, packet);
-    with::to_overlay(&Maps, packet, &at)
+    with::to_overlay(&Maps, packet, sys::entered(&at.ctx), &at)
 }
 
 /// Whether the packet comes with a tunnel key.

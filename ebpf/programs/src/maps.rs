@@ -42,6 +42,8 @@ pub static TRAFFIC: PerCpuHashMap<u32, TrafficRow, ROWS, ON_DEMAND> = PerCpuHash
 #[btf_map]
 static FRAGMENTS: HashMap<u32, FragmentsRow, ROWS, ON_DEMAND> = HashMap::new();
 #[btf_map]
+static SENDERS: HashMap<u32, ProjectKey, ROWS, ON_DEMAND> = HashMap::new();
+#[btf_map]
 pub static DROPS: LruPerCpuHashMap<DropKey, DropRow, { DROPS_CAPACITY as usize }> =
     LruPerCpuHashMap::new();
 #[btf_map]
@@ -116,6 +118,12 @@ impl Tables for Maps {
     fn endpoint(&self, addr: &Addr) -> Option<EndpointRow> {
         // SAFETY: as in `subnet`.
         unsafe { ENDPOINTS.get(addr) }.copied()
+    }
+
+    #[inline(always)]
+    fn sender(&self, ifindex: u32) -> Option<ProjectKey> {
+        // SAFETY: as in `subnet`.
+        unsafe { SENDERS.get(ifindex) }.copied()
     }
 
     #[inline(always)]

@@ -179,6 +179,13 @@ pub fn ifindex(ctx: &TcContext) -> u32 {
     unsafe { (*ctx.skb.skb).ifindex }
 }
 
+/// Index of the interface by which the packet came to the node; 0 if the node made it.
+#[inline(always)]
+pub fn entered(ctx: &TcContext) -> u32 {
+    // SAFETY: as in `ifindex`.
+    unsafe { (*ctx.skb.skb).ingress_ifindex }
+}
+
 /// Whether the frame came with a VLAN tag: the kernel takes it out of the bytes before programs see them.
 #[inline(always)]
 pub fn is_tagged(ctx: &TcContext) -> bool {

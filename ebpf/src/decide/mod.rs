@@ -48,6 +48,8 @@ pub trait Tables {
     fn peer(&self, addr: &Addr) -> Option<PeerRow>;
     /// Local endpoint by one of its addresses.
     fn endpoint(&self, addr: &Addr) -> Option<EndpointRow>;
+    /// Project of the local endpoint behind an interface.
+    fn sender(&self, ifindex: u32) -> Option<ProjectKey>;
     /// A project; `None` if it is not known.
     fn project(&self, project: &ProjectKey) -> Option<ProjectRow>;
     /// Rule of an egress policy by prefix or name.
@@ -148,9 +150,10 @@ pub fn from_pod<T: Tables>(tables: &T, packet: &Packet, ifindex: u32) -> Verdict
     with::from_pod(tables, packet, ifindex, &Tell { tables, packet })
 }
 
-/// What becomes of a packet that the host stack sends to the pod behind interface `ifindex`.
-pub fn to_pod<T: Tables>(tables: &T, packet: &Packet, ifindex: u32) -> Verdict {
-    with::to_pod(tables, packet, ifindex, &Tell { tables, packet })
+/// What becomes of a packet that the host stack sends to the pod behind interface `ifindex`, and that came to the node by
+/// interface `entered` (0: a process of the node sends it).
+pub fn to_pod<T: Tables>(tables: &T, packet: &Packet, ifindex: u32, entered: u32) -> Verdict {
+    with::to_pod(tables, packet, ifindex, entered, &Tell { tables, packet })
 }
 
 /// What becomes of a packet that came through the overlay from the node at `peer` with VXLAN network `vnid`.
@@ -158,9 +161,9 @@ pub fn from_overlay<T: Tables>(tables: &T, packet: &Packet, peer: Addr, vnid: u3
     with::from_overlay(tables, packet, peer, vnid, &Tell { tables, packet })
 }
 
-/// What becomes of a packet that the host routed to the overlay device.
-pub fn to_overlay<T: Tables>(tables: &T, packet: &Packet) -> Verdict {
-    with::to_overlay(tables, packet, &Tell { tables, packet })
+/// What becomes of a packet that the host routed to the overlay device; `entered` as in [`to_pod`].
+pub fn to_overlay<T: Tables>(tables: &T, packet: &Packet, entered: u32) -> Verdict {
+    with::to_overlay(tables, packet, entered, &Tell { tables, packet })
 }
 
 /// Why a packet was dropped, and between whom.
@@ -216,17 +219,33 @@ impl Party {
     /// A local pod.
     #[inline(always)]
     pub fn pod<T: Tables>(tables: &T, endpoint: &EndpointRow) -> Self {
-        let row = tables.project(&endpoint.project).unwrap_or(ProjectRow {
+        Self::of(tables, endpoint.project, endpoint.ifindex)
+    }
+
+    /// The local pod whose packet the host has given another source: whatever is translated, the packet keeps the interface by
+    /// which it came to the node (`skb_iif`). No pod writes that, and no rule of the host.
+    #[inline(always)]
+    pub fn behind<T: Tables>(tables: &T, entered: u32) -> Option<Self> {
+        if entered == 0 {
+            return None; // a process of the node
+        }
+        let project = tables.sender(entered)?;
+        Some(Self::of(tables, project, entered))
+    }
+
+    #[inline(always)]
+    fn of<T: Tables>(tables: &T, project: ProjectKey, ifindex: u32) -> Self {
+        let row = tables.project(&project).unwrap_or(ProjectRow {
             policy: NO_POLICY,
             vnid: VNID_CLOSED,
             flags: 0,
         });
         Self {
-            project: endpoint.project,
+            project,
             policy: row.policy,
             vnid: row.vnid,
             flags: row.flags,
-            ifindex: endpoint.ifindex,
+            ifindex,
         }
     }
 

@@ -6,16 +6,19 @@ use crate::packet::Packet;
 use crate::reason::DropReason;
 use crate::rows::class;
 
-/// Decides on a packet that the host stack sends to the pod behind interface `ifindex`.
+/// Decides on a packet that the host stack sends to the pod behind interface `ifindex`, and that came to the node by interface
+/// `entered`, 0 if a process of the node sends it.
 ///
 /// Its source tells whose it is: a local pod's (the host translated a service address and the sender's own address is
-/// intact), the node's or a service's (the node, or an answer whose translation was undone), or an outside one.
+/// intact), the node's or a service's (the node, or an answer whose translation was undone), or an outside one. Behind one of
+/// the latter two a local pod may stand, whose source was translated as well.
 /// Source addresses of pods are trusted here since `from_pod` has checked them.
 #[inline(always)]
 pub fn to_pod<T: Tables, O: Outcome>(
     tables: &T,
     packet: &Packet,
     ifindex: u32,
+    entered: u32,
     outcome: &O,
 ) -> O::Done {
     let Some(receiver) = tables.endpoint(&packet.dst) else {
@@ -25,30 +28,29 @@ pub fn to_pod<T: Tables, O: Outcome>(
         return outcome.drop(&DropReason::WrongInterface.into());
     }
     let party = Party::pod(tables, &receiver);
-    let source = match tables.endpoint(&packet.src) {
-        Some(sender) => {
-            service::note(tables, packet, sender.ifindex);
-            Party::pod(tables, &sender)
+    let source = if let Some(sender) = tables.endpoint(&packet.src) {
+        service::note(tables, packet, sender.ifindex);
+        Party::pod(tables, &sender)
+    } else {
+        let class = tables.prefix(&packet.src).map_or(OUTSIDE, |row| row.class);
+        match class {
+            // Answers to the gateway are not judged, whoever began.
+            OUTSIDE | class::NODE => note_inbound(tables, party, packet),
+            class::GATEWAY | class::SERVICES => {}
+            _ => return outcome.drop(&DropReason::UnexpectedSource.into()),
         }
-        None => match tables.prefix(&packet.src) {
-            None => {
-                note_inbound(tables, party, packet);
-                Party::HOST
-            }
+        match Party::behind(tables, entered) {
+            Some(sender) => sender,
             // The node always reaches its pods, whatever their project's state: kubelet's probes.
-            Some(row) if class::is_own(row.class) => {
-                // Answers to the gateway are not judged, whoever began.
-                if row.class == class::NODE {
-                    note_inbound(tables, party, packet);
-                }
-                return outcome.deliver(&receiver);
-            }
-            Some(row) if row.class == class::SERVICES => Party::HOST,
-            Some(_) => return outcome.drop(&DropReason::UnexpectedSource.into()),
-        },
+            None if class::is_own(class) => return outcome.deliver(&receiver),
+            None => Party::HOST,
+        }
     };
     match admit(source, party) {
         Ok(()) => outcome.deliver(&receiver),
         Err(denial) => outcome.drop(&denial),
     }
 }
+
+/// No class of a prefix: the address is in none.
+const OUTSIDE: u32 = 0;

@@ -416,28 +416,3 @@ fn the_nodes_name_server_is_no_way_out() {
         meets(&field.pod, other, &reached, DEADLINE);
     }
 }
-
-/// What kube-proxy writes with masqueradeAll: who asks cannot be told behind it.
-#[test]
-fn a_service_proxy_that_hides_its_clients_is_a_problem() {
-    let field = Field::new();
-    let named = || {
-        let problems = field.cluster.agent_status("node1").problems;
-        problems
-            .iter()
-            .any(|problem| problem.message.contains("masqueradeAll"))
-    };
-    let nat = |args: &str| field.tables("node1", false, &format!("-t nat {args}"));
-    for args in ["-N KUBE-MARK-MASQ", "-N KUBE-SVC-TEST"] {
-        nat(args);
-    }
-    let usual =
-        "KUBE-SVC-TEST ! -s 10.128.0.0/14 -d 172.30.0.1/32 -p tcp --dport 443 -j KUBE-MARK-MASQ";
-    nat(&format!("-A {usual}"));
-    let all = "KUBE-SVC-TEST -d 172.30.0.1/32 -p tcp --dport 443 -j KUBE-MARK-MASQ";
-    assert!(!named(), "the usual rule is none");
-    nat(&format!("-A {all}"));
-    eventually("named in status", named);
-    nat(&format!("-D {all}"));
-    eventually("not any more", || !named());
-}

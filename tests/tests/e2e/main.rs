@@ -35,6 +35,7 @@ mod exhaustion;
 mod figures;
 mod firewall;
 mod foreign;
+mod hidden;
 mod hostile;
 mod icmp_errors;
 mod matrix;

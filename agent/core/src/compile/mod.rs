@@ -92,11 +92,13 @@ fn project(world: &World, name: &str, local: bool, memo: &Memo, tables: &mut Tab
 }
 
 fn endpoint(endpoint: &Endpoint, tables: &mut Tables) {
+    let project = project_key(&endpoint.project);
+    tables.senders.insert(endpoint.host_ifindex, project);
     for address in &endpoint.addresses {
         tables.endpoints.insert(
             Addr::from(*address),
             EndpointRow {
-                project: project_key(&endpoint.project),
+                project,
                 ifindex: endpoint.host_ifindex,
                 mac: endpoint.mac,
                 flags: 0,

@@ -26,6 +26,8 @@ pub struct Tables {
     pub peers: BTreeMap<Addr, PeerRow>,
     /// `PROJECTS`
     pub projects: BTreeMap<ProjectKey, ProjectRow>,
+    /// `SENDERS`
+    pub senders: BTreeMap<u32, ProjectKey>,
     /// `ENDPOINTS`
     pub endpoints: BTreeMap<Addr, EndpointRow>,
     /// `RULES`, `SEARCHES` and `PORTS` by the policy's number.

@@ -157,22 +157,6 @@ fn places<'a>(jumps: &Jumps, others: impl Iterator<Item = &'a str>) -> Vec<(usiz
     first.chain(later).collect()
 }
 
-/// The rule by which kube-proxy translates the source of whatever goes to a service (`masqueradeAll`), the pods' included:
-/// their project cannot be told any more behind it. Of its other rules for sources each excepts or names some.
-pub fn hides_clients(actual: &BTreeMap<Table, ActualTable>) -> Option<String> {
-    let chains = actual.get(&Table::Nat).map(|table| &table.chains)?;
-    let mut rules = chains
-        .iter()
-        .filter(|(chain, _)| chain.starts_with("KUBE-SVC-") || chain.starts_with("KUBE-SVL-"))
-        .flat_map(|(chain, rules)| rules.iter().map(move |rule| (chain, rule)));
-    rules.find_map(|(chain, rule)| {
-        let words = words(rule)?;
-        let has = |word: &str| words.iter().any(|it| it == word);
-        let hides = has("KUBE-MARK-MASQ") && has("-d") && !has("!") && !has("-s");
-        hides.then(|| format!("-A {chain} {rule}"))
-    })
-}
-
 /// Whether a rule jumps to a chain of kube-proxy, or of what else names its chains as the components of Kubernetes do.
 fn of_service_proxy(spec: &str) -> bool {
     let words = words(spec).unwrap_or_default();

@@ -21,6 +21,8 @@ pub const FAR: [&str; 2] = ["198.51.100.9", "2001:db8::9"];
 pub const OTHER: &str = "203.0.113.4";
 pub const NODE: &str = "192.168.50.11";
 pub const IFINDEX: u32 = 7;
+/// The node's interface to the outside.
+const UPLINK: u32 = 2;
 const MAC: [u8; 6] = [0x0a, 0x58, 10, 128, 2, 5];
 pub const SECOND: u64 = 1_000_000_000;
 
@@ -151,7 +153,7 @@ impl Scene {
     /// The outside sends, and the pod gets it: the firewall judges only what leaves.
     #[track_caller]
     pub fn back(&self, packet: &Packet) {
-        let verdict = decide::to_pod(&self.live, packet, self.ifindex);
+        let verdict = decide::to_pod(&self.live, packet, self.ifindex, UPLINK);
         assert!(matches!(verdict, Verdict::Deliver(_)), "{verdict:?}");
     }
 }

@@ -68,7 +68,7 @@ fn answered_from_afar(scene: &Scene, asked: &Packet, vnid: u32) -> Verdict {
 
 /// The host has translated the address of a service into that of the pod beside.
 fn translated(scene: &Scene, asked: &Packet) {
-    let verdict = decide::to_pod(&scene.live, asked, NEAR_IFINDEX);
+    let verdict = decide::to_pod(&scene.live, asked, NEAR_IFINDEX, IFINDEX);
     assert!(matches!(verdict, Verdict::Deliver(_)), "{verdict:?}");
 }
 
@@ -92,7 +92,7 @@ fn answers_go_back_through_the_host_that_translated() {
     }
     for asked in [syn(5000, REMOTE, 80), udp(5000, REMOTE, 53)] {
         let scene = scene();
-        let sent = decide::to_overlay(&scene.live, &asked);
+        let sent = decide::to_overlay(&scene.live, &asked, IFINDEX);
         assert!(matches!(sent, Verdict::Tunnel { .. }), "{sent:?}");
         assert_eq!(answered_from_afar(&scene, &asked, 7), Verdict::Pass);
     }
@@ -112,7 +112,7 @@ fn a_direct_connection_ends_what_was_noted() {
 #[test]
 fn the_next_pod_with_the_address_inherits_nothing() {
     let (mut scene, asked) = (scene(), udp(5000, REMOTE, 53));
-    let sent = decide::to_overlay(&scene.live, &asked);
+    let sent = decide::to_overlay(&scene.live, &asked, IFINDEX);
     assert!(matches!(sent, Verdict::Tunnel { .. }), "{sent:?}");
     scene.another_pod(9);
     directly(answered_from_afar(&scene, &asked, 7));
@@ -145,7 +145,7 @@ fn fragments_of_an_answer_follow_the_first() {
 #[test]
 fn answers_of_another_network_are_dropped() {
     let (scene, asked) = (scene(), syn(5000, REMOTE, 80));
-    let sent = decide::to_overlay(&scene.live, &asked);
+    let sent = decide::to_overlay(&scene.live, &asked, IFINDEX);
     assert!(matches!(sent, Verdict::Tunnel { .. }), "{sent:?}");
     match answered_from_afar(&scene, &asked, 9) {
         Verdict::Drop(denial) => assert_eq!(denial.reason, DropReason::Isolated),

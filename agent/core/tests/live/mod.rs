@@ -72,6 +72,10 @@ impl decide::Tables for Live {
     fn endpoint(&self, addr: &Addr) -> Option<EndpointRow> {
         decide::Tables::endpoint(&self.tables, addr)
     }
+    fn sender(&self, ifindex: u32) -> Option<ProjectKey> {
+        self.tables.sender(ifindex)
+    }
+
     fn project(&self, project: &ProjectKey) -> Option<ProjectRow> {
         decide::Tables::project(&self.tables, project)
     }

@@ -104,6 +104,7 @@ fn all(
     let Scene {
         packet,
         from,
+        entered,
         to,
         peer,
         vnid,
@@ -117,8 +118,8 @@ fn all(
         ),
         (
             "to_pod",
-            decide::to_pod(tables, &headers, *to),
-            reference::to_pod(world, packet, *to),
+            decide::to_pod(tables, &headers, *to, *entered),
+            reference::to_pod(world, packet, *to, *entered),
         ),
         (
             "from_overlay",
@@ -127,8 +128,8 @@ fn all(
         ),
         (
             "to_overlay",
-            decide::to_overlay(tables, &headers),
-            reference::to_overlay(world, packet),
+            decide::to_overlay(tables, &headers, *entered),
+            reference::to_overlay(world, packet, *entered),
         ),
     ]
 }

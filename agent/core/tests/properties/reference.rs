@@ -144,21 +144,25 @@ pub fn from_pod(world: &World, packet: &Packet, ifindex: u32, lessons: &Lessons)
     }
 }
 
-pub fn to_pod(world: &World, packet: &Packet, ifindex: u32) -> Fate {
+pub fn to_pod(world: &World, packet: &Packet, ifindex: u32, entered: u32) -> Fate {
     let Some(receiver) = pod_with(world, packet.dst) else {
         return Fate::Drop(DropReason::NoSuchPod);
     };
     if receiver.host_ifindex != ifindex {
         return Fate::Drop(DropReason::WrongInterface);
     }
+    let masqueraded = pod_behind(world, entered);
     let sender = match (pod_with(world, packet.src), place(world, packet.src)) {
         (Some(sender), _) => Side::pod(world, sender),
-        // Before any rule: probes of the node, and whatever it has masqueraded.
-        (None, Place::ThisNode | Place::Gateway) => return deliver(receiver),
-        (None, Place::Service | Place::Outside) => Side::outside(),
         (None, Place::PodOf(_) | Place::PodOfNobody) => {
             return Fate::Drop(DropReason::UnexpectedSource);
         }
+        (None, own) => match (masqueraded, own) {
+            (Some(sender), _) => Side::pod(world, sender),
+            // Before any rule: probes of the node.
+            (None, Place::ThisNode | Place::Gateway) => return deliver(receiver),
+            (None, _) => Side::outside(),
+        },
     };
     between(&sender, &Side::pod(world, receiver), || deliver(receiver))
 }
@@ -193,10 +197,13 @@ pub fn from_overlay(world: &World, packet: &Packet, peer: IpAddr, vnid: u32) -> 
     }
 }
 
-pub fn to_overlay(world: &World, packet: &Packet) -> Fate {
+pub fn to_overlay(world: &World, packet: &Packet, entered: u32) -> Fate {
     let sender = match (pod_with(world, packet.src), place(world, packet.src)) {
         (Some(pod), _) => Side::pod(world, pod),
-        (None, Place::ThisNode | Place::Gateway) => Side::outside(),
+        (None, Place::ThisNode | Place::Gateway) => match pod_behind(world, entered) {
+            Some(pod) => Side::pod(world, pod),
+            None => Side::outside(),
+        },
         _ => return Fate::Drop(DropReason::ForeignSource),
     };
     open(&sender, |vnid| match place(world, packet.dst) {
@@ -242,6 +249,11 @@ fn deliver(pod: &Endpoint) -> Fate {
 fn pod_with(world: &World, address: IpAddr) -> Option<&Endpoint> {
     let mut pods = world.endpoints.values();
     pods.find(|pod| pod.addresses.contains(&address))
+}
+
+fn pod_behind(world: &World, ifindex: u32) -> Option<&Endpoint> {
+    let mut pods = world.endpoints.values();
+    pods.find(|pod| pod.host_ifindex == ifindex)
 }
 
 /// A project's number; `None` if it is closed.

@@ -154,6 +154,8 @@ pub struct Scene {
     pub packet: Packet,
     /// Interface from which it comes: its sender's, or another.
     pub from: u32,
+    /// Interface by which what the host sends came to the node: 0 if a process of the node sends it.
+    pub entered: u32,
     /// Interface to which it goes: its receiver's, or another.
     pub to: u32,
     /// Outer source in the overlay.
@@ -214,6 +216,7 @@ impl Draw {
                 dst_port: self.port,
             },
             from: interface(src),
+            entered: if self.own_mac { interface(src) } else { 0 },
             to: interface(dst),
             peer,
             vnid: self.vnid,

@@ -21,7 +21,8 @@ fn rank(write: &Write) -> u8 {
         Write::Peer(..) => 6,
         Write::Subnet(..) => 7,
         Write::Prefix(..) => 8,
-        Write::Endpoint(..) => 9,
+        Write::Sender(..) => 9,
+        Write::Endpoint(..) => 10,
     }
 }
 
@@ -36,6 +37,7 @@ fn removes(write: &Write) -> bool {
         Write::Subnet(_, row) => row.is_none(),
         Write::Peer(_, row) => row.is_none(),
         Write::Project(_, row) => row.is_none(),
+        Write::Sender(_, row) => row.is_none(),
         Write::Endpoint(_, row) => row.is_none(),
     }
 }
@@ -86,6 +88,7 @@ proptest! {
                 Write::Subnet(key, _) => format!("subnet {key:?}"),
                 Write::Peer(key, _) => format!("peer {key:?}"),
                 Write::Project(key, _) => format!("project {key:?}"),
+                Write::Sender(key, _) => format!("sender {key:?}"),
                 Write::Endpoint(key, _) => format!("endpoint {key:?}"),
             })
             .collect();

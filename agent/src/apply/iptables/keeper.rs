@@ -21,8 +21,7 @@ const PACE: Duration = Duration::from_millis(200);
 /// NFNLGRP_NFTABLES (linux/netfilter/nfnetlink.h).
 const NFTABLES_GROUP: u32 = 7;
 
-/// Called after each look of the thread that wrote something, or failed, or succeeded after a failure, or found another service
-/// proxy.
+/// Called after each look of the thread that wrote something, or failed, or succeeded after a failure.
 pub type OnLook = Box<dyn Fn(Result<IptablesReport, IptablesError>) + Send>;
 
 /// The keeper's handle; dropped, it ends the thread and leaves the rules.
@@ -76,7 +75,7 @@ impl Shared {
     }
 
     fn keep(&self, announcements: Option<&Announcements>, end: &End, on_look: &OnLook) {
-        let (mut failing, mut hides_clients) = (false, None);
+        let mut failing = false;
         loop {
             let looked = Instant::now();
             if let Some(announcements) = announcements {
@@ -84,12 +83,8 @@ impl Shared {
                 announcements.drain(|_| ());
             }
             let result = self.iptables.sync(&self.lock());
-            let silent = matches!(&result, Ok(report)
-                if report.writes == 0 && !failing && report.hides_clients == hides_clients);
+            let silent = matches!(&result, Ok(report) if report.writes == 0 && !failing);
             failing = result.is_err();
-            if let Ok(report) = &result {
-                hides_clients.clone_from(&report.hides_clients);
-            }
             if !silent {
                 on_look(result);
             }

@@ -28,6 +28,8 @@ pub struct Case {
     pub reason: DropReason,
     pub program: &'static str,
     pub on: &'static str,
+    /// Pod by whose interface it came to the node, if it is not sent by it.
+    pub entered: Option<&'static str>,
     pub bytes: Vec<u8>,
     pub seen: Seen,
     /// Projects that the event names. Their VNIDs follow, but where the packet was dropped before they were known.
@@ -50,6 +52,7 @@ impl Case {
             reason,
             program: "from_pod",
             on,
+            entered: None,
             bytes: frame.bytes(),
             seen: Seen {
                 src: frame.src.into(),
@@ -71,6 +74,12 @@ impl Case {
         self.from = Some(project);
         self.vnids.0 = vnid(project);
         self
+    }
+
+    /// What this pod has sent: the host has given it another source.
+    pub fn entered(mut self, project: &'static str) -> Self {
+        self.entered = Some(project);
+        self.from(project)
     }
 
     /// The receiver is known.

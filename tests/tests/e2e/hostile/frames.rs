@@ -2,19 +2,20 @@
 
 use std::net::IpAddr;
 
+use rand::RngExt as _;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
-use rand::{Rng as _, RngExt as _};
 
-use crate::frame::{Mac, checksum, ethernet, packet, pseudo, vxlan};
+use super::headers::{extended, fix_checksum, sum, with_options};
+use crate::frame::{Mac, ethernet, packet, vxlan};
 
-const ICMP: u8 = 1;
+pub const ICMP: u8 = 1;
 const IPIP: u8 = 4;
-const TCP: u8 = 6;
-const UDP: u8 = 17;
+pub const TCP: u8 = 6;
+pub const UDP: u8 = 17;
 const IPV6: u8 = 41;
 const GRE: u8 = 47;
-const ICMPV6: u8 = 58;
+pub const ICMPV6: u8 = 58;
 const SCTP: u8 = 132;
 /// Ports at which something may happen: none, DNS, the agent's metrics, the overlay, kubelet, the victims' servers.
 const PORTS: [u16; 8] = [0, 53, 80, 4789, 7000, 9101, 10250, 30_000];
@@ -31,6 +32,8 @@ pub struct Knowledge {
     pub addresses: Vec<IpAddr>,
     /// Projects' networks.
     pub vnids: Vec<u32>,
+    /// A node, to which packets of the overlay go.
+    pub nodes: [IpAddr; 2],
     /// In every frame, several times.
     pub marker: [u8; 16],
 }
@@ -52,6 +55,29 @@ impl Knowledge {
         if rng.random_ratio(1, 20) {
             frame.truncate(rng.random_range(14..=frame.len()));
         }
+        frame.truncate(1514);
+        frame
+    }
+
+    /// A packet of the overlay with whatever in it, mostly from its own address: never from that of another node, which an
+    /// underlay has to keep from others.
+    pub fn overlay_frame(&self, rng: &mut StdRng) -> Vec<u8> {
+        let target = self.nodes[usize::from(rng.random_ratio(1, 10))];
+        let own = self.own[usize::from(target.is_ipv6())];
+        let source = if rng.random_ratio(1, 10) { target } else { own };
+        let vnid = *self.vnids.choose(rng).unwrap_or(&0);
+        let mut payload = vxlan(vnid, &self.ip_frame(rng, 1));
+        if rng.random_ratio(1, 10) {
+            payload[rng.random_range(0..8)] = rng.random();
+        }
+        let port: u16 = rng.random();
+        let ports = [port.to_be_bytes(), VXLAN.to_be_bytes()].concat();
+        let length = u16::try_from(8 + payload.len()).unwrap_or(u16::MAX);
+        let mut datagram = [&ports[..], &length.to_be_bytes(), &[0, 0], &payload].concat();
+        sum(UDP, source, target, &mut datagram);
+        let kind = if source.is_ipv4() { 0x0800 } else { 0x86dd };
+        let bytes = packet(source, target, UDP, &datagram);
+        let mut frame = ethernet(self.own_mac, self.gateway_mac, kind, &bytes);
         frame.truncate(1514);
         frame
     }
@@ -212,86 +238,4 @@ fn ports(rng: &mut StdRng) -> [u8; 4] {
     };
     let (a, b) = (port(rng), port(rng));
     [a[0], a[1], b[0], b[1]]
-}
-
-/// Right checksums: wrong ones end in the kernel before anything else is tried.
-fn sum(protocol: u8, source: IpAddr, target: IpAddr, bytes: &mut [u8]) {
-    let at = match protocol {
-        TCP => 16,
-        UDP => 6,
-        ICMP | ICMPV6 => 2,
-        _ => return,
-    };
-    if bytes.len() < at + 2 {
-        return;
-    }
-    bytes[at..at + 2].fill(0);
-    let sum = if protocol == ICMP {
-        checksum(&[bytes])
-    } else {
-        checksum(&[&pseudo(source, target, protocol, bytes.len()), bytes])
-    };
-    bytes[at..at + 2].copy_from_slice(&sum.to_be_bytes());
-}
-
-/// IPv6 extension headers before the payload.
-fn extended(rng: &mut StdRng, protocol: u8, payload: &[u8], marker: &[u8; 16]) -> (u8, Vec<u8>) {
-    let mut next = protocol;
-    let mut bytes = payload.to_vec();
-    for _ in 0..rng.random_range(1..9) {
-        let kind = *[0, 43, 44, 51, 60].choose(rng).unwrap_or(&60);
-        let mut header = match kind {
-            44 => {
-                let place: u16 = rng.random_range(0..300);
-                [&[next, 0][..], &place.to_be_bytes(), &[0, 0, 0, 7]].concat()
-            }
-            43 => [
-                &[
-                    next,
-                    2,
-                    rng.random_range(0..5),
-                    rng.random_range(0..2),
-                    0,
-                    0,
-                    0,
-                    0,
-                ][..],
-                marker,
-            ]
-            .concat(),
-            _ => vec![next, 0, 1, 4, 0, 0, 0, 0],
-        };
-        header.extend(&bytes);
-        bytes = header;
-        next = kind;
-    }
-    (next, bytes)
-}
-
-/// IPv4 options behind the header: source routes, record route, timestamps, noise.
-fn with_options(rng: &mut StdRng, packet: &[u8], station: [u8; 4]) -> Vec<u8> {
-    let mut options = match rng.random_range(0..3) {
-        0 => [&[0x83, 7, 4][..], &station, &[0]].concat(),
-        1 => vec![0x94, 4, 0, 0],
-        _ => {
-            let mut noise = vec![0; 4 * rng.random_range(1..10)];
-            rng.fill_bytes(&mut noise);
-            noise
-        }
-    };
-    options.truncate(40);
-    let words = u8::try_from(5 + options.len() / 4).unwrap_or(15);
-    let (header, rest) = packet.split_at(20);
-    let mut bytes = [header, &options, rest].concat();
-    bytes[0] = 0x40 | words;
-    let total = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
-    bytes[2..4].copy_from_slice(&total.to_be_bytes());
-    bytes
-}
-
-fn fix_checksum(bytes: &mut [u8]) {
-    let header = usize::from(bytes[0] & 0x0f) * 4;
-    bytes[10..12].fill(0);
-    let sum = checksum(&[&bytes[..header.min(bytes.len())]]);
-    bytes[10..12].copy_from_slice(&sum.to_be_bytes());
 }

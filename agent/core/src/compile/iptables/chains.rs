@@ -10,6 +10,7 @@
 //! | a packet becomes one of the overlay | BLOCK-POSTROUTING towards other nodes, FIREWALL-ALLOW towards this one |
 //! | a pod reaches the node's loopback | FIREWALL-ALLOW |
 //! | what pods may send to their node past the egress firewall goes further | FIREWALL-DNAT |
+//! | a pod of another node reaches pods of any project by a port of this node | FIREWALL-FORWARD, which refuses it |
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -17,7 +18,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 
 use super::{Family, Match, Rule, Ruleset, Table, TableRules, Target};
-use crate::compile::host::DEVICE_PREFIX;
+use crate::compile::host::{DEVICE_PREFIX, OVERLAY};
 use crate::model::{ClusterNetwork, LocalNode};
 
 const ALLOW: &str = "OPENSHIFT-FIREWALL-ALLOW";
@@ -212,11 +213,24 @@ fn table_forward(input: &Input, table: &mut TableRules) {
     let networks = || input.networks.iter();
     // A late retransmission of a closed connection would leave with the pod's own address, untranslated.
     let invalid = networks().map(|n| Rule::new([Match::Source(*n), Match::Invalid], Target::Drop));
+    // What comes so asked for this node's address in the pod network. The sender's project cannot be told any more once its source
+    // is translated too; of a local pod it can, by the interface it came from.
+    let hidden = [
+        Match::In(OVERLAY.into()),
+        Match::Translated,
+        Match::Original,
+    ];
+    let reset = hidden.iter().cloned().chain([Match::Tcp]);
+    let hidden = [
+        Rule::new(reset, Target::Reset),
+        Rule::new(hidden, Target::Reject),
+    ];
     // Pods are judged where packets enter them.
     let to_pods = networks().map(|n| Rule::new([Match::Destination(*n)], Target::Accept));
     let translated = [from_pods(), Match::Translated, Match::Original];
     let translated = Rule::new(translated, Target::Jump(DNAT.into()));
-    table.chain(FORWARD, invalid.chain(to_pods).chain([translated]));
+    let rules = invalid.chain(hidden).chain(to_pods);
+    table.chain(FORWARD, rules.chain([translated]));
 
     // The data path lets every pod to these, as they are no way out of the cluster.
     let gateways = input.gateways.iter();

@@ -74,6 +74,8 @@ fn the_rules_of_an_ipv4_node() {
 -A OPENSHIFT-FIREWALL-DNAT -m conntrack --ctorigdst 192.168.50.11 -m conntrack --ctorigdstport 53 -j DROP
 -A OPENSHIFT-FIREWALL-FORWARD -s 10.128.0.0/14 -m conntrack --ctstate INVALID -j DROP
 -A OPENSHIFT-FIREWALL-FORWARD -s 10.200.0.0/16 -m conntrack --ctstate INVALID -j DROP
+-A OPENSHIFT-FIREWALL-FORWARD -i weft0 -p tcp -m conntrack --ctstate DNAT -m conntrack --ctdir ORIGINAL -j REJECT --reject-with tcp-reset
+-A OPENSHIFT-FIREWALL-FORWARD -i weft0 -m conntrack --ctstate DNAT -m conntrack --ctdir ORIGINAL -j REJECT
 -A OPENSHIFT-FIREWALL-FORWARD -d 10.128.0.0/14 -j ACCEPT
 -A OPENSHIFT-FIREWALL-FORWARD -d 10.200.0.0/16 -j ACCEPT
 -A OPENSHIFT-FIREWALL-FORWARD -i weft+ -m conntrack --ctstate DNAT -m conntrack --ctdir ORIGINAL -j OPENSHIFT-FIREWALL-DNAT

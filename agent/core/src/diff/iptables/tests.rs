@@ -198,27 +198,3 @@ fn counters_comments_and_other_tables_do_not_matter() {
     );
     assert_eq!(ops(&save), []);
 }
-
-#[test]
-fn a_service_proxy_that_hides_its_clients_is_told_from_others() {
-    let with = |rule: &str| {
-        let save = format!(
-            "*nat\n:KUBE-SVC-A - [0:0]\n:KUBE-SEP-A - [0:0]\n:KUBE-EXT-A - [0:0]\n{rule}\nCOMMIT\n"
-        );
-        hides_clients(&parse_save(&save))
-    };
-    let comment = r#"-m comment --comment "default/kubernetes:https cluster IP""#;
-    let all = format!(
-        "-A KUBE-SVC-A -d 172.30.0.1/32 -p tcp {comment} -m tcp --dport 443 -j KUBE-MARK-MASQ"
-    );
-    assert_eq!(with(&all).as_deref(), Some(all.as_str()));
-    for usual in [
-        "-A KUBE-SVC-A ! -s 10.128.0.0/14 -d 172.30.0.1/32 -p tcp -m tcp --dport 443 -j KUBE-MARK-MASQ",
-        "-A KUBE-SVC-A -d 172.30.0.1/32 ! -i weft+ -p tcp -m tcp --dport 443 -j KUBE-MARK-MASQ",
-        "-A KUBE-SVC-A -m comment --comment x -j KUBE-SEP-A",
-        "-A KUBE-SEP-A -s 10.128.0.5/32 -j KUBE-MARK-MASQ",
-        "-A KUBE-EXT-A -m comment --comment x -j KUBE-MARK-MASQ",
-    ] {
-        assert_eq!(with(usual), None, "{usual}");
-    }
-}

@@ -25,6 +25,56 @@ pub fn admission() -> Vec<Case> {
                 .from("a")
                 .to("b"),
         ),
+        host_side(
+            Case::new(
+                "through a service that hides the sender behind the node",
+                Isolated,
+                "b",
+                &frame("10.128.2.1", "10.128.2.6"),
+            )
+            .entered("a")
+            .to("b"),
+        ),
+        host_side(
+            Case::new(
+                "the same behind the node's own address, IPv6",
+                Isolated,
+                "b",
+                &frame("fd01:0:0:2::1", "fd01:0:0:2::6").udp(53),
+            )
+            .entered("a")
+            .to("b"),
+        ),
+        host_side(
+            Case::new(
+                "behind an address from outside",
+                Isolated,
+                "b",
+                &frame("198.51.100.9", "10.128.2.6"),
+            )
+            .entered("a")
+            .to("b"),
+        ),
+        host_side(
+            Case::new(
+                "a closed project behind the node",
+                SourceProjectClosed,
+                "b",
+                &frame("192.168.50.11", "10.128.2.6"),
+            )
+            .entered("x")
+            .to("b"),
+        ),
+        Case::new(
+            "a closed project behind the node, to a remote pod",
+            SourceProjectClosed,
+            "x",
+            &frame("10.128.2.1", "10.128.4.5"),
+        )
+        .at("to_overlay")
+        .entered("x")
+        .outside_receiver()
+        .charged(None),
         Case::new(
             "closed to local",
             SourceProjectClosed,
