@@ -2,7 +2,8 @@
 //!
 //! # Layout
 //! - [`addr`]: the 128-bit address every key and row uses (IPv4 is mapped, RFC 4291 section 2.5.5.2)
-//! - [`rows`]: keys and rows of the eBPF maps, and the maps' names and capacities
+//! - [`tables`]: the eBPF maps, each declared once
+//! - [`rows`]: their keys and rows
 //! - [`packet`]: headers of one packet, parsed once
 //! - [`decide`]: the packet decisions, plain functions over a packet and a [`decide::Tables`]
 //! - [`dns`]: DNS messages, from which addresses of names are learned
@@ -24,6 +25,7 @@ pub mod event;
 pub mod packet;
 pub mod reason;
 pub mod rows;
+pub mod tables;
 
 /// Version of everything that is pinned: map names, keys, rows, program names.
 ///

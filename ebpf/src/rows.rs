@@ -6,42 +6,11 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::addr::Addr;
+use crate::tables::LpmKey;
 
 pub mod dns;
 pub mod egress;
 pub mod service;
-
-/// Names of the maps: pin file names, and symbols in the programs.
-pub mod map {
-    /// Array of one [`NodeRow`](super::NodeRow).
-    pub const NODE: &str = "NODE";
-    /// LPM trie: prefix -> [`PrefixRow`](super::PrefixRow).
-    pub const PREFIXES: &str = "PREFIXES";
-    /// Hash: masked subnet address -> [`SubnetRow`](super::SubnetRow).
-    pub const SUBNETS: &str = "SUBNETS";
-    /// Hash: underlay address of a known peer -> [`PeerRow`](super::PeerRow).
-    pub const PEERS: &str = "PEERS";
-    /// Hash: pod address -> [`EndpointRow`](super::EndpointRow).
-    pub const ENDPOINTS: &str = "ENDPOINTS";
-    /// Hash: [`ProjectKey`](super::ProjectKey) -> [`ProjectRow`](super::ProjectRow).
-    pub const PROJECTS: &str = "PROJECTS";
-    /// Per-CPU hash: ifindex -> [`TrafficRow`](super::TrafficRow).
-    pub const TRAFFIC: &str = "TRAFFIC";
-    /// Hash: ifindex of an endpoint -> [`FragmentsRow`](super::FragmentsRow).
-    pub const FRAGMENTS: &str = "FRAGMENTS";
-    /// Hash: ifindex of an endpoint -> [`ProjectKey`](super::ProjectKey).
-    pub const SENDERS: &str = "SENDERS";
-    /// LRU per-CPU hash: [`DropKey`](super::DropKey) -> [`DropRow`](super::DropRow).
-    pub const DROPS: &str = "DROPS";
-    /// Per-CPU array: drop reason -> [`DropRow`](super::DropRow).
-    pub const REASONS: &str = "REASONS";
-    /// Ring buffer of [`DropEvent`](crate::event::DropEvent).
-    pub const EVENTS: &str = "EVENTS";
-    /// Per-CPU array of one [`EventBudget`](super::EventBudget).
-    pub const BUDGET: &str = "BUDGET";
-    /// Per-CPU array: kind of drop -> [`EventShare`](super::EventShare).
-    pub const SHARES: &str = "SHARES";
-}
 
 /// Most rows of `PREFIXES`, `SUBNETS`, `PEERS`, `ENDPOINTS` and `PROJECTS`. The maps allocate on demand.
 pub const TABLE_CAPACITY: u32 = 131_072;
@@ -98,6 +67,18 @@ pub struct PrefixKey {
     pub prefix_len: u32,
     /// Network address.
     pub addr: Addr,
+}
+
+impl LpmKey for PrefixKey {
+    type Data = Addr;
+
+    fn new(prefix_len: u32, addr: Addr) -> Self {
+        Self { prefix_len, addr }
+    }
+
+    fn parts(self) -> (u32, Addr) {
+        (self.prefix_len, self.addr)
+    }
 }
 
 /// Lengths of subnets in one [`PrefixRow`].

@@ -3,45 +3,74 @@
 pub mod host;
 pub mod iptables;
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use weft_ebpf::addr::Addr;
-use weft_ebpf::rows::dns::{NameKey, NameRow};
-use weft_ebpf::rows::egress::{RuleKey, RuleRow};
-use weft_ebpf::rows::{
-    EndpointRow, NodeRow, PeerRow, PrefixKey, PrefixRow, ProjectKey, ProjectRow, SubnetRow,
-};
+use weft_ebpf::rows::NodeRow;
+use weft_ebpf::rows::dns::NameKey;
 
 use crate::compile::Tables;
 use crate::compile::egress::PolicyTable;
 
-/// One write to a map; `None` removes the row.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Write {
-    /// `NODE`
-    Node(NodeRow),
-    /// `PREFIXES`
-    Prefix(PrefixKey, Option<PrefixRow>),
-    /// `SUBNETS`
-    Subnet(Addr, Option<SubnetRow>),
-    /// `PEERS`
-    Peer(Addr, Option<PeerRow>),
-    /// `PROJECTS`
-    Project(ProjectKey, Option<ProjectRow>),
-    /// `SENDERS`
-    Sender(u32, Option<ProjectKey>),
-    /// `ENDPOINTS`
-    Endpoint(Addr, Option<EndpointRow>),
-    /// `RULES`, `SEARCHES` and `PORTS`: all rows of a policy.
-    Policy(PolicyWrite),
-    /// `RESOLVED`
-    Resolved(RuleKey, Option<RuleRow>),
-    /// `NAMES`; a box, for its size.
-    Name(Box<NameKey>, Option<NameRow>),
-    /// `TRUSTED`
-    Trusted(Addr, Option<u32>),
+/// The type of the key in a write.
+macro_rules! held {
+    ($key:ty, $held:ty) => {
+        $held
+    };
+    ($key:ty) => {
+        $key
+    };
 }
+
+macro_rules! writes {
+    (world { $(
+        $(#[$doc:meta])*
+        $name:ident $field:ident ($write:ident $(as $held:ty)?): $kind:ident<$key:ty => $row:ty> [$capacity:expr];
+    )* } $($others:tt)*) => {
+        /// One write to a map; `None` removes the row.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub enum Write {
+            /// The row of the node.
+            Node(NodeRow),
+            /// All rows of a policy.
+            Policy(PolicyWrite),
+            $( $(#[$doc])* $write(held!($key $(, $held)?), Option<$row>), )*
+        }
+
+        impl Write {
+            /// Whether it removes rows.
+            pub const fn removes(&self) -> bool {
+                match self {
+                    Self::Node(_) => false,
+                    Self::Policy(write) => write.new.is_none(),
+                    $( Self::$write(_, row) => row.is_none(), )*
+                }
+            }
+        }
+
+        /// The writes of all tables that are written row by row, in their order.
+        fn tables(wanted: &Tables, actual: &Tables, puts: &mut Vec<Write>, removes: &mut Vec<Write>) {
+            $(
+                let write = |key: $key, row| Write::$write(key.into(), row);
+                table(&wanted.$field, &actual.$field, write, puts, removes);
+            )*
+        }
+
+        impl Tables {
+            /// What the maps hold after a write: the tables' own copy of it.
+            pub fn write(&mut self, write: &Write) {
+                match write {
+                    Write::Node(row) => self.node = *row,
+                    Write::Policy(write) => put(&mut self.policies, write.number, write.new.clone()),
+                    $( Write::$write(key, row) => put(&mut self.$field, *Borrow::<$key>::borrow(key), *row), )*
+                }
+            }
+        }
+    };
+}
+
+weft_ebpf::tables!(writes);
 
 /// All rows of a policy, under its number.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,82 +88,13 @@ pub struct PolicyWrite {
 /// Endpoints that go are closed first. Rows are put before those that point at them and removed after: whoever finds an endpoint finds its project, whoever
 /// finds a prefix finds its subnets. Keys of both sides are walked, so leftovers are removed.
 pub fn diff(wanted: &Tables, actual: &Tables) -> Vec<Write> {
-    let Tables {
-        node,
-        prefixes,
-        subnets,
-        peers,
-        projects,
-        senders,
-        endpoints,
-        policies,
-        resolved,
-        names,
-        trusted,
-    } = wanted;
     let mut puts = Vec::new();
     let mut removes = Vec::new();
-    if *node != actual.node {
-        puts.push(Write::Node(*node));
+    if wanted.node != actual.node {
+        puts.push(Write::Node(wanted.node));
     }
-    policy_table(policies, &actual.policies, &mut puts, &mut removes);
-    table(
-        resolved,
-        &actual.resolved,
-        Write::Resolved,
-        &mut puts,
-        &mut removes,
-    );
-    table(
-        names,
-        &actual.names,
-        |key, row| Write::Name(Box::new(key), row),
-        &mut puts,
-        &mut removes,
-    );
-    table(
-        trusted,
-        &actual.trusted,
-        Write::Trusted,
-        &mut puts,
-        &mut removes,
-    );
-    table(
-        projects,
-        &actual.projects,
-        Write::Project,
-        &mut puts,
-        &mut removes,
-    );
-    table(peers, &actual.peers, Write::Peer, &mut puts, &mut removes);
-    table(
-        subnets,
-        &actual.subnets,
-        Write::Subnet,
-        &mut puts,
-        &mut removes,
-    );
-    table(
-        prefixes,
-        &actual.prefixes,
-        Write::Prefix,
-        &mut puts,
-        &mut removes,
-    );
-    table(
-        senders,
-        &actual.senders,
-        Write::Sender,
-        &mut puts,
-        &mut removes,
-    );
-    table(
-        endpoints,
-        &actual.endpoints,
-        Write::Endpoint,
-        &mut puts,
-        &mut removes,
-    );
+    policies(&wanted.policies, &actual.policies, &mut puts, &mut removes);
+    tables(wanted, actual, &mut puts, &mut removes);
     // What closes comes first: an endpoint that goes is closed before its project loses the policy that holds only while it
     // has pods here.
     let (closing, removes): (Vec<_>, Vec<_>) = removes
@@ -144,7 +104,7 @@ pub fn diff(wanted: &Tables, actual: &Tables) -> Vec<Write> {
     [closing, puts, removes].concat()
 }
 
-fn policy_table(
+fn policies(
     wanted: &BTreeMap<u64, Arc<PolicyTable>>,
     actual: &BTreeMap<u64, Arc<PolicyTable>>,
     puts: &mut Vec<Write>,
@@ -185,25 +145,6 @@ fn table<K: Copy + Ord, V: Clone + PartialEq>(
     }
     for key in actual.keys().filter(|key| !wanted.contains_key(key)) {
         removes.push(write(*key, None));
-    }
-}
-
-impl Tables {
-    /// What the maps hold after a write: the tables' own copy of it.
-    pub fn write(&mut self, write: &Write) {
-        match *write {
-            Write::Policy(ref write) => put(&mut self.policies, write.number, write.new.clone()),
-            Write::Resolved(key, row) => put(&mut self.resolved, key, row),
-            Write::Name(ref key, row) => put(&mut self.names, **key, row),
-            Write::Trusted(key, row) => put(&mut self.trusted, key, row),
-            Write::Node(row) => self.node = row,
-            Write::Prefix(key, row) => put(&mut self.prefixes, key, row),
-            Write::Subnet(key, row) => put(&mut self.subnets, key, row),
-            Write::Peer(key, row) => put(&mut self.peers, key, row),
-            Write::Project(key, row) => put(&mut self.projects, key, row),
-            Write::Sender(key, row) => put(&mut self.senders, key, row),
-            Write::Endpoint(key, row) => put(&mut self.endpoints, key, row),
-        }
     }
 }
 

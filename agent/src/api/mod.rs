@@ -257,7 +257,7 @@ mod tests {
         let refused = || {
             Err::<u64, _>(NoAnswer::from(TableError::Call {
                 call: "read",
-                map: weft_ebpf::rows::map::DROPS,
+                map: weft_ebpf::tables::map::DROPS,
                 source: aya::maps::MapError::KeyNotFound,
             }))
         };

@@ -1,5 +1,7 @@
 //! Typed maps, one write at a time.
 
+use std::borrow::Borrow;
+
 use aya::Ebpf;
 use aya::maps::lpm_trie::Key;
 use aya::maps::{
@@ -7,17 +9,8 @@ use aya::maps::{
     RingBuf,
 };
 use weft_core::diff::Write;
-use weft_ebpf::addr::Addr;
-use weft_ebpf::rows::dns::{self, LearningRow, NameKey, NameRow, RingKey};
-use weft_ebpf::rows::egress::{
-    self, FlowKey, FlowRow, HitKey, HitRow, LearnedKey, LearnedRow, PortKey, RuleKey, RuleRow,
-    SearchKey, SearchRow,
-};
-use weft_ebpf::rows::service::{self, ServedRow};
-use weft_ebpf::rows::{
-    DropKey, DropRow, EndpointRow, EventBudget, FragmentsRow, NodeRow, PeerRow, PrefixKey,
-    PrefixRow, ProjectKey, ProjectRow, SubnetRow, TrafficRow, map,
-};
+use weft_ebpf::rows::{DropKey, FragmentsRow, TrafficRow};
+use weft_ebpf::tables::{LpmKey, map};
 
 use super::Row;
 
@@ -43,130 +36,87 @@ pub enum TableError {
     Cpus(String),
 }
 
-/// The maps that user space writes, and the counters it reads.
-pub struct Maps {
-    pub(crate) node: Array<MapData, Row<NodeRow>>,
-    pub(crate) prefixes: LpmTrie<MapData, Row<Addr>, Row<PrefixRow>>,
-    pub(crate) subnets: HashMap<MapData, Row<Addr>, Row<SubnetRow>>,
-    pub(crate) peers: HashMap<MapData, Row<Addr>, Row<PeerRow>>,
-    pub(crate) projects: HashMap<MapData, Row<ProjectKey>, Row<ProjectRow>>,
-    pub(crate) senders: HashMap<MapData, u32, Row<ProjectKey>>,
-    pub(crate) endpoints: HashMap<MapData, Row<Addr>, Row<EndpointRow>>,
-    pub(crate) rules: HashMap<MapData, Row<RuleKey>, Row<RuleRow>>,
-    pub(crate) resolved: HashMap<MapData, Row<RuleKey>, Row<RuleRow>>,
-    pub(crate) searches: HashMap<MapData, Row<SearchKey>, Row<SearchRow>>,
-    pub(crate) ports: LpmTrie<MapData, Row<PortKey>, u32>,
-    pub(crate) hits: PerCpuHashMap<MapData, Row<HitKey>, Row<HitRow>>,
-    pub(crate) flows: HashMap<MapData, Row<FlowKey>, Row<FlowRow>>,
-    pub(crate) served: HashMap<MapData, Row<FlowKey>, Row<ServedRow>>,
-    pub(crate) learned: HashMap<MapData, Row<LearnedKey>, Row<LearnedRow>>,
-    pub(crate) names: HashMap<MapData, Row<NameKey>, Row<NameRow>>,
-    pub(crate) trusted: HashMap<MapData, Row<Addr>, u32>,
-    pub(crate) learning: HashMap<MapData, Row<ProjectKey>, Row<LearningRow>>,
-    pub(crate) ring: HashMap<MapData, Row<RingKey>, Row<Addr>>,
-    pub(crate) traffic: PerCpuHashMap<MapData, u32, Row<TrafficRow>>,
-    pub(crate) fragments: HashMap<MapData, u32, Row<FragmentsRow>>,
-    pub(crate) drops: PerCpuHashMap<MapData, Row<DropKey>, Row<DropRow>>,
-    pub(crate) reasons: PerCpuArray<MapData, Row<DropRow>>,
-    pub(crate) budget: PerCpuArray<MapData, Row<EventBudget>>,
-    cpus: usize,
+/// The type of a map.
+macro_rules! map {
+    (Array, $key:ty, $row:ty) => { Array<MapData, Row<$row>> };
+    (Hash, $key:ty, $row:ty) => { HashMap<MapData, Row<$key>, Row<$row>> };
+    (LruHash, $key:ty, $row:ty) => { HashMap<MapData, Row<$key>, Row<$row>> };
+    (LpmTrie, $key:ty, $row:ty) => { LpmTrie<MapData, Row<<$key as LpmKey>::Data>, Row<$row>> };
+    (PerCpuArray, $key:ty, $row:ty) => { PerCpuArray<MapData, Row<$row>> };
+    (PerCpuHash, $key:ty, $row:ty) => { PerCpuHashMap<MapData, Row<$key>, Row<$row>> };
+    (LruPerCpuHash, $key:ty, $row:ty) => { PerCpuHashMap<MapData, Row<$key>, Row<$row>> };
 }
 
+macro_rules! maps {
+    (world { $($world:tt)* } policy { $($policy:tt)* } shared { $($shared:tt)* } kernel { $($kernel:tt)* }) => {
+        maps! { opened $($world)* $($policy)* $($shared)* }
+        maps! { written $($world)* }
+    };
+    (opened $(
+        $(#[$doc:meta])*
+        $name:ident $field:ident $(($($write:tt)*))?: $kind:ident<$key:ty => $row:ty> [$capacity:expr];
+    )*) => {
+        /// The maps that user space writes or reads.
+        pub struct Maps {
+            $( $(#[$doc])* pub(crate) $field: map!($kind, $key, $row), )*
+            cpus: usize,
+        }
+
+        impl Maps {
+            /// Takes the maps out of the loaded object, all but those that only programs use, and the event rings.
+            pub fn take(ebpf: &mut Ebpf) -> Result<Self, TableError> {
+                Ok(Self {
+                    $( $field: take(ebpf, map::$name)?, )*
+                    cpus: aya::util::nr_cpus().map_err(|(_, e)| TableError::Cpus(e.to_string()))?,
+                })
+            }
+        }
+    };
+    (written $(
+        $(#[$doc:meta])*
+        $name:ident $field:ident ($write:ident $(as $held:ty)?): $kind:ident<$key:ty => $row:ty> [$capacity:expr];
+    )*) => {
+        impl Maps {
+            /// Makes one write.
+            pub fn write(&mut self, write: &Write) -> Result<(), TableError> {
+                let (map, result) = match write {
+                    Write::Policy(write) => {
+                        return self.write_policy(write.new.as_deref(), write.old.as_deref());
+                    }
+                    Write::Node(row) => (map::NODE, self.node.set(0, Row(*row), 0)),
+                    $( Write::$write(key, row) => {
+                        (map::$name, put(&mut self.$field, *Borrow::<$key>::borrow(key), *row))
+                    } )*
+                };
+                result.map_err(writing(map))
+            }
+        }
+    };
+}
+
+weft_ebpf::tables!(maps);
+
 impl Maps {
-    /// Takes the maps out of the loaded object, all but the event rings.
-    pub fn take(ebpf: &mut Ebpf) -> Result<Self, TableError> {
-        Ok(Self {
-            node: take(ebpf, map::NODE)?,
-            prefixes: take(ebpf, map::PREFIXES)?,
-            subnets: take(ebpf, map::SUBNETS)?,
-            peers: take(ebpf, map::PEERS)?,
-            projects: take(ebpf, map::PROJECTS)?,
-            senders: take(ebpf, map::SENDERS)?,
-            endpoints: take(ebpf, map::ENDPOINTS)?,
-            rules: take(ebpf, egress::map::RULES)?,
-            resolved: take(ebpf, egress::map::RESOLVED)?,
-            searches: take(ebpf, egress::map::SEARCHES)?,
-            ports: take(ebpf, egress::map::PORTS)?,
-            hits: take(ebpf, egress::map::HITS)?,
-            flows: take(ebpf, egress::map::FLOWS)?,
-            served: take(ebpf, service::map::SERVED)?,
-            learned: take(ebpf, dns::map::LEARNED)?,
-            names: take(ebpf, dns::map::NAMES)?,
-            trusted: take(ebpf, dns::map::TRUSTED)?,
-            learning: take(ebpf, dns::map::LEARNING)?,
-            ring: take(ebpf, dns::map::RING)?,
-            traffic: take(ebpf, map::TRAFFIC)?,
-            fragments: take(ebpf, map::FRAGMENTS)?,
-            drops: take(ebpf, map::DROPS)?,
-            reasons: take(ebpf, map::REASONS)?,
-            budget: take(ebpf, map::BUDGET)?,
-            cpus: aya::util::nr_cpus().map_err(|(_, e)| TableError::Cpus(e.to_string()))?,
-        })
-    }
-
-    /// Makes one write.
-    pub fn write(&mut self, write: &Write) -> Result<(), TableError> {
-        let (map, result) = match *write {
-            Write::Policy(ref write) => {
-                return self.write_policy(write.new.as_deref(), write.old.as_deref());
-            }
-            Write::Resolved(key, row) => (egress::map::RESOLVED, put(&mut self.resolved, key, row)),
-            Write::Name(ref key, row) => (dns::map::NAMES, put(&mut self.names, **key, row)),
-            Write::Trusted(key, row) => {
-                let result = match row {
-                    Some(row) => self.trusted.insert(Row(key), row, 0),
-                    None => ignore_missing(self.trusted.remove(&Row(key))),
-                };
-                (dns::map::TRUSTED, result)
-            }
-            Write::Node(row) => (map::NODE, self.node.set(0, Row(row), 0)),
-            Write::Prefix(key, row) => {
-                let key_of = |PrefixKey { prefix_len, addr }| Key::new(prefix_len, Row(addr));
-                let result = match row {
-                    Some(row) => self.prefixes.insert(&key_of(key), Row(row), 0),
-                    None => self.prefixes.remove(&key_of(key)),
-                };
-                (map::PREFIXES, result)
-            }
-            Write::Subnet(key, row) => (map::SUBNETS, put(&mut self.subnets, key, row)),
-            Write::Peer(key, row) => (map::PEERS, put(&mut self.peers, key, row)),
-            Write::Project(key, row) => (map::PROJECTS, put(&mut self.projects, key, row)),
-            Write::Sender(key, row) => {
-                let result = match row {
-                    Some(row) => self.senders.insert(key, Row(row), 0),
-                    None => ignore_missing(self.senders.remove(&key)),
-                };
-                (map::SENDERS, result)
-            }
-            Write::Endpoint(key, row) => (map::ENDPOINTS, put(&mut self.endpoints, key, row)),
-        };
-        result.map_err(|source| TableError::Call {
-            call: "write",
-            map,
-            source,
-        })
-    }
-
     /// Starts counting an endpoint's traffic from zero, and what it sends in fragments; one that is counted already goes on.
     pub fn count(&mut self, ifindex: u32) -> Result<(), TableError> {
-        if self.fragments.get(&ifindex, 0).is_err() {
+        if self.fragments.get(&Row(ifindex), 0).is_err() {
             let none = Row(FragmentsRow::default());
-            let result = self.fragments.insert(ifindex, none, 0);
+            let result = self.fragments.insert(Row(ifindex), none, 0);
             result.map_err(writing(map::FRAGMENTS))?;
         }
-        if self.traffic.get(&ifindex, 0).is_ok() {
+        if self.traffic.get(&Row(ifindex), 0).is_ok() {
             return Ok(());
         }
         let fail = writing(map::TRAFFIC);
         let zero = PerCpuValues::try_from(vec![Row(TrafficRow::default()); self.cpus])
             .map_err(|e| fail(MapError::IoError(e)))?;
-        self.traffic.insert(ifindex, zero, 0).map_err(fail)
+        self.traffic.insert(Row(ifindex), zero, 0).map_err(fail)
     }
 
     /// Forgets an endpoint's counters.
     pub fn forget(&mut self, ifindex: u32) -> Result<(), TableError> {
-        ignore_missing(self.traffic.remove(&ifindex)).map_err(writing(map::TRAFFIC))?;
-        ignore_missing(self.fragments.remove(&ifindex)).map_err(writing(map::FRAGMENTS))?;
+        ignore_missing(self.traffic.remove(&Row(ifindex))).map_err(writing(map::TRAFFIC))?;
+        ignore_missing(self.fragments.remove(&Row(ifindex))).map_err(writing(map::FRAGMENTS))?;
         for reason in weft_ebpf::reason::DropReason::ALL {
             let key = Row(DropKey {
                 ifindex,
@@ -180,7 +130,7 @@ impl Maps {
 
 /// Takes the ring of names to resolve out of the loaded object.
 pub fn take_name_events(ebpf: &mut Ebpf) -> Result<RingBuf<MapData>, TableError> {
-    take(ebpf, dns::map::NAME_EVENTS)
+    take(ebpf, map::NAME_EVENTS)
 }
 
 /// Takes the event ring out of the loaded object.
@@ -208,18 +158,52 @@ fn writing(map: &'static str) -> impl Fn(MapError) -> TableError {
     }
 }
 
-fn put<K, V>(
-    map: &mut HashMap<MapData, Row<K>, Row<V>>,
-    key: K,
-    row: Option<V>,
-) -> Result<(), MapError>
+/// A map of rows under keys.
+trait Rows<K, V> {
+    fn insert(&mut self, key: K, row: V) -> Result<(), MapError>;
+    fn remove(&mut self, key: K) -> Result<(), MapError>;
+}
+
+impl<K, V> Rows<K, V> for HashMap<MapData, Row<K>, Row<V>>
 where
     Row<K>: aya::Pod,
     Row<V>: aya::Pod,
 {
+    fn insert(&mut self, key: K, row: V) -> Result<(), MapError> {
+        Self::insert(self, Row(key), Row(row), 0)
+    }
+
+    fn remove(&mut self, key: K) -> Result<(), MapError> {
+        Self::remove(self, &Row(key))
+    }
+}
+
+impl<K: LpmKey, V> Rows<K, V> for LpmTrie<MapData, Row<K::Data>, Row<V>>
+where
+    Row<K::Data>: aya::Pod,
+    Row<V>: aya::Pod,
+{
+    fn insert(&mut self, key: K, row: V) -> Result<(), MapError> {
+        Self::insert(self, &trie_key(key), Row(row), 0)
+    }
+
+    fn remove(&mut self, key: K) -> Result<(), MapError> {
+        Self::remove(self, &trie_key(key))
+    }
+}
+
+fn trie_key<K: LpmKey>(key: K) -> Key<Row<K::Data>>
+where
+    Row<K::Data>: aya::Pod,
+{
+    let (bits, data) = key.parts();
+    Key::new(bits, Row(data))
+}
+
+fn put<K, V>(map: &mut impl Rows<K, V>, key: K, row: Option<V>) -> Result<(), MapError> {
     match row {
-        Some(row) => map.insert(Row(key), Row(row), 0),
-        None => ignore_missing(map.remove(&Row(key))),
+        Some(row) => map.insert(key, row),
+        None => ignore_missing(map.remove(key)),
     }
 }
 

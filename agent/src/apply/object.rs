@@ -6,17 +6,7 @@ use std::time::{Duration, Instant};
 use aya::maps::{MapInfo, MapType};
 use aya::programs::SchedClassifier;
 use aya::{Ebpf, EbpfLoader};
-use weft_ebpf::addr::Addr;
-use weft_ebpf::rows::dns::{self, LearningRow, NameKey, NameRow, QueryKey, QueryRow, RingKey};
-use weft_ebpf::rows::egress::{
-    self, FlowKey, FlowRow, HitKey, HitRow, LearnedKey, LearnedRow, PortKey, RuleKey, RuleRow,
-    SearchKey, SearchRow,
-};
-use weft_ebpf::rows::service::{self, ServedRow};
-use weft_ebpf::rows::{
-    self, DropKey, DropRow, EndpointRow, EventBudget, EventShare, FragmentsRow, NodeRow, PeerRow,
-    PrefixKey, PrefixRow, ProjectKey, ProjectRow, SubnetRow, TrafficRow, map,
-};
+use weft_ebpf::tables::{Kind, SHAPES, Shape};
 
 use super::pins::{PinError, Pins};
 use super::refusal::Refusal;
@@ -69,49 +59,6 @@ pub struct Object {
     pub replaced: Vec<&'static str>,
 }
 
-/// Type, key size, value size and capacity of a pinned map.
-type Shape = (&'static str, MapType, usize, usize, u32);
-
-fn shape<K, V>(name: &'static str, kind: MapType, capacity: u32) -> Shape {
-    (name, kind, size_of::<K>(), size_of::<V>(), capacity)
-}
-
-/// The shapes of all pinned maps.
-fn shapes() -> Vec<Shape> {
-    use MapType::{Array, Hash, LpmTrie, LruHash, LruPerCpuHash, PerCpuArray, PerCpuHash, RingBuf};
-    let table = rows::TABLE_CAPACITY;
-    vec![
-        shape::<u32, NodeRow>(map::NODE, Array, 1),
-        shape::<PrefixKey, PrefixRow>(map::PREFIXES, LpmTrie, table),
-        shape::<Addr, SubnetRow>(map::SUBNETS, Hash, table),
-        shape::<Addr, PeerRow>(map::PEERS, Hash, table),
-        shape::<u32, ProjectKey>(map::SENDERS, Hash, table),
-        shape::<Addr, EndpointRow>(map::ENDPOINTS, Hash, table),
-        shape::<ProjectKey, ProjectRow>(map::PROJECTS, Hash, table),
-        shape::<u32, TrafficRow>(map::TRAFFIC, PerCpuHash, table),
-        shape::<u32, FragmentsRow>(map::FRAGMENTS, Hash, table),
-        shape::<DropKey, DropRow>(map::DROPS, LruPerCpuHash, rows::DROPS_CAPACITY),
-        shape::<u32, DropRow>(map::REASONS, PerCpuArray, rows::REASONS_CAPACITY),
-        shape::<(), ()>(map::EVENTS, RingBuf, rows::EVENTS_BYTES),
-        shape::<u32, EventBudget>(map::BUDGET, PerCpuArray, 1),
-        shape::<u32, EventShare>(map::SHARES, PerCpuArray, rows::SHARES_CAPACITY),
-        shape::<RuleKey, RuleRow>(egress::map::RULES, Hash, egress::RULES_CAPACITY),
-        shape::<RuleKey, RuleRow>(egress::map::RESOLVED, Hash, egress::RESOLVED_CAPACITY),
-        shape::<SearchKey, SearchRow>(egress::map::SEARCHES, Hash, table),
-        shape::<(u32, PortKey), u32>(egress::map::PORTS, LpmTrie, egress::PORTS_CAPACITY),
-        shape::<HitKey, HitRow>(egress::map::HITS, PerCpuHash, egress::HITS_CAPACITY),
-        shape::<FlowKey, FlowRow>(egress::map::FLOWS, LruHash, egress::FLOWS_CAPACITY),
-        shape::<FlowKey, ServedRow>(service::map::SERVED, LruHash, service::SERVED_CAPACITY),
-        shape::<LearnedKey, LearnedRow>(dns::map::LEARNED, Hash, dns::LEARNED_CAPACITY),
-        shape::<NameKey, NameRow>(dns::map::NAMES, Hash, dns::NAMES_CAPACITY),
-        shape::<Addr, u32>(dns::map::TRUSTED, Hash, dns::NAMES_CAPACITY),
-        shape::<QueryKey, QueryRow>(dns::map::QUERIES, LruHash, dns::QUERIES_CAPACITY),
-        shape::<RingKey, Addr>(dns::map::RING, Hash, dns::LEARNED_CAPACITY),
-        shape::<ProjectKey, LearningRow>(dns::map::LEARNING, Hash, table),
-        shape::<(), ()>(dns::map::NAME_EVENTS, RingBuf, dns::NAME_EVENTS_BYTES),
-    ]
-}
-
 /// Loads maps and programs. A pinned map is reused if its shape is the one expected; aya does not compare.
 pub fn load(pins: &Pins) -> Result<Object, LoadError> {
     if OBJECT.is_empty() {
@@ -122,13 +69,13 @@ pub fn load(pins: &Pins) -> Result<Object, LoadError> {
     let mut loader = EbpfLoader::new();
     // The programs need no relocation against the kernel's types, and parsing them would cost the agent its memory goal.
     loader.btf(None);
-    for (name, kind, key, value, capacity) in shapes() {
-        let path = pins.map(name);
-        if path.exists() && !fits(&path, kind, key, value, capacity) {
+    for shape in SHAPES {
+        let path = pins.map(shape.name);
+        if path.exists() && !fits(&path, shape) {
             Pins::remove(&path)?;
-            replaced.push(name);
+            replaced.push(shape.name);
         }
-        loader.map_pin_path(name, path);
+        loader.map_pin_path(shape.name, path);
     }
     let mut ebpf = loader.load(OBJECT)?;
     for program in PROGRAMS {
@@ -148,11 +95,25 @@ pub fn load(pins: &Pins) -> Result<Object, LoadError> {
     })
 }
 
-fn fits(path: &Path, kind: MapType, key: usize, value: usize, capacity: u32) -> bool {
+fn fits(path: &Path, shape: &Shape) -> bool {
     MapInfo::from_pin(path).is_ok_and(|info| {
-        info.map_type().is_ok_and(|found| found == kind)
-            && info.key_size() as usize == key
-            && info.value_size() as usize == value
-            && info.max_entries() == capacity
+        info.map_type()
+            .is_ok_and(|kind| kind == map_type(shape.kind))
+            && info.key_size() as usize == shape.key_bytes
+            && info.value_size() as usize == shape.row_bytes
+            && info.max_entries() == shape.capacity
     })
+}
+
+const fn map_type(kind: Kind) -> MapType {
+    match kind {
+        Kind::Array => MapType::Array,
+        Kind::Hash => MapType::Hash,
+        Kind::LruHash => MapType::LruHash,
+        Kind::LpmTrie => MapType::LpmTrie,
+        Kind::PerCpuArray => MapType::PerCpuArray,
+        Kind::PerCpuHash => MapType::PerCpuHash,
+        Kind::LruPerCpuHash => MapType::LruPerCpuHash,
+        Kind::RingBuf => MapType::RingBuf,
+    }
 }

@@ -3,7 +3,7 @@
 use aya::maps::MapError;
 use aya::maps::lpm_trie::Key;
 use weft_core::compile::egress::PolicyTable;
-use weft_ebpf::rows::egress::map;
+use weft_ebpf::tables::map;
 
 use super::Row;
 use super::maps::{Maps, TableError, ignore_missing};
@@ -25,7 +25,7 @@ impl Maps {
         for ((bits, key), class) in &new.ports {
             if old.ports.get(&(*bits, *key)) != Some(class) {
                 let key = Key::new(*bits, Row(*key));
-                written(map::PORTS, self.ports.insert(&key, class, 0))?;
+                written(map::PORTS, self.ports.insert(&key, Row(*class), 0))?;
             }
         }
         for (key, row) in &new.searches {

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use weft_core::compile::egress::PolicyTable;
 use weft_ebpf::rows::ProjectKey;
-use weft_ebpf::rows::dns::{self, LearningRow};
-use weft_ebpf::rows::egress::{HitRow, LearnedKey, LearnedRow, map};
+use weft_ebpf::rows::dns::LearningRow;
+use weft_ebpf::rows::egress::{HitRow, LearnedKey, LearnedRow};
+use weft_ebpf::tables::map;
 
 use super::maps::reading;
 use crate::apply::Row;
@@ -25,7 +26,7 @@ pub(super) fn policies(maps: &Maps) -> Result<BTreeMap<u64, Arc<PolicyTable>>, T
         table.searches.insert(key, row);
     }
     for row in &maps.ports {
-        let (key, class) = row.map_err(reading(map::PORTS))?;
+        let (key, Row(class)) = row.map_err(reading(map::PORTS))?;
         let Row(port) = key.data();
         let table = found.entry(u64::from_ne_bytes(port.policy)).or_default();
         table.ports.insert((key.prefix_len(), port), class);
@@ -59,7 +60,7 @@ pub fn learned(maps: &Maps) -> Result<BTreeMap<LearnedKey, LearnedRow>, TableErr
         .iter()
         .map(|row| {
             row.map(|(Row(key), Row(row))| (key, row))
-                .map_err(reading(dns::map::LEARNED))
+                .map_err(reading(map::LEARNED))
         })
         .collect()
 }
@@ -70,7 +71,7 @@ pub fn learning(maps: &Maps) -> Result<BTreeMap<ProjectKey, LearningRow>, TableE
         .iter()
         .map(|row| {
             row.map(|(Row(key), Row(row))| (key, row))
-                .map_err(reading(dns::map::LEARNING))
+                .map_err(reading(map::LEARNING))
         })
         .collect()
 }

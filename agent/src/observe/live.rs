@@ -11,11 +11,11 @@ use weft_ebpf::rows::egress::{
     ANY_PORT, FlowKey, FlowRow, HitKey, LearnedKey, LearnedRow, PORT_BITS, PortKey, RuleKey,
     RuleRow, SearchKey, SearchRow,
 };
-use weft_ebpf::rows::service::{self, ServedRow};
+use weft_ebpf::rows::service::ServedRow;
 use weft_ebpf::rows::{
     EndpointRow, NodeRow, PeerRow, PrefixRow, ProjectKey, ProjectRow, SubnetRow,
 };
-use weft_ebpf::rows::{dns, egress, map};
+use weft_ebpf::tables::map;
 
 use crate::apply::Row;
 use crate::apply::maps::{Maps, TableError};
@@ -125,7 +125,7 @@ impl Tables for Live<'_> {
     }
 
     fn sender(&self, ifindex: u32) -> Option<ProjectKey> {
-        let row = self.maps.senders.get(&ifindex, 0);
+        let row = self.maps.senders.get(&Row(ifindex), 0);
         self.found(map::SENDERS, row).map(|Row(row)| row)
     }
 
@@ -136,18 +136,18 @@ impl Tables for Live<'_> {
 
     fn rule(&self, key: &RuleKey) -> Option<RuleRow> {
         let row = self.maps.rules.get(&Row(*key), 0);
-        self.found(egress::map::RULES, row).map(|Row(row)| row)
+        self.found(map::RULES, row).map(|Row(row)| row)
     }
 
     fn resolved(&self, key: &RuleKey) -> Option<RuleRow> {
         let row = self.maps.resolved.get(&Row(*key), 0);
-        self.found(egress::map::RESOLVED, row).map(|Row(row)| row)
+        self.found(map::RESOLVED, row).map(|Row(row)| row)
     }
 
     fn search(&self, key: &SearchKey) -> Option<&SearchRow> {
         self.judged.set(true);
         let row = self.maps.searches.get(&Row(*key), 0);
-        let Row(row) = self.found(egress::map::SEARCHES, row)?;
+        let Row(row) = self.found(map::SEARCHES, row)?;
         Some(self.searches.keep(row))
     }
 
@@ -159,25 +159,26 @@ impl Tables for Live<'_> {
             reserved: 0,
         };
         let class = self.maps.ports.get(&Key::new(PORT_BITS, Row(key)), 0);
-        self.found(egress::map::PORTS, class).unwrap_or(ANY_PORT)
+        self.found(map::PORTS, class)
+            .map_or(ANY_PORT, |Row(class)| class)
     }
 
     fn learned(&self, key: &LearnedKey, _: u64) -> Option<&LearnedRow> {
         let row = self.maps.learned.get(&Row(*key), 0);
-        let Row(row) = self.found(dns::map::LEARNED, row)?;
+        let Row(row) = self.found(map::LEARNED, row)?;
         Some(self.learned.keep(row))
     }
 
     fn flow(&self, key: &FlowKey) -> Option<FlowRow> {
         let row = self.maps.flows.get(&Row(*key), 0);
-        self.found(egress::map::FLOWS, row).map(|Row(row)| row)
+        self.found(map::FLOWS, row).map(|Row(row)| row)
     }
 
     fn note_flow(&self, _: &FlowKey, _: FlowRow) {}
 
     fn served(&self, key: &FlowKey) -> Option<ServedRow> {
         let row = self.maps.served.get(&Row(*key), 0);
-        self.found(service::map::SERVED, row).map(|Row(row)| row)
+        self.found(map::SERVED, row).map(|Row(row)| row)
     }
 
     fn note_served(&self, _: &FlowKey, _: Option<ServedRow>) {}

@@ -2,47 +2,43 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aya::maps::{MapData, MapError};
+use aya::maps::{HashMap, LpmTrie, MapData, MapError};
 use weft_core::compile::Tables;
 use weft_ebpf::addr::Addr;
 use weft_ebpf::reason::DropReason;
-use weft_ebpf::rows::{DropRow, PrefixKey, ProjectKey, ProjectRow, TrafficRow, map};
-use weft_ebpf::rows::{dns, egress};
+use weft_ebpf::rows::{DropRow, ProjectKey, ProjectRow, TrafficRow};
+use weft_ebpf::tables::{LpmKey, map};
 
 use crate::apply::Row;
 use crate::apply::maps::{Maps, TableError};
 
-/// Every row that user space writes.
-pub fn tables(maps: &Maps) -> Result<Tables, TableError> {
-    let mut tables = Tables {
-        node: maps.node.get(&0, 0).map_err(reading(map::NODE))?.0,
-        ..Tables::default()
+macro_rules! observed {
+    (world { $(
+        $(#[$doc:meta])*
+        $name:ident $field:ident ($($write:tt)*): $kind:ident<$key:ty => $row:ty> [$capacity:expr];
+    )* } $($others:tt)*) => {
+        /// Every row that user space writes.
+        pub fn tables(maps: &Maps) -> Result<Tables, TableError> {
+            Ok(Tables {
+                node: maps.node.get(&0, 0).map_err(reading(map::NODE))?.0,
+                policies: super::egress::policies(maps)?,
+                $( $field: rows!($kind, maps.$field, map::$name), )*
+            })
+        }
     };
-    for row in &maps.prefixes {
-        let (key, row) = row.map_err(reading(map::PREFIXES))?;
-        let key = PrefixKey {
-            prefix_len: key.prefix_len(),
-            addr: key.data().0,
-        };
-        tables.prefixes.insert(key, row.0);
-    }
-    tables.subnets = rows(&maps.subnets, map::SUBNETS)?;
-    tables.peers = rows(&maps.peers, map::PEERS)?;
-    tables.projects = rows(&maps.projects, map::PROJECTS)?;
-    for row in &maps.senders {
-        let (ifindex, Row(project)) = row.map_err(reading(map::SENDERS))?;
-        tables.senders.insert(ifindex, project);
-    }
-    tables.endpoints = rows(&maps.endpoints, map::ENDPOINTS)?;
-    tables.policies = super::egress::policies(maps)?;
-    tables.resolved = rows(&maps.resolved, egress::map::RESOLVED)?;
-    tables.names = rows(&maps.names, dns::map::NAMES)?;
-    for row in &maps.trusted {
-        let (Row(server), trust) = row.map_err(reading(dns::map::TRUSTED))?;
-        tables.trusted.insert(server, trust);
-    }
-    Ok(tables)
 }
+
+/// All rows of a map. The keys of a trie have a type of their own.
+macro_rules! rows {
+    (LpmTrie, $map:expr, $name:expr) => {
+        trie(&$map, $name)?
+    };
+    ($kind:ident, $map:expr, $name:expr) => {
+        rows(&$map, $name)?
+    };
+}
+
+weft_ebpf::tables!(observed);
 
 /// Whether the map holds a row for the address that points at this interface.
 pub fn has_endpoint(maps: &Maps, address: Addr, ifindex: u32) -> Result<bool, TableError> {
@@ -65,7 +61,7 @@ pub fn project(maps: &Maps, project: ProjectKey) -> Result<Option<ProjectRow>, T
 /// An endpoint's traffic since it was attached, summed over the processors; zero for one that is not counted yet.
 pub fn traffic(maps: &Maps, ifindex: u32) -> Result<TrafficRow, TableError> {
     let mut sum = TrafficRow::default();
-    let values = match maps.traffic.get(&ifindex, 0) {
+    let values = match maps.traffic.get(&Row(ifindex), 0) {
         Ok(values) => values,
         Err(MapError::KeyNotFound) => return Ok(sum),
         Err(error) => return Err(reading(map::TRAFFIC)(error)),
@@ -84,7 +80,7 @@ pub fn traffic(maps: &Maps, ifindex: u32) -> Result<TrafficRow, TableError> {
 pub fn counted(maps: &Maps) -> Result<BTreeSet<u32>, TableError> {
     let mut found = BTreeSet::new();
     for key in maps.traffic.keys() {
-        found.insert(key.map_err(reading(map::TRAFFIC))?);
+        found.insert(key.map_err(reading(map::TRAFFIC))?.0);
     }
     for key in maps.drops.keys() {
         found.insert(key.map_err(reading(map::DROPS))?.0.ifindex);
@@ -136,7 +132,7 @@ fn sum<'a>(values: impl Iterator<Item = &'a Row<DropRow>>) -> DropRow {
 }
 
 fn rows<K: Copy + Ord, V: Copy>(
-    map: &aya::maps::HashMap<MapData, Row<K>, Row<V>>,
+    map: &HashMap<MapData, Row<K>, Row<V>>,
     name: &'static str,
 ) -> Result<BTreeMap<K, V>, TableError>
 where
@@ -146,6 +142,23 @@ where
     map.iter()
         .map(|row| {
             row.map(|(Row(key), Row(value))| (key, value))
+                .map_err(reading(name))
+        })
+        .collect()
+}
+
+fn trie<K: LpmKey + Ord, V: Copy>(
+    map: &LpmTrie<MapData, Row<K::Data>, Row<V>>,
+    name: &'static str,
+) -> Result<BTreeMap<K, V>, TableError>
+where
+    K::Data: Copy,
+    Row<K::Data>: aya::Pod,
+    Row<V>: aya::Pod,
+{
+    map.iter()
+        .map(|row| {
+            row.map(|(key, Row(value))| (K::new(key.prefix_len(), key.data().0), value))
                 .map_err(reading(name))
         })
         .collect()

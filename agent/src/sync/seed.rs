@@ -8,7 +8,8 @@ use weft_core::diff::Write;
 use weft_ebpf::addr::Addr;
 use weft_ebpf::packet::proto;
 use weft_ebpf::rows::ProjectKey;
-use weft_ebpf::rows::egress::{FlowKey, FlowRow, NO_POLICY, POLICY_CLOSED, flow, map};
+use weft_ebpf::rows::egress::{FlowKey, FlowRow, NO_POLICY, POLICY_CLOSED, flow};
+use weft_ebpf::tables::map;
 
 use super::kernel::{Kernel, KernelError};
 use crate::apply::Row;

@@ -6,9 +6,10 @@ use aya::maps::{HashMap, MapData, MapError};
 use weft_core::compile::project_key;
 use weft_core::model::Endpoint;
 use weft_ebpf::dns::lease;
+use weft_ebpf::rows::ProjectKey;
 use weft_ebpf::rows::dns::RingKey;
-use weft_ebpf::rows::egress::{LearnedKey, LearnedRow, map as egress_map};
-use weft_ebpf::rows::{ProjectKey, dns};
+use weft_ebpf::rows::egress::{LearnedKey, LearnedRow};
+use weft_ebpf::tables::map;
 
 use super::kernel::{Kernel, KernelError};
 use crate::apply::Row;
@@ -31,10 +32,10 @@ impl Kernel {
         });
         let hits: Vec<_> = hits
             .collect::<Result<_, _>>()
-            .map_err(failed("read", egress_map::HITS))?;
+            .map_err(failed("read", map::HITS))?;
         for key in hits {
             let result = ignore_missing(self.maps.hits.remove(&key));
-            result.map_err(failed("write", egress_map::HITS))?;
+            result.map_err(failed("write", map::HITS))?;
             removed += 1;
         }
         // A project's share shrinks when others come that learn: what is beyond it goes, once it is not in use.
@@ -46,7 +47,7 @@ impl Kernel {
         };
         let mut over = Vec::new();
         for row in &self.maps.learned {
-            let (Row(key), Row(row)) = row.map_err(failed("read", dns::map::LEARNED))?;
+            let (Row(key), Row(row)) = row.map_err(failed("read", map::LEARNED))?;
             if is_over(&key, &row) {
                 over.push(Row(key));
             }
@@ -60,7 +61,7 @@ impl Kernel {
                 .is_ok_and(|Row(row)| is_over(&key.0, &row))
             {
                 let result = ignore_missing(self.maps.learned.remove(&key));
-                result.map_err(failed("write", dns::map::LEARNED))?;
+                result.map_err(failed("write", map::LEARNED))?;
                 removed += 1;
             }
         }
@@ -69,15 +70,15 @@ impl Kernel {
         let learning = learning.filter(|key| key.as_ref().map_or(true, |Row(it)| strange(it)));
         let learning: Vec<_> = learning
             .collect::<Result<_, _>>()
-            .map_err(failed("read", dns::map::LEARNING))?;
-        removed += remove(&mut self.maps.learning, &learning, dns::map::LEARNING)?;
+            .map_err(failed("read", map::LEARNING))?;
+        removed += remove(&mut self.maps.learning, &learning, map::LEARNING)?;
         let ring = self.maps.ring.keys();
         let beyond = |key: &RingKey| strange(&key.project) || key.slot >= limit;
         let ring = ring.filter(|key| key.as_ref().map_or(true, |Row(it)| beyond(it)));
         let ring: Vec<_> = ring
             .collect::<Result<_, _>>()
-            .map_err(failed("read", dns::map::RING))?;
-        removed += remove(&mut self.maps.ring, &ring, dns::map::RING)?;
+            .map_err(failed("read", map::RING))?;
+        removed += remove(&mut self.maps.ring, &ring, map::RING)?;
         Ok(removed)
     }
 }

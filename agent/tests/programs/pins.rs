@@ -1,5 +1,6 @@
 //! A start over the pins of an earlier one.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use aya::maps::{HashMap, MapData, MapInfo, PerCpuHashMap};
@@ -11,8 +12,9 @@ use weft_core::compile::Tables;
 use weft_core::diff::Write;
 use weft_ebpf::addr::Addr;
 use weft_ebpf::rows::{
-    EndpointRow, NodeRow, PrefixKey, PrefixRow, ProjectKey, ProjectRow, TABLE_CAPACITY, class, map,
+    EndpointRow, NodeRow, PrefixKey, PrefixRow, ProjectKey, ProjectRow, TABLE_CAPACITY, class,
 };
+use weft_ebpf::tables::{SHAPES, map};
 
 use crate::rig::{BpfFs, in_namespace};
 
@@ -83,7 +85,7 @@ fn rows_outlive_the_process_that_wrote_them() {
         assert_eq!(observe::maps::tables(&maps).unwrap(), expected);
         assert_eq!(
             observe::maps::counted(&maps).unwrap(),
-            std::collections::BTreeSet::from([3]),
+            BTreeSet::from([3]),
             "counters go on"
         );
     });
@@ -157,31 +159,35 @@ fn a_pin_of_another_shape_is_replaced() {
     });
 }
 
-/// What the object makes is what a start accepts: a shape forgotten in the list would be replaced in each start.
+/// What the object makes is what a start accepts: a shape that is wrong in the list would be replaced in each start.
 #[test]
 fn every_map_is_pinned_in_its_own_shape() {
     in_namespace(|| {
         let folder = BpfFs::new();
         let pins = Pins::open(folder.path()).unwrap();
+        let id = |name: &str| MapInfo::from_pin(pins.map(name)).unwrap().id();
         drop(start(&pins));
-        for name in [
-            map::NODE,
-            map::PREFIXES,
-            map::SUBNETS,
-            map::PEERS,
-            map::ENDPOINTS,
-            map::PROJECTS,
-            map::TRAFFIC,
-            map::DROPS,
-            map::REASONS,
-            map::EVENTS,
-            map::BUDGET,
-        ] {
-            let before = MapInfo::from_pin(pins.map(name)).unwrap().id();
-            let (replaced, _maps) = start(&pins);
-            let after = MapInfo::from_pin(pins.map(name)).unwrap().id();
-            assert_eq!(replaced, Vec::<&str>::new());
-            assert_eq!(before, after, "{name}");
+        let before: Vec<_> = SHAPES.iter().map(|shape| id(shape.name)).collect();
+        let (replaced, _maps) = start(&pins);
+        assert_eq!(replaced, Vec::<&str>::new());
+        for (shape, before) in SHAPES.iter().zip(before) {
+            assert_eq!(id(shape.name), before, "{}", shape.name);
         }
+    });
+}
+
+/// A map that a program declares by itself would be lost at each start, and nobody would compare its shape.
+#[test]
+fn the_object_has_the_maps_of_the_list_and_no_others() {
+    // Of one run of a program, and of no use after it.
+    let unpinned = BTreeSet::from(["SCRATCH"]);
+    in_namespace(|| {
+        let folder = BpfFs::new();
+        let object = load(&Pins::open(folder.path()).unwrap()).unwrap();
+        let names = object.ebpf.maps().map(|(name, _)| name);
+        // What begins with a dot are the compiler's constants.
+        let found: BTreeSet<_> = names.filter(|name| !name.starts_with('.')).collect();
+        let listed: BTreeSet<_> = SHAPES.iter().map(|shape| shape.name).collect();
+        assert_eq!(&listed | &unpinned, found);
     });
 }

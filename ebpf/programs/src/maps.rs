@@ -8,79 +8,50 @@ use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::macros::btf_map;
 use weft_ebpf::addr::Addr;
 use weft_ebpf::decide::Tables;
-use weft_ebpf::rows::dns::{LEARNED_CAPACITY, NAMES_CAPACITY, NameKey, NameRow};
 use weft_ebpf::rows::egress::{
-    ANY_PORT, FLOWS_CAPACITY, FlowKey, FlowRow, HITS_CAPACITY, HitKey, HitRow, LearnedKey,
-    LearnedRow, PORT_BITS, PORTS_CAPACITY, PortKey, RESOLVED_CAPACITY, RULES_CAPACITY, RuleKey,
-    RuleRow, SearchKey, SearchRow,
+    ANY_PORT, FlowKey, FlowRow, HitKey, HitRow, LearnedKey, LearnedRow, PORT_BITS, PortKey,
+    RuleKey, RuleRow, SearchKey, SearchRow,
 };
-use weft_ebpf::rows::service::{SERVED_CAPACITY, ServedRow};
+use weft_ebpf::rows::service::ServedRow;
 use weft_ebpf::rows::{
-    DROPS_CAPACITY, DropKey, DropRow, EVENTS_BYTES, EndpointRow, EventBudget, EventShare,
-    FragmentsRow, NodeRow, PeerRow, PrefixRow, ProjectKey, ProjectRow, REASONS_CAPACITY,
-    SHARES_CAPACITY, SubnetRow, TABLE_CAPACITY, TrafficRow,
+    EndpointRow, FragmentsRow, NodeRow, PeerRow, PrefixRow, ProjectKey, ProjectRow, SubnetRow,
 };
+use weft_ebpf::tables::LpmKey;
 
-const ROWS: usize = TABLE_CAPACITY as usize;
 /// Rows are allocated when they are written: the capacity costs nothing on a small node.
-pub const ON_DEMAND: usize = aya_ebpf::bindings::BPF_F_NO_PREALLOC as usize;
+const ON_DEMAND: usize = aya_ebpf::bindings::BPF_F_NO_PREALLOC as usize;
 
-#[btf_map]
-static NODE: Array<NodeRow, 1> = Array::new();
-#[btf_map]
-static PREFIXES: LpmTrie<Addr, PrefixRow, ROWS> = LpmTrie::new();
-#[btf_map]
-static SUBNETS: HashMap<Addr, SubnetRow, ROWS, ON_DEMAND> = HashMap::new();
-#[btf_map]
-static PEERS: HashMap<Addr, PeerRow, ROWS, ON_DEMAND> = HashMap::new();
-#[btf_map]
-static ENDPOINTS: HashMap<Addr, EndpointRow, ROWS, ON_DEMAND> = HashMap::new();
-#[btf_map]
-static PROJECTS: HashMap<ProjectKey, ProjectRow, ROWS, ON_DEMAND> = HashMap::new();
-#[btf_map]
-pub static TRAFFIC: PerCpuHashMap<u32, TrafficRow, ROWS, ON_DEMAND> = PerCpuHashMap::new();
-#[btf_map]
-static FRAGMENTS: HashMap<u32, FragmentsRow, ROWS, ON_DEMAND> = HashMap::new();
-#[btf_map]
-static SENDERS: HashMap<u32, ProjectKey, ROWS, ON_DEMAND> = HashMap::new();
-#[btf_map]
-pub static DROPS: LruPerCpuHashMap<DropKey, DropRow, { DROPS_CAPACITY as usize }> =
-    LruPerCpuHashMap::new();
-#[btf_map]
-pub static REASONS: PerCpuArray<DropRow, { REASONS_CAPACITY as usize }> = PerCpuArray::new();
-#[btf_map]
-pub static BUDGET: PerCpuArray<EventBudget, 1> = PerCpuArray::new();
-#[btf_map]
-pub static SHARES: PerCpuArray<EventShare, { SHARES_CAPACITY as usize }> = PerCpuArray::new();
-/// Carries [`weft_ebpf::event::DropEvent`]s; a ring has no value type of its own.
-#[btf_map]
-pub static EVENTS: RingBuf<(), { EVENTS_BYTES as usize }> = RingBuf::new();
+/// The type of a map.
+macro_rules! map {
+    (Array, $key:ty, $row:ty, $capacity:expr) => { Array<$row, { $capacity as usize }> };
+    (Hash, $key:ty, $row:ty, $capacity:expr) => { HashMap<$key, $row, { $capacity as usize }, ON_DEMAND> };
+    (LruHash, $key:ty, $row:ty, $capacity:expr) => { LruHashMap<$key, $row, { $capacity as usize }> };
+    (LpmTrie, $key:ty, $row:ty, $capacity:expr) => {
+        LpmTrie<<$key as LpmKey>::Data, $row, { $capacity as usize }>
+    };
+    (PerCpuArray, $key:ty, $row:ty, $capacity:expr) => { PerCpuArray<$row, { $capacity as usize }> };
+    (PerCpuHash, $key:ty, $row:ty, $capacity:expr) => {
+        PerCpuHashMap<$key, $row, { $capacity as usize }, ON_DEMAND>
+    };
+    (LruPerCpuHash, $key:ty, $row:ty, $capacity:expr) => {
+        LruPerCpuHashMap<$key, $row, { $capacity as usize }>
+    };
+    (RingBuf, $key:ty, $row:ty, $capacity:expr) => { RingBuf<(), { $capacity as usize }> };
+}
 
-#[btf_map]
-static RULES: HashMap<RuleKey, RuleRow, { RULES_CAPACITY as usize }, ON_DEMAND> = HashMap::new();
-#[btf_map]
-static RESOLVED: HashMap<RuleKey, RuleRow, { RESOLVED_CAPACITY as usize }, ON_DEMAND> =
-    HashMap::new();
-#[btf_map]
-static SEARCHES: HashMap<SearchKey, SearchRow, ROWS, ON_DEMAND> = HashMap::new();
-#[btf_map]
-static PORTS: LpmTrie<PortKey, u32, { PORTS_CAPACITY as usize }> = LpmTrie::new();
-#[btf_map]
-static HITS: PerCpuHashMap<HitKey, HitRow, { HITS_CAPACITY as usize }, ON_DEMAND> =
-    PerCpuHashMap::new();
-#[btf_map]
-static FLOWS: LruHashMap<FlowKey, FlowRow, { FLOWS_CAPACITY as usize }> = LruHashMap::new();
-#[btf_map]
-static SERVED: LruHashMap<FlowKey, ServedRow, { SERVED_CAPACITY as usize }> = LruHashMap::new();
-#[btf_map]
-pub static LEARNED: HashMap<LearnedKey, LearnedRow, { LEARNED_CAPACITY as usize }, ON_DEMAND> =
-    HashMap::new();
+macro_rules! statics {
+    (world { $($world:tt)* } policy { $($policy:tt)* } shared { $($shared:tt)* } kernel { $($kernel:tt)* }) => {
+        statics! { $($world)* $($policy)* $($shared)* $($kernel)* }
+    };
+    ($(
+        $(#[$doc:meta])*
+        $name:ident $field:ident $(($($write:tt)*))?: $kind:ident<$key:ty => $row:ty> [$capacity:expr];
+    )*) => {
+        $( #[btf_map] pub static $name: map!($kind, $key, $row, $capacity) = <map!($kind, $key, $row, $capacity)>::new(); )*
+    };
+}
 
-#[btf_map]
-pub static NAMES: HashMap<NameKey, NameRow, { NAMES_CAPACITY as usize }, ON_DEMAND> =
-    HashMap::new();
-#[btf_map]
-pub static TRUSTED: HashMap<Addr, u32, { NAMES_CAPACITY as usize }, ON_DEMAND> = HashMap::new();
+weft_ebpf::tables!(statics);
 
 /// The node's row; zeros until user space has written it.
 #[inline(always)]

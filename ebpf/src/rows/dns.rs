@@ -5,24 +5,6 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use super::ProjectKey;
 use crate::addr::Addr;
 
-/// Names of the maps.
-pub mod map {
-    /// Hash: [`NameKey`](super::NameKey) -> [`NameRow`](super::NameRow): the names that policies of this node watch.
-    pub const NAMES: &str = "NAMES";
-    /// Hash: address of a name server whose answers count -> 1.
-    pub const TRUSTED: &str = "TRUSTED";
-    /// LRU hash: [`QueryKey`](super::QueryKey) -> [`QueryRow`](super::QueryRow).
-    pub const QUERIES: &str = "QUERIES";
-    /// Hash: [`LearnedKey`](super::super::egress::LearnedKey) -> [`LearnedRow`](super::super::egress::LearnedRow).
-    pub const LEARNED: &str = "LEARNED";
-    /// Hash: [`RingKey`](super::RingKey) -> address.
-    pub const RING: &str = "RING";
-    /// Hash: [`ProjectKey`](super::ProjectKey) -> [`LearningRow`](super::LearningRow).
-    pub const LEARNING: &str = "LEARNING";
-    /// Ring buffer of [`NameEvent`](super::NameEvent).
-    pub const NAME_EVENTS: &str = "NAME_EVENTS";
-}
-
 /// Most rows of `NAMES` and `TRUSTED`.
 pub const NAMES_CAPACITY: u32 = 65_536;
 /// Most rows of `QUERIES`: those of 256 addresses of pods that fill all their places. Beyond that the least recently used one

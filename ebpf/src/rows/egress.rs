@@ -9,22 +9,6 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use super::ProjectKey;
 use crate::addr::Addr;
 
-/// Names of the maps.
-pub mod map {
-    /// Hash: [`RuleKey`](super::RuleKey) -> [`RuleRow`](super::RuleRow): rules by destination prefix and by name.
-    pub const RULES: &str = "RULES";
-    /// Hash: [`RuleKey`](super::RuleKey) -> [`RuleRow`](super::RuleRow): rules of addresses that the agent resolved.
-    pub const RESOLVED: &str = "RESOLVED";
-    /// Hash: [`SearchKey`](super::SearchKey) -> [`SearchRow`](super::SearchRow).
-    pub const SEARCHES: &str = "SEARCHES";
-    /// LPM trie: [`PortKey`](super::PortKey) -> class number.
-    pub const PORTS: &str = "PORTS";
-    /// Per-CPU hash: [`HitKey`](super::HitKey) -> [`HitRow`](super::HitRow).
-    pub const HITS: &str = "HITS";
-    /// LRU hash: [`FlowKey`](super::FlowKey) -> [`FlowRow`](super::FlowRow).
-    pub const FLOWS: &str = "FLOWS";
-}
-
 /// Most rows of `RULES`: a prefix costs one row and, as rules nest, up to five signposts of the search.
 pub const RULES_CAPACITY: u32 = 1_048_576;
 /// Most rows of `RESOLVED`.

@@ -2,12 +2,6 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// Names of the maps.
-pub mod map {
-    /// LRU hash: [`FlowKey`](crate::rows::egress::FlowKey) of the client -> [`ServedRow`](super::ServedRow).
-    pub const SERVED: &str = "SERVED";
-}
-
 /// Most rows of `SERVED`; the least recently used one gives way, and comes back with the client's next packet.
 pub const SERVED_CAPACITY: u32 = 65_536;
 

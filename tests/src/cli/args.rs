@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
 use super::vm::VmCommand;
+use crate::lab::objects::change::Change;
 use crate::lab::{Action, ExternalSpec, KubernetesMode, LabName, Mode, PodRange};
 
 /// A whole cluster on one machine: nodes, external hosts and pods are network namespaces, agents and controller are
@@ -42,6 +43,20 @@ pub(super) enum Command {
         #[arg(value_name = "[NS/]NAME")]
         object: String,
     },
+    /// Change an object by a JSON merge patch (RFC 7386), such as '{"netid": 5}'; null removes a field
+    Patch {
+        /// As in the object's `kind`, in any case, singular or plural
+        kind: String,
+        /// The namespace is `default` if left out
+        #[arg(value_name = "[NS/]NAME")]
+        object: String,
+        #[arg(value_name = "JSON")]
+        patch: serde_json::Value,
+    },
+    /// Set and remove annotations of an object, as with kubectl
+    Annotate(AnnotateArgs),
+    /// Set and remove labels of an object, as with kubectl
+    Label(AnnotateArgs),
     /// Make a pod, through weft-cni
     AddPod {
         #[arg(value_name = "NS/NAME", value_parser = pod_name)]
@@ -157,6 +172,21 @@ pub(super) enum Command {
         #[arg(long, default_value_t = 1000)]
         deadline: u64,
     },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct AnnotateArgs {
+    /// As in the object's `kind`, in any case, singular or plural
+    pub(super) kind: String,
+    /// The namespace is `default` if left out
+    #[arg(value_name = "[NS/]NAME")]
+    pub(super) object: String,
+    /// KEY=VALUE sets, KEY- removes
+    #[arg(required = true, value_name = "KEY=VALUE|KEY-")]
+    pub(super) changes: Vec<Change>,
+    /// Replace values that are there
+    #[arg(long)]
+    pub(super) overwrite: bool,
 }
 
 #[derive(Debug, Args)]

@@ -17,9 +17,10 @@ use anyhow::{Context as _, Result};
 use clap::Parser as _;
 
 use crate::lab::kubernetes::machines::Machines;
+use crate::lab::objects::change::Field;
 use crate::lab::{self, Lab, LabName, Options, PodSpec, Progress};
 use crate::{demo, patience, probe, smoke};
-use args::{Cli, Command, Format, UpArgs};
+use args::{AnnotateArgs, Cli, Command, Format, UpArgs};
 
 /// Runs the command line; exit code 0 ok, 1 failed, 2 usage, or that of the program that was run.
 pub fn main() -> ExitCode {
@@ -30,6 +31,25 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Namespace and name of an object.
+fn named(object: &str) -> (Option<&str>, &str) {
+    match object.split_once('/') {
+        Some((namespace, name)) => (Some(namespace), name),
+        None => (None, object),
+    }
+}
+
+fn annotate(lab: &Lab, field: Field, arguments: &AnnotateArgs) -> Result<(), lab::Error> {
+    let AnnotateArgs {
+        kind,
+        object,
+        changes,
+        overwrite,
+    } = arguments;
+    let (namespace, name) = named(object);
+    lab.annotate((kind, namespace, name), field, changes, *overwrite)
 }
 
 fn run(cli: Cli) -> Result<ExitCode> {
@@ -45,12 +65,19 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Up(arguments) => up(&name, arguments)?,
         Command::Apply { file } => file.iter().try_for_each(|file| apply(&open()?, file))?,
         Command::Delete { kind, object } => {
-            let (namespace, object) = match object.split_once('/') {
-                Some((namespace, object)) => (Some(namespace), object),
-                None => (None, object.as_str()),
-            };
+            let (namespace, object) = named(&object);
             open()?.delete(&kind, namespace, object)?;
         }
+        Command::Patch {
+            kind,
+            object,
+            patch,
+        } => {
+            let (namespace, object) = named(&object);
+            open()?.patch(&kind, namespace, object, &patch)?;
+        }
+        Command::Annotate(arguments) => annotate(&open()?, Field::Annotations, &arguments)?,
+        Command::Label(arguments) => annotate(&open()?, Field::Labels, &arguments)?,
         Command::AddPod {
             pod,
             node,

@@ -46,6 +46,7 @@ pub use up::{Progress, up};
 
 use crate::patience::patient;
 use name::netns_path;
+use objects::change::{self, Change, Field};
 use objects::{Manifests, Objects};
 use state::{Lock, Phase, State};
 
@@ -129,6 +130,47 @@ impl Lab {
         Ok(self
             .objects()
             .delete(kind, namespace.unwrap_or("default"), name)?)
+    }
+
+    /// Changes an object by a merge patch (RFC 7386), but not its status; `namespace` as for [`delete`](Self::delete).
+    pub fn patch(
+        &self,
+        kind: &str,
+        namespace: Option<&str>,
+        name: &str,
+        patch: &serde_json::Value,
+    ) -> Result<(), Error> {
+        let namespace = namespace.unwrap_or("default");
+        Ok(self
+            .objects()
+            .patch(kind, namespace, name, patch)
+            .map(drop)?)
+    }
+
+    /// Sets and removes annotations or labels of an object. A value that is there is replaced only if `overwrite` says so.
+    pub fn annotate(
+        &self,
+        (kind, namespace, name): (&str, Option<&str>, &str),
+        field: Field,
+        changes: &[Change],
+        overwrite: bool,
+    ) -> Result<(), Error> {
+        let objects = self.objects();
+        let namespace = namespace.unwrap_or("default");
+        let found = objects.get(kind, namespace, name)?;
+        let found = found.ok_or_else(|| objects::Error::missing(kind, namespace, name))?;
+        if let (false, Some(change)) = (overwrite, change::overwrites(field, changes, &found)) {
+            return Err(objects::Error::Patch {
+                object: found.key.to_string(),
+                why: format!(
+                    "{} has a value already: --overwrite replaces it",
+                    change.key
+                ),
+            }
+            .into());
+        }
+        let patch = change::patch(field, changes);
+        Ok(objects.patch(kind, namespace, name, &patch).map(drop)?)
     }
 
     /// The network namespace of a node or an external host.

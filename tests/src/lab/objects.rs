@@ -1,5 +1,6 @@
 //! API objects of a lab: read from what users write, kept in a manifests directory or on an API server.
 
+pub mod change;
 mod manifests;
 
 use std::sync::Arc;
@@ -35,7 +36,15 @@ pub enum Error {
         /// What is missing.
         why: String,
     },
-    /// There is nothing to delete.
+    /// A patch that would make another object of it, or none.
+    #[error("patch {object}: {why}")]
+    Patch {
+        /// The object.
+        object: String,
+        /// What it would do.
+        why: String,
+    },
+    /// There is nothing to delete, or to change.
     #[error("no {kind} {name}")]
     Missing {
         /// As the caller spelt it.
@@ -105,6 +114,15 @@ pub trait Objects: Send + Sync {
         name: &str,
         status: Value,
     ) -> Result<(), Error>;
+
+    /// Changes an object by a merge patch (RFC 7386), but not its status. Answers the object as it is kept.
+    fn patch(
+        &self,
+        kind: &str,
+        namespace: &str,
+        name: &str,
+        patch: &Value,
+    ) -> Result<Arc<Object>, Error>;
 
     /// Removes an object.
     fn delete(&self, kind: &str, namespace: &str, name: &str) -> Result<(), Error>;

@@ -25,6 +25,7 @@ mod egress_admin;
 mod figures;
 mod firewall;
 mod matrix;
+mod objects;
 mod podman;
 mod projects;
 mod repair;

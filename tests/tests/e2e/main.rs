@@ -39,6 +39,7 @@ mod hidden;
 mod hostile;
 mod icmp_errors;
 mod matrix;
+mod objects;
 mod podman;
 mod projects;
 mod repair;

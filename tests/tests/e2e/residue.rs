@@ -1,18 +1,16 @@
 //! Everything an attachment leaves on a node while it is there, read without the agent.
 
 use std::collections::BTreeSet;
+use std::fmt::Debug;
 use std::fs;
 use std::path::Path;
 
 use aya::maps::lpm_trie::LpmTrie;
-use aya::maps::{HashMap, Map, MapData, PerCpuHashMap};
+use aya::maps::{HashMap, Map, MapData, MapError, PerCpuHashMap};
 use serde_json::Value;
 use weft_agent::apply::Row;
-use weft_ebpf::addr::Addr;
-use weft_ebpf::rows::{
-    DropKey, DropRow, EndpointRow, PeerRow, PrefixRow, ProjectKey, ProjectRow, SubnetRow,
-    TrafficRow, map,
-};
+use weft_ebpf::rows::{DropKey, DropRow};
+use weft_ebpf::tables::{LpmKey, map};
 
 use crate::cluster::Cluster;
 
@@ -61,55 +59,56 @@ fn files(folder: &Path, found: &mut BTreeSet<String>) {
     }
 }
 
-/// Keys of the maps that have rows of pods. Drops by reason stay: they are the node's.
-fn rows(maps: &Path, found: &mut BTreeSet<String>) {
-    let open = |name: &str| MapData::from_pin(maps.join(name)).unwrap();
-    let mut note = |map: &str, keys: Vec<String>| {
-        found.extend(keys.into_iter().map(|key| format!("row {map} {key}")));
+/// Keys of a pinned map, where its rows stay until somebody removes them.
+macro_rules! keys {
+    (Hash, $key:ty, $row:ty, $pin:expr) => {{
+        let map: HashMap<_, Row<$key>, Row<$row>> = Map::HashMap($pin).try_into().unwrap();
+        lines(map.keys())
+    }};
+    (PerCpuHash, $key:ty, $row:ty, $pin:expr) => {{
+        let map: PerCpuHashMap<_, Row<$key>, Row<$row>> =
+            Map::PerCpuHashMap($pin).try_into().unwrap();
+        lines(map.keys())
+    }};
+    (LpmTrie, $key:ty, $row:ty, $pin:expr) => {{
+        let map: LpmTrie<_, Row<<$key as LpmKey>::Data>, Row<$row>> =
+            Map::LpmTrie($pin).try_into().unwrap();
+        let keys = map
+            .keys()
+            .map(|key| key.map(|key| (key.data(), key.prefix_len())));
+        lines(keys)
+    }};
+    ($kind:ident, $key:ty, $row:ty, $pin:expr) => {
+        Vec::new()
     };
-    macro_rules! keys {
-        ($name:expr, $kind:ident, $map:ident<$key:ty, $row:ty>) => {
-            let pinned = Map::$kind(open($name));
-            let table: $map<_, $key, $row> = pinned.try_into().unwrap();
-            note(
-                $name,
-                table
-                    .keys()
-                    .map(|key| format!("{:?}", key.unwrap()))
-                    .collect(),
-            );
-        };
-    }
-    keys!(
-        map::ENDPOINTS,
-        HashMap,
-        HashMap<Row<Addr>, Row<EndpointRow>>
-    );
-    keys!(
-        map::PROJECTS,
-        HashMap,
-        HashMap<Row<ProjectKey>, Row<ProjectRow>>
-    );
-    keys!(map::PEERS, HashMap, HashMap<Row<Addr>, Row<PeerRow>>);
-    keys!(map::SUBNETS, HashMap, HashMap<Row<Addr>, Row<SubnetRow>>);
-    keys!(map::TRAFFIC, PerCpuHashMap, PerCpuHashMap<u32, Row<TrafficRow>>);
-    let drops: PerCpuHashMap<_, Row<DropKey>, Row<DropRow>> =
-        Map::PerCpuLruHashMap(open(map::DROPS)).try_into().unwrap();
-    // Interface 0 is no pod's: the node's own multicast on the overlay is dropped there, whenever the kernel sends it.
-    let drops = drops.keys().map(|key| key.unwrap());
-    note(
-        map::DROPS,
-        drops
-            .filter(|key| key.0.ifindex != 0)
-            .map(|key| format!("{key:?}"))
-            .collect(),
-    );
-    let prefixes: LpmTrie<_, Row<Addr>, Row<PrefixRow>> =
-        Map::LpmTrie(open(map::PREFIXES)).try_into().unwrap();
-    let key =
-        |key: aya::maps::lpm_trie::Key<Row<Addr>>| format!("{:?}/{}", key.data(), key.prefix_len());
-    note(
-        map::PREFIXES,
-        prefixes.keys().map(|found| key(found.unwrap())).collect(),
-    );
 }
+
+fn lines<K: Debug>(keys: impl Iterator<Item = Result<K, MapError>>) -> Vec<String> {
+    keys.map(|key| format!("{:?}", key.unwrap())).collect()
+}
+
+macro_rules! rows {
+    (world { $($world:tt)* } policy { $($policy:tt)* } shared { $($shared:tt)* } kernel { $($kernel:tt)* }) => {
+        rows! { $($world)* $($policy)* $($shared)* }
+    };
+    ($(
+        $(#[$doc:meta])*
+        $name:ident $field:ident $(($($write:tt)*))?: $kind:ident<$key:ty => $row:ty> [$capacity:expr];
+    )*) => {
+        /// Keys of the maps, but for those whose rows give way by themselves. Drops by reason stay: they are the node's.
+        fn rows(maps: &Path, found: &mut BTreeSet<String>) {
+            let open = |name: &str| MapData::from_pin(maps.join(name)).unwrap();
+            let mut note = |map: &str, keys: Vec<String>| {
+                found.extend(keys.into_iter().map(|key| format!("row {map} {key}")));
+            };
+            $( note(map::$name, keys!($kind, $key, $row, open(map::$name))); )*
+            let drops: PerCpuHashMap<_, Row<DropKey>, Row<DropRow>> =
+                Map::PerCpuLruHashMap(open(map::DROPS)).try_into().unwrap();
+            // Interface 0 is no pod's: the node's own multicast on the overlay is dropped there, whenever the kernel sends it.
+            let of_pods = drops.keys().filter(|key| !matches!(key, Ok(Row(key)) if key.ifindex == 0));
+            note(map::DROPS, lines(of_pods));
+        }
+    };
+}
+
+weft_ebpf::tables!(rows);

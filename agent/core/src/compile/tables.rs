@@ -4,40 +4,49 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
-use weft_ebpf::addr::Addr;
-use weft_ebpf::rows::dns::{NameKey, NameRow};
-use weft_ebpf::rows::egress::{RuleKey, RuleRow};
-use weft_ebpf::rows::{
-    EndpointRow, NodeRow, PeerRow, PrefixKey, PrefixRow, ProjectKey, ProjectRow, SubnetRow,
-};
+use weft_ebpf::rows::{NodeRow, ProjectKey, TABLE_CAPACITY, egress};
+use weft_ebpf::tables::map;
 
 use super::egress::PolicyTable;
 
-/// Rows of every map that user space writes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tables {
-    /// `NODE`
-    pub node: NodeRow,
-    /// `PREFIXES`
-    pub prefixes: BTreeMap<PrefixKey, PrefixRow>,
-    /// `SUBNETS`
-    pub subnets: BTreeMap<Addr, SubnetRow>,
-    /// `PEERS`
-    pub peers: BTreeMap<Addr, PeerRow>,
-    /// `PROJECTS`
-    pub projects: BTreeMap<ProjectKey, ProjectRow>,
-    /// `SENDERS`
-    pub senders: BTreeMap<u32, ProjectKey>,
-    /// `ENDPOINTS`
-    pub endpoints: BTreeMap<Addr, EndpointRow>,
-    /// `RULES`, `SEARCHES` and `PORTS` by the policy's number.
-    pub policies: BTreeMap<u64, Arc<PolicyTable>>,
-    /// `RESOLVED`
-    pub resolved: BTreeMap<RuleKey, RuleRow>,
-    /// `NAMES`
-    pub names: BTreeMap<NameKey, NameRow>,
-    /// `TRUSTED`
-    pub trusted: BTreeMap<Addr, u32>,
+macro_rules! tables {
+    (world { $(
+        $(#[$doc:meta])*
+        $name:ident $field:ident ($($write:tt)*): $kind:ident<$key:ty => $row:ty> [$capacity:expr];
+    )* } $($others:tt)*) => {
+        /// Rows of every map that user space writes.
+        #[derive(Clone, Debug, Default, PartialEq, Eq)]
+        pub struct Tables {
+            /// What is true for the whole node.
+            pub node: NodeRow,
+            /// Rules, searches and ports by the policy's number.
+            pub policies: BTreeMap<u64, Arc<PolicyTable>>,
+            $( $(#[$doc])* pub $field: BTreeMap<$key, $row>, )*
+        }
+
+        impl Tables {
+            /// Rows of each map that can become full, and how many it can hold.
+            pub fn sizes(&self) -> Vec<(&'static str, usize, usize)> {
+                let mut sizes = self.policy_sizes();
+                sizes.extend([$( (map::$name, self.$field.len(), $capacity as usize), )*]);
+                sizes
+            }
+        }
+    };
+}
+
+weft_ebpf::tables!(tables);
+
+impl Tables {
+    fn policy_sizes(&self) -> Vec<(&'static str, usize, usize)> {
+        let sum = |rows: fn(&PolicyTable) -> usize| self.policies.values().map(|it| rows(it)).sum();
+        let sized = |name, rows, room: u32| (name, rows, room as usize);
+        vec![
+            sized(map::RULES, sum(|it| it.rules.len()), egress::RULES_CAPACITY),
+            sized(map::SEARCHES, sum(|it| it.searches.len()), TABLE_CAPACITY),
+            sized(map::PORTS, sum(|it| it.ports.len()), egress::PORTS_CAPACITY),
+        ]
+    }
 }
 
 /// The key of a project: the first eight bytes of its name's SHA-256.

@@ -26,22 +26,6 @@ fn rank(write: &Write) -> u8 {
     }
 }
 
-fn removes(write: &Write) -> bool {
-    match write {
-        Write::Node(_) => false,
-        Write::Policy(write) => write.new.is_none(),
-        Write::Resolved(_, row) => row.is_none(),
-        Write::Name(_, row) => row.is_none(),
-        Write::Trusted(_, row) => row.is_none(),
-        Write::Prefix(_, row) => row.is_none(),
-        Write::Subnet(_, row) => row.is_none(),
-        Write::Peer(_, row) => row.is_none(),
-        Write::Project(_, row) => row.is_none(),
-        Write::Sender(_, row) => row.is_none(),
-        Write::Endpoint(_, row) => row.is_none(),
-    }
-}
-
 /// Each endpoint that has a row has a project that has one, too; the same for PODS prefixes is a matter of `SUBNETS`,
 /// which may lack any subnet.
 fn endpoints_without_project(tables: &Tables) -> BTreeSet<u64> {
@@ -107,9 +91,9 @@ proptest! {
         let closed = all.iter().take_while(|write| closing(write)).count();
         let writes = &all[closed..];
         prop_assert!(!writes.iter().any(closing), "an endpoint closes late: {:?}", all);
-        let first_removal = writes.iter().position(removes).unwrap_or(writes.len());
+        let first_removal = writes.iter().position(Write::removes).unwrap_or(writes.len());
         let (puts, rest) = writes.split_at(first_removal);
-        prop_assert!(rest.iter().all(removes), "a put follows a removal: {:?}", writes);
+        prop_assert!(rest.iter().all(Write::removes), "a put follows a removal: {:?}", writes);
         prop_assert!(puts.is_sorted_by_key(rank), "{:?}", puts);
         prop_assert!(rest.iter().rev().is_sorted_by_key(rank), "{:?}", rest);
     }

@@ -4,8 +4,9 @@ use std::net::IpAddr;
 
 use weft_agent::apply::Row;
 use weft_ebpf::addr::Addr;
-use weft_ebpf::rows::dns::{RingKey, map, why};
+use weft_ebpf::rows::dns::{RingKey, why};
 use weft_ebpf::rows::egress::{LearnedKey, LearnedRow};
+use weft_ebpf::tables::map;
 
 use super::messages::{bare_answer, ip, record};
 use super::scene::{ID, SERVICE, Scene, WWW, key, now, with_scene};

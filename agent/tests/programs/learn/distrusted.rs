@@ -2,7 +2,8 @@
 
 use hickory_proto::op::{Message, ResponseCode};
 use weft_agent::apply::Row;
-use weft_ebpf::rows::dns::{QUERIES_OF_POD, QueryKey, QueryRow, map, why};
+use weft_ebpf::rows::dns::{QUERIES_OF_POD, QueryKey, QueryRow, why};
+use weft_ebpf::tables::map;
 
 use super::messages::{answer, ip, query};
 use super::scene::{ID, LOCAL, PORT, SERVICE, Scene, UNTRUSTED, WWW, now, to_pod, with_scene};

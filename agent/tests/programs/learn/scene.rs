@@ -14,11 +14,12 @@ use weft_core::compile::egress::{PolicyTable, name_key};
 use weft_core::compile::project_key;
 use weft_core::diff::{PolicyWrite, Write};
 use weft_ebpf::addr::Addr;
-use weft_ebpf::rows::dns::{LearningRow, NameEvent, NameRow, map};
+use weft_ebpf::rows::dns::{LearningRow, NameEvent, NameRow};
 use weft_ebpf::rows::egress::{
     ANY_PORT, LearnedKey, LearnedRow, RuleKey, RuleRow, action, project_flag,
 };
 use weft_ebpf::rows::{NodeRow, ProjectKey, ProjectRow};
+use weft_ebpf::tables::map;
 use zerocopy::FromBytes as _;
 
 use super::messages;

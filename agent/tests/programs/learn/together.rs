@@ -8,7 +8,8 @@ use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 use weft_ebpf::addr::Addr;
-use weft_ebpf::rows::dns::{RingKey, map};
+use weft_ebpf::rows::dns::RingKey;
+use weft_ebpf::tables::map;
 
 use super::messages::{answer, query};
 use super::scene::{CDN, SERVICE, Scene, WWW, from_pod, to_pod, with_scene};

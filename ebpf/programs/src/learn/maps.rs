@@ -1,33 +1,16 @@
 //! The maps of learning, and its scratch memory.
 
-use aya_ebpf::btf_maps::{HashMap, LruHashMap, PerCpuArray, RingBuf};
+use aya_ebpf::btf_maps::PerCpuArray;
 use aya_ebpf::macros::btf_map;
-use weft_ebpf::addr::Addr;
 use weft_ebpf::dns::carrier::Carried;
 use weft_ebpf::dns::{Reader, lease};
 use weft_ebpf::packet::Payload;
-use weft_ebpf::rows::dns::{
-    LEARNED_CAPACITY, LearningRow, NAME_EVENTS_BYTES, NameEvent, QUERIES_CAPACITY, QueryKey,
-    QueryRow, RingKey,
-};
+use weft_ebpf::rows::dns::{LearningRow, NameEvent, QueryKey, QueryRow, RingKey};
 use weft_ebpf::rows::egress::{LEARNED_NAMES, LearnedKey, LearnedName, LearnedRow};
-use weft_ebpf::rows::{NodeRow, ProjectKey, ProjectRow, TABLE_CAPACITY};
+use weft_ebpf::rows::{NodeRow, ProjectRow};
 
-use crate::maps::ON_DEMAND;
-pub use crate::maps::{LEARNED, NAMES, TRUSTED};
+pub use crate::maps::{LEARNED, LEARNING, NAME_EVENTS, NAMES, QUERIES, RING, TRUSTED};
 use crate::sys;
-
-#[btf_map]
-pub static QUERIES: LruHashMap<QueryKey, QueryRow, { QUERIES_CAPACITY as usize }> =
-    LruHashMap::new();
-#[btf_map]
-pub static RING: HashMap<RingKey, Addr, { LEARNED_CAPACITY as usize }, ON_DEMAND> = HashMap::new();
-#[btf_map]
-pub static LEARNING: HashMap<ProjectKey, LearningRow, { TABLE_CAPACITY as usize }, ON_DEMAND> =
-    HashMap::new();
-/// Carries [`NameEvent`]s; a ring has no value type of its own.
-#[btf_map]
-pub static NAME_EVENTS: RingBuf<(), { NAME_EVENTS_BYTES as usize }> = RingBuf::new();
 
 /// `BPF_NOEXIST`
 pub const IF_NEW: u64 = 1;

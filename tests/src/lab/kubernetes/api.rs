@@ -189,6 +189,29 @@ impl Objects for Api {
         }
     }
 
+    fn patch(
+        &self,
+        kind: &str,
+        namespace: &str,
+        name: &str,
+        patch: &Value,
+    ) -> Result<Arc<Object>, Error> {
+        let missing = || Error::missing(kind, namespace, name);
+        let resource = self.client.kind_called(kind)?.ok_or_else(missing)?;
+        let what = format!("patch {kind} {name}");
+        let patched = self.about(&what, (&resource, namespace), async |api| {
+            let params = PatchParams::default();
+            api.patch(name, &params, &Patch::Merge(patch)).await
+        });
+        match patched {
+            Err(error) if error.is(404) => Err(missing()),
+            patched => {
+                let key = weft_agent::store::Key::cluster(kind, name);
+                objects::checked(value(&key, &patched?)?).map(Arc::new)
+            }
+        }
+    }
+
     fn delete(&self, kind: &str, namespace: &str, name: &str) -> Result<(), Error> {
         let missing = || Error::missing(kind, namespace, name);
         let resource = self.client.kind_called(kind)?.ok_or_else(missing)?;

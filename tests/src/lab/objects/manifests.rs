@@ -90,6 +90,23 @@ impl Objects for Manifests {
         }
     }
 
+    fn patch(
+        &self,
+        kind: &str,
+        namespace: &str,
+        name: &str,
+        patch: &Value,
+    ) -> Result<Arc<Object>, Error> {
+        loop {
+            let found = self.get(kind, namespace, name)?;
+            let found = found.ok_or_else(|| Error::missing(kind, namespace, name))?;
+            match self.0.update(&patched(&found, patch)?) {
+                Err(StoreError::Conflict { .. } | StoreError::NotFound { .. }) => {}
+                done => return Ok(done?),
+            }
+        }
+    }
+
     fn delete(&self, kind: &str, namespace: &str, name: &str) -> Result<(), Error> {
         loop {
             let Some(found) = self.get(kind, namespace, name)? else {
@@ -128,6 +145,35 @@ fn is_kind(asked: &str, kind: &str) -> bool {
         None => format!("{kind}s"),
     };
     asked == kind || asked == plural
+}
+
+/// The object after a merge patch. It stays what it is, and keeps its status, as on a server.
+fn patched(object: &Object, patch: &Value) -> Result<Object, Error> {
+    let fail = |why: String| Error::Patch {
+        object: object.key.to_string(),
+        why,
+    };
+    if !patch.is_object() {
+        return Err(fail("it is no JSON object".into()));
+    }
+    let mut value = object.value.clone();
+    json_patch::merge(&mut value, patch);
+    let mut new = Object::from_value(value).map_err(fail)?;
+    if (&new.key, &new.api_version) != (&object.key, &object.api_version) {
+        return Err(fail(
+            "apiVersion, kind, namespace and name cannot change".into(),
+        ));
+    }
+    if let Some(fields) = new.value.as_object_mut() {
+        match object.value.get("status") {
+            Some(status) => fields.insert("status".into(), status.clone()),
+            None => fields.remove("status"),
+        };
+    }
+    Ok(Object {
+        value: new.value,
+        ..object.clone()
+    })
 }
 
 /// With what an API server fills in.
