@@ -28,4 +28,4 @@ pub mod rows;
 /// Version of everything that is pinned: map names, keys, rows, program names.
 ///
 /// Change it with any of them; the pins of another version live in another folder (`v<ABI>`) and are never opened.
-pub const ABI: u32 = 5;
+pub const ABI: u32 = 6;
