@@ -1,15 +1,17 @@
 //! The firewall rules, written with `iptables-restore`: one transaction a table and family.
 
 mod keeper;
+mod trial;
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use weft_core::compile::iptables::{Family, Ruleset, Table};
-use weft_core::diff::iptables::{TableOps, diff, hides_clients};
+use weft_core::diff::iptables::{diff, hides_clients};
 
 pub use keeper::{Keeper, OnLook};
+pub use trial::TrialError;
 
 use crate::observe;
 
@@ -117,7 +119,7 @@ impl Iptables {
                 .or_else(|| hides_clients(&actual));
             let mut failure = None;
             for table in ops {
-                match self.restore(wanted.family, &table) {
+                match self.restore(wanted.family, table.table, &table.to_string()) {
                     Ok(()) => {
                         report.writes += 1;
                         let program = wanted.family.program();
@@ -137,7 +139,8 @@ impl Iptables {
         }
     }
 
-    fn restore(&self, family: Family, ops: &TableOps) -> Result<(), IptablesError> {
+    /// Gives input to the family's restore program. `table` is the one that it writes.
+    fn restore(&self, family: Family, table: Table, input: &str) -> Result<(), IptablesError> {
         let program = format!("{}-restore", family.program());
         let start = |source| IptablesError::Start {
             program: program.clone(),
@@ -152,9 +155,10 @@ impl Iptables {
             .spawn()
             .map_err(start)?;
         // The input is smaller than a pipe's buffer, and a program that ends early says why on its error output.
-        let fed = child.stdin.take().map_or(Ok(()), |mut pipe| {
-            pipe.write_all(ops.to_string().as_bytes())
-        });
+        let fed = child
+            .stdin
+            .take()
+            .map_or(Ok(()), |mut pipe| pipe.write_all(input.as_bytes()));
         let output = child.wait_with_output().map_err(start)?;
         let stderr = String::from_utf8_lossy(&output.stderr).trim().to_owned();
         match fed {
@@ -164,7 +168,7 @@ impl Iptables {
         }
         .map_err(|stderr| IptablesError::Restore {
             program,
-            table: ops.table,
+            table,
             stderr,
         })
     }

@@ -1,5 +1,7 @@
 //! The program that the node's firewall asks, and its pin. It begins at the IP header, as netfilter hands packets over.
 
+mod rules;
+
 use aya::programs::{ProgramInfo, SocketFilter, TestRun as _, TestRunOptions};
 use weft_agent::apply::after_dnat::{pin, remove_others};
 use weft_agent::apply::object::{AFTER_DNAT, load};
