@@ -117,6 +117,9 @@ impl Sync {
                 self.shared.service_proxy(report.hides_clients);
             }
             Request::Firewall(Err(error)) => {
+                if let Err(error) = self.kernel.pin_after_dnat() {
+                    tracing::error!(%error, "firewall rules");
+                }
                 self.shared.firewall_problem(Some(error.to_string()));
             }
             Request::Suspects(suspects) => self.look(&suspects),

@@ -62,6 +62,8 @@ struct State {
     firewall_problem: Option<String>,
     /// What the service proxy does that leads past isolation.
     service_proxy: Option<Problem>,
+    /// Why the firewall's rules do not ask the data path about what the host translates.
+    unjudged: Option<Problem>,
     dns_problems: Vec<Problem>,
     /// Objects that do not fit the data path.
     refused: BTreeMap<String, Refusal>,
@@ -196,6 +198,7 @@ impl Shared {
             .chain(&state.dns_problems)
             .chain(&state.untold)
             .chain(&state.service_proxy)
+            .chain(&state.unjudged)
             .cloned()
             .collect();
         all.extend(
@@ -321,6 +324,14 @@ impl Shared {
             tracing::warn!(problem = %problem.message, "service proxy");
         }
         state.service_proxy = problem;
+    }
+
+    /// What keeps the firewall's rules from asking the data path, if anything.
+    pub(super) fn unjudged(&self, problem: Option<Problem>) {
+        let old = std::mem::replace(&mut self.state().unjudged, problem.clone());
+        if let Some(problem) = problem.filter(|new| old.as_ref() != Some(new)) {
+            tracing::warn!(problem = %problem.message, "egress firewall");
+        }
     }
 
     /// An object that does not fit, or one that does (again).

@@ -45,3 +45,4 @@ mod restart;
 mod services;
 mod spoof;
 mod takeover;
+mod translated;
