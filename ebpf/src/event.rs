@@ -53,6 +53,8 @@ pub mod hook {
     pub const FROM_OVERLAY: u32 = 3;
     /// `to_overlay`
     pub const TO_OVERLAY: u32 = 4;
+    /// `after_dnat`
+    pub const AFTER_DNAT: u32 = 5;
 
     /// The program's name.
     pub const fn name(hook: u32) -> &'static str {
@@ -61,6 +63,7 @@ pub mod hook {
             TO_POD => "to_pod",
             FROM_OVERLAY => "from_overlay",
             TO_OVERLAY => "to_overlay",
+            AFTER_DNAT => "after_dnat",
             _ => "unknown",
         }
     }

@@ -99,7 +99,8 @@ pub mod proto {
 const TCP_SYN: u8 = 0x02;
 const TCP_ACK: u8 = 0x10;
 
-const ETH_LEN: usize = 14;
+/// Bytes of an Ethernet header.
+pub const ETH_LEN: usize = 14;
 const ETH_IPV4: [u8; 2] = [0x08, 0x00];
 const ETH_IPV6: [u8; 2] = [0x86, 0xdd];
 /// The fragment offset in the IPv4 header's flags word (RFC 791).
@@ -123,6 +124,32 @@ pub fn parse<B: Bytes + ?Sized>(bytes: &B, packet: &mut Packet) -> Result<(), Dr
         ETH_IPV4 => parse_v4(bytes, packet),
         ETH_IPV6 => parse_v6(bytes, packet),
         _ => Err(DropReason::NotIp),
+    }
+}
+
+/// Parses a packet that begins with its IP header, as netfilter has it, like the frame that carried it. The MAC address stays
+/// zero.
+///
+/// # Errors
+/// As of [`parse`].
+#[inline(always)]
+pub fn parse_ip<B: Bytes + ?Sized>(bytes: &B, packet: &mut Packet) -> Result<(), DropReason> {
+    let frame = Unframed(bytes);
+    let first: u8 = frame.load(ETH_LEN).ok_or(DropReason::Malformed)?;
+    match first >> 4 {
+        4 => parse_v4(&frame, packet),
+        6 => parse_v6(&frame, packet),
+        _ => Err(DropReason::NotIp),
+    }
+}
+
+/// A frame whose Ethernet header is not there: nothing before its end may be loaded.
+struct Unframed<'a, B: ?Sized>(&'a B);
+
+impl<B: Bytes + ?Sized> Bytes for Unframed<'_, B> {
+    #[inline(always)]
+    fn load<T: FromBytes>(&self, offset: usize) -> Option<T> {
+        self.0.load(offset.wrapping_sub(ETH_LEN))
     }
 }
 

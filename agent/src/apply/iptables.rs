@@ -1,15 +1,17 @@
 //! The firewall rules, written with `iptables-restore`: one transaction a table and family.
 
 mod keeper;
+mod trial;
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use weft_core::compile::iptables::{Family, Ruleset, Table};
-use weft_core::diff::iptables::{TableOps, diff};
+use weft_core::diff::iptables::diff;
 
 pub use keeper::{Keeper, OnLook};
+pub use trial::TrialError;
 
 use crate::observe;
 
@@ -113,7 +115,7 @@ impl Iptables {
             );
             let mut failure = None;
             for table in ops {
-                match self.restore(wanted.family, &table) {
+                match self.restore(wanted.family, table.table, &table.to_string()) {
                     Ok(()) => {
                         report.writes += 1;
                         let program = wanted.family.program();
@@ -133,7 +135,8 @@ impl Iptables {
         }
     }
 
-    fn restore(&self, family: Family, ops: &TableOps) -> Result<(), IptablesError> {
+    /// Gives input to the family's restore program. `table` is the one that it writes.
+    fn restore(&self, family: Family, table: Table, input: &str) -> Result<(), IptablesError> {
         let program = format!("{}-restore", family.program());
         let start = |source| IptablesError::Start {
             program: program.clone(),
@@ -148,9 +151,10 @@ impl Iptables {
             .spawn()
             .map_err(start)?;
         // The input is smaller than a pipe's buffer, and a program that ends early says why on its error output.
-        let fed = child.stdin.take().map_or(Ok(()), |mut pipe| {
-            pipe.write_all(ops.to_string().as_bytes())
-        });
+        let fed = child
+            .stdin
+            .take()
+            .map_or(Ok(()), |mut pipe| pipe.write_all(input.as_bytes()));
         let output = child.wait_with_output().map_err(start)?;
         let stderr = String::from_utf8_lossy(&output.stderr).trim().to_owned();
         match fed {
@@ -160,7 +164,7 @@ impl Iptables {
         }
         .map_err(|stderr| IptablesError::Restore {
             program,
-            table: ops.table,
+            table,
             stderr,
         })
     }

@@ -8,9 +8,11 @@
 //! - `barrier`: waiting for programs at work
 //! - `policy`: the rows of egress policies
 //! - [`links`]: programs attached to interfaces
+//! - [`after_dnat`]: the program that the firewall asks
 //! - [`host`]: overlay device, its addresses, routes, kernel settings
 //! - [`iptables`]: firewall and translation rules of the host
 
+pub mod after_dnat;
 mod barrier;
 pub mod host;
 pub mod iptables;

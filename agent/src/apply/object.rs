@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use aya::maps::{MapInfo, MapType};
-use aya::programs::SchedClassifier;
+use aya::programs::{SchedClassifier, SocketFilter};
 use aya::{Ebpf, EbpfLoader};
 use weft_ebpf::tables::{Kind, SHAPES, Shape};
 
@@ -13,8 +13,10 @@ use super::refusal::Refusal;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("WEFT_TC_OBJECT"));
 
-/// Names of the programs, which are also their symbols.
+/// Names of the programs of interfaces, which are also their symbols.
 pub const PROGRAMS: [&str; 4] = ["from_pod", "to_pod", "from_overlay", "to_overlay"];
+/// Name of the program that the node's firewall asks.
+pub const AFTER_DNAT: &str = "after_dnat";
 
 /// The object could not be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +90,13 @@ pub fn load(pins: &Pins) -> Result<Object, LoadError> {
             .load()
             .map_err(|error| LoadError::Program(Refusal::new(program, error)))?;
     }
+    let refused = |error| LoadError::Program(Refusal::new(AFTER_DNAT, error));
+    let after_dnat: &mut SocketFilter = ebpf
+        .program_mut(AFTER_DNAT)
+        .ok_or(LoadError::Missing(AFTER_DNAT))?
+        .try_into()
+        .map_err(refused)?;
+    after_dnat.load().map_err(refused)?;
     Ok(Object {
         ebpf,
         took: start.elapsed(),

@@ -1,11 +1,12 @@
-//! The folder of pinned maps and links.
+//! The folder of pinned maps, links and programs.
 //!
 //! ```text
 //! BPFDIR/v<ABI>/maps/<MAP>
+//! BPFDIR/v<ABI>/programs/<program>-<what it is>
 //! BPFDIR/v<ABI>/links/<interface>:<program>
 //! ```
 //! Pins outlive the agent: forwarding goes on without it. A new ABI has a folder of its own and never opens a map of an old
-//! one. Links it takes over; what is left of the old folder is then removed.
+//! one. Links it takes over, and the firewall's rules, which name the program; what is left of the old folder is then removed.
 
 use std::fs;
 use std::io;
@@ -13,6 +14,9 @@ use std::path::{Path, PathBuf};
 
 use weft_core::compile::host::DEVICE_PREFIX;
 use weft_ebpf::ABI;
+
+/// Folder of the programs.
+const PROGRAMS: &str = "programs";
 
 /// A pin folder could not be made, read or cleaned.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +44,7 @@ impl Pins {
     /// Makes the folders where they are missing.
     pub fn open(bpf_dir: &Path) -> Result<Self, PinError> {
         let root = bpf_dir.join(format!("v{ABI}"));
-        for dir in ["maps", "links"] {
+        for dir in ["maps", "links", PROGRAMS] {
             let path = root.join(dir);
             fs::create_dir_all(&path).map_err(|source| PinError {
                 call: "create folder",
@@ -69,8 +73,8 @@ impl Pins {
 
     /// Removes the folder with what weft pins in one. Anything else in it stays, and is an error.
     pub fn remove_folder(&self) -> Result<(), PinError> {
-        let ours = |dir: &str, name: &str| dir == "maps" || name.starts_with(DEVICE_PREFIX);
-        for dir in ["links", "maps"] {
+        let ours = |dir: &str, name: &str| dir != "links" || name.starts_with(DEVICE_PREFIX);
+        for dir in ["links", PROGRAMS, "maps"] {
             let path = self.root.join(dir);
             if !path.is_dir() {
                 continue;
@@ -93,6 +97,16 @@ impl Pins {
     /// Where a map is pinned.
     pub fn map(&self, name: &str) -> PathBuf {
         self.root.join("maps").join(name)
+    }
+
+    /// Where a program is pinned that rules of the firewall name.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.root.join(PROGRAMS).join(name)
+    }
+
+    /// Names of the pinned programs.
+    pub fn programs(&self) -> Result<Vec<String>, PinError> {
+        entries(&self.root.join(PROGRAMS))
     }
 
     /// Where the links are pinned.

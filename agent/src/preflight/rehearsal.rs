@@ -4,18 +4,23 @@ use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 
 use weft_core::compile::host::{OVERLAY, Overlay};
+use weft_core::compile::iptables::Family;
 use weft_netns::NetNs;
 
 use super::{Check, State};
+use crate::apply::after_dnat;
+use crate::apply::iptables::Iptables;
 use crate::apply::links::{self, Attachment, OVERLAY_HOOKS, POD_ATTACHMENT, POD_HOOKS};
 use crate::apply::object::{self, Object};
 use crate::apply::pins::Pins;
 use crate::config::Config;
 use crate::netlink::Netlink;
 use crate::netlink::veth::VethPair;
+use crate::sync::unjudged;
 
 const PROGRAMS: &str = "eBPF programs";
 const DEVICES: &str = "VXLAN, veth, clsact";
+const FIREWALL: &str = "xt_bpf";
 
 /// A folder of pins that goes with the value; and the one around it, if it is empty then.
 struct Folder(PathBuf);
@@ -60,6 +65,7 @@ pub(super) fn rehearse(config: &Config, possible: bool) -> Vec<Check> {
                 format!("loaded in {took} ms"),
             ));
             checks.push(devices(&mut object, &pins));
+            checks.push(firewall(&mut object, &pins));
         }
         Err(error) => {
             // Where no agent has started yet there is no such folder, and the end of the log has to do: a file of a known name
@@ -91,6 +97,30 @@ fn devices(object: &mut Object, pins: &Pins) -> Check {
             "made and attached; filters for the overlay, since this kernel has no TCX links (Linux 6.6 has)",
         ),
         Err(error) => Check::new(DEVICES, State::Failed, error),
+    }
+}
+
+/// The agent runs without it.
+fn firewall(object: &mut Object, pins: &Pins) -> Check {
+    let mut tried = || -> Result<(), String> {
+        let program = after_dnat::pin(&mut object.ebpf, pins).map_err(|e| e.to_string())?;
+        let node = NetNs::create().map_err(|e| e.to_string())?;
+        let families = [Family::V4, Family::V6];
+        let all = || {
+            let mut families = families.into_iter();
+            families.try_for_each(|family| Iptables::new().try_program(family, &program))
+        };
+        node.run(all)
+            .map_err(|e| e.to_string())?
+            .map_err(|e| e.to_string())
+    };
+    match tried() {
+        Ok(()) => Check::new(
+            FIREWALL,
+            State::Ok,
+            "the node's firewall can ask the data path",
+        ),
+        Err(error) => Check::new(FIREWALL, State::Warning, unjudged(&error).message),
     }
 }
 

@@ -11,6 +11,7 @@ use weft_core::compile::{Scope, Tables, compile_scope};
 use weft_core::diff::{Write, diff};
 use weft_core::model::{Change, Endpoint, EndpointId, HostSubnet, World};
 
+use super::firewall::Asking;
 use super::retired::{Retired, takes_policy_away};
 use super::room;
 use super::shared::Shared;
@@ -105,6 +106,7 @@ pub struct Kernel {
     pub(super) pins: Pins,
     pub(super) host: Host,
     pub(super) firewall: Keeper,
+    pub(super) asking: Asking,
     pub(super) attachment: Attachment,
     /// What the maps hold: read in each full pass, kept by each write.
     pub(super) mirror: Tables,
@@ -154,6 +156,7 @@ impl Kernel {
             pins,
             host: Host::open()?,
             firewall: Keeper::start(Iptables::new(), on_look).map_err(KernelError::Thread)?,
+            asking: Asking::default(),
             attachment: Attachment::probe(),
             mirror,
             retired: Retired::default(),

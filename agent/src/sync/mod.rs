@@ -15,6 +15,7 @@
 //! - [`pass`]: a full pass: observe, compile, diff, apply
 //! - [`egress`]: tells the log whose egress policies do not count
 //! - [`programs`]: its part about programs; takes over from another ABI
+//! - `firewall`: its part about the node's firewall
 //! - `foreign`: what stands before our programs
 //! - [`damage`]: whether something that was there is gone; CHECK, and repair at once
 //! - [`underlay`]: what the node's address means to the loop
@@ -27,6 +28,7 @@
 mod asked;
 mod damage;
 mod egress;
+mod firewall;
 mod foreign;
 mod handle;
 mod kernel;
@@ -61,6 +63,7 @@ use crate::netlink::announce::Watch;
 use crate::observe::node::Underlay;
 use crate::observe::removals;
 
+pub use firewall::unjudged;
 pub use foreign::Standings;
 pub use handle::{Handle, pod_network};
 pub use kernel::{Kernel, KernelError};

@@ -86,21 +86,17 @@ impl Kernel {
         report.take(result);
         if self.filled {
             self.swap(&present, overlay, &mut report);
-            let result = self.remove_others(&present, overlay);
-            report.take(result);
         }
         let result = self.leftovers(&endpoints, plan.is_some());
         report.take(result);
         let result = self.sweep(&endpoints, observe::live::monotonic());
         report.take(result);
-        if let Some(plan) = &plan {
-            match self.firewall.sync(&plan.firewall) {
-                Ok(done) => {
-                    report.writes += done.writes;
-                    report.done.extend(done.repaired);
-                }
-                Err(error) => report.failures.push(error.to_string()),
-            }
+        let firewall = plan
+            .as_ref()
+            .is_some_and(|plan| self.firewall_pass(shared, plan, &mut report));
+        if self.filled && firewall {
+            let result = self.remove_others(&present, overlay);
+            report.take(result);
         }
         report
     }

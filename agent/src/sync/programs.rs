@@ -84,7 +84,8 @@ impl Kernel {
         Ok(hooks.len())
     }
 
-    /// Removes the pins of other ABI numbers once nothing of them is in force. Their counters go with them.
+    /// Removes the pins of other ABI numbers once nothing of them is in force; the firewall's rules must not name them any more.
+    /// Their counters go with them.
     pub(super) fn remove_others(
         &mut self,
         endpoints: &[&Endpoint],

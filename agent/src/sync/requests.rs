@@ -116,6 +116,9 @@ impl Sync {
                 }
             }
             Request::Firewall(Err(error)) => {
+                if let Err(error) = self.kernel.pin_after_dnat() {
+                    tracing::error!(%error, "firewall rules");
+                }
                 self.shared.firewall_problem(Some(error.to_string()));
             }
             Request::Suspects(suspects) => self.look(&suspects),

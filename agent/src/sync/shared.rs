@@ -60,6 +60,8 @@ struct State {
     object_problems: Vec<Problem>,
     node_problems: Vec<Problem>,
     firewall_problem: Option<String>,
+    /// Why the firewall's rules do not ask the data path about what the host translates.
+    unjudged: Option<Problem>,
     dns_problems: Vec<Problem>,
     /// Objects that do not fit the data path.
     refused: BTreeMap<String, Refusal>,
@@ -193,6 +195,7 @@ impl Shared {
             .chain(&state.pass.gone)
             .chain(&state.dns_problems)
             .chain(&state.untold)
+            .chain(&state.unjudged)
             .cloned()
             .collect();
         all.extend(
@@ -298,6 +301,14 @@ impl Shared {
             tracing::error!(%problem, "firewall rules");
         }
         std::mem::replace(&mut state.firewall_problem, problem).is_some()
+    }
+
+    /// What keeps the firewall's rules from asking the data path, if anything.
+    pub(super) fn unjudged(&self, problem: Option<Problem>) {
+        let old = std::mem::replace(&mut self.state().unjudged, problem.clone());
+        if let Some(problem) = problem.filter(|new| old.as_ref() != Some(new)) {
+            tracing::warn!(problem = %problem.message, "egress firewall");
+        }
     }
 
     /// An object that does not fit, or one that does (again).

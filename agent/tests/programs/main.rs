@@ -2,6 +2,7 @@
 //! overlay device for what a test run cannot give. Needs root; everything stands in namespaces of its own.
 #![expect(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
+mod after_dnat;
 mod attach;
 mod barrier;
 mod drops;

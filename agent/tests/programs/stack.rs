@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use aya_obj::generated::bpf_insn;
 use aya_obj::{Function, Object};
-use weft_agent::apply::object::PROGRAMS;
+use weft_agent::apply::object::{AFTER_DNAT, PROGRAMS};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("WEFT_TC_OBJECT"));
 
@@ -43,7 +43,7 @@ fn every_chain_of_calls_fits_the_stack_of_old_kernels() {
         .map(|(section, _)| *section)
         .collect();
     object.relocate_calls(&sections).unwrap();
-    for name in PROGRAMS {
+    for name in PROGRAMS.into_iter().chain([AFTER_DNAT]) {
         let program = &object.programs[name];
         let frames = frames(&object.functions[&program.function_key()]);
         let chain = deepest(&frames, 0);

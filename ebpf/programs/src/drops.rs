@@ -62,10 +62,11 @@ pub fn fail<const HOOK: u32>(skb: *mut __sk_buff, packet: &Packet, reason: u32) 
     drop_packet::<HOOK>(skb, packet, &reason.into())
 }
 
-/// The endpoint a drop is charged to: on a pod's own hooks that pod, from the overlay the receiver.
+/// The endpoint a drop is charged to: where the packet is on a pod's interface, or came from there, that pod; from the overlay
+/// the receiver.
 #[inline(always)]
 fn endpoint_of<const HOOK: u32>(skb: *mut __sk_buff, packet: &Packet) -> u32 {
-    if HOOK == hook::FROM_POD || HOOK == hook::TO_POD {
+    if matches!(HOOK, hook::FROM_POD | hook::TO_POD | hook::AFTER_DNAT) {
         return sys::ifindex(&TcContext::new(skb));
     }
     Maps.endpoint(&packet.dst).map_or(0, |row| row.ifindex)

@@ -82,6 +82,21 @@ pub fn to_overlay(skb: *mut __sk_buff, packet: &Packet) -> i32 {
     with::to_overlay(&Maps, packet, sys::entered(&at.ctx), &at)
 }
 
+/// On what the host has translated for a pod.
+#[inline(always)]
+pub fn after_dnat(skb: *mut __sk_buff, packet: &Packet) -> i32 {
+    let at = Forward::new(skb, packet);
+    match after_dnat_inside(&at) {
+        LEAVE => with::leave(&Maps, packet, &at.leaver.get(), &at),
+        action => action,
+    }
+}
+
+#[inline(never)]
+fn after_dnat_inside(at: &Forward<'_, { hook::AFTER_DNAT }>) -> i32 {
+    with::after_dnat(&Maps, at.packet, at)
+}
+
 /// Whether the packet comes with a tunnel key.
 #[inline(never)]
 pub fn has_tunnel_key(skb: *mut __sk_buff) -> bool {

@@ -1,4 +1,4 @@
-//! The tc programs of weft: entry points only. What they decide stands in `weft_ebpf::decide`.
+//! The programs of weft, of tc and one of netfilter: entry points only. What they decide stands in `weft_ebpf::decide`.
 //!
 //! # Layout
 //! - `maps`: the maps, and the decisions' view of them
@@ -27,10 +27,10 @@ mod maps;
 mod sys;
 
 use aya_ebpf::bindings::__sk_buff;
-use aya_ebpf::macros::classifier;
-use aya_ebpf::programs::TcContext;
+use aya_ebpf::macros::{classifier, socket_filter};
+use aya_ebpf::programs::{SkBuffContext, TcContext};
 use weft_ebpf::event::hook;
-use weft_ebpf::packet::{Packet, parse};
+use weft_ebpf::packet::{ETH_LEN, Packet, parse, parse_ip};
 use weft_ebpf::reason::DropReason;
 
 use crate::forward::refuse;
@@ -62,6 +62,22 @@ pub fn to_overlay(ctx: TcContext) -> i32 {
         return forward::NEXT;
     }
     run::<{ hook::TO_OVERLAY }>(ctx.skb.skb, hooks::to_overlay)
+}
+
+/// Netfilter (`xt_bpf`), FORWARD and INPUT: what a pod sends and the host has translated. Not 0 drops the packet.
+#[socket_filter]
+pub fn after_dnat(ctx: SkBuffContext) -> i64 {
+    let skb = ctx.skb.skb;
+    let mut packet = Packet::default();
+    let action = match read_ip(skb, &mut packet) {
+        forward::NEXT => hooks::after_dnat(skb, &packet),
+        refused => refused,
+    };
+    let action = match forward::refused(action) {
+        Some(reason) => drops::fail::<{ hook::AFTER_DNAT }>(skb, &packet, reason),
+        None => action,
+    };
+    i64::from(action == forward::DROP)
 }
 
 /// Parses, then decides and acts, then learns.
@@ -100,6 +116,17 @@ fn read(skb: *mut __sk_buff, packet: &mut Packet) -> i32 {
     }
     match parse(&Frame(&ctx), packet) {
         Ok(()) if packet.dst.is_link_local_multicast_v6() => refuse(DropReason::LinkLocal),
+        Ok(()) => forward::NEXT,
+        Err(reason) => refuse(reason),
+    }
+}
+
+/// Reads the headers of a packet that begins with its IP header. Its length counts as that of the pod's frame.
+#[inline(never)]
+fn read_ip(skb: *mut __sk_buff, packet: &mut Packet) -> i32 {
+    let ctx = TcContext::new(skb);
+    packet.len = ctx.len() + ETH_LEN as u32;
+    match parse_ip(&Frame(&ctx), packet) {
         Ok(()) => forward::NEXT,
         Err(reason) => refuse(reason),
     }

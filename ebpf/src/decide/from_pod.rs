@@ -1,6 +1,6 @@
 //! What a pod sends.
 
-use super::{Denial, Home, Outcome, Party, Tables, admit, home, service};
+use super::{Denial, Home, Outcome, Party, Tables, admit, home, is_dns, service};
 use crate::packet::{Packet, proto};
 use crate::reason::DropReason;
 use crate::rows::{EndpointRow, class};
@@ -82,11 +82,6 @@ pub fn from_pod<T: Tables, O: Outcome>(
         return outcome.drop(&denial);
     }
     outcome.leave(&party)
-}
-
-#[inline(always)]
-fn is_dns(packet: &Packet) -> bool {
-    matches!(packet.proto, proto::TCP | proto::UDP) && packet.dst_port == 53
 }
 
 /// The endpoint that may send from this address, over this interface, with this MAC address.

@@ -3,6 +3,7 @@
 //! One function per program. `ebpf/programs` implements [`Tables`] with eBPF maps, `weft-core` with ordinary ones.
 
 mod admit;
+mod after_dnat;
 mod connection;
 mod egress;
 pub mod fragments;
@@ -17,6 +18,7 @@ pub use egress::{Judgement, judge};
 
 /// The decisions, with what becomes of the packet as a parameter: the programs act at once.
 pub mod with {
+    pub use super::after_dnat::after_dnat;
     pub use super::egress::leave;
     pub use super::from_overlay::from_overlay;
     pub use super::from_pod::from_pod;
@@ -25,7 +27,7 @@ pub mod with {
 }
 
 use crate::addr::Addr;
-use crate::packet::Packet;
+use crate::packet::{Packet, proto};
 use crate::reason::DropReason;
 use crate::rows::egress::{
     FlowKey, FlowRow, HitKey, LearnedKey, LearnedRow, NO_POLICY, RuleKey, RuleRow, SearchKey,
@@ -166,6 +168,11 @@ pub fn to_overlay<T: Tables>(tables: &T, packet: &Packet, entered: u32) -> Verdi
     with::to_overlay(tables, packet, entered, &Tell { tables, packet })
 }
 
+/// What becomes of a packet whose destination the host has translated, on its way out of the node or to the node itself.
+pub fn after_dnat<T: Tables>(tables: &T, packet: &Packet) -> Verdict {
+    with::after_dnat(tables, packet, &Tell { tables, packet })
+}
+
 /// Why a packet was dropped, and between whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Denial {
@@ -260,6 +267,12 @@ impl Party {
             ifindex: 0,
         }
     }
+}
+
+/// What a pod may always ask its node's own addresses.
+#[inline(always)]
+fn is_dns(packet: &Packet) -> bool {
+    matches!(packet.proto, proto::TCP | proto::UDP) && packet.dst_port == 53
 }
 
 /// Where a pod address lives.

@@ -1,7 +1,7 @@
 //! Bytes that nobody made as a packet.
 
 use proptest::prelude::*;
-use weft_ebpf::packet::{Packet, parse};
+use weft_ebpf::packet::{ETH_LEN, Packet, parse, parse_ip};
 use weft_ebpf::reason::DropReason;
 
 use crate::build::ethernet;
@@ -34,6 +34,7 @@ proptest! {
     #[test]
     fn any_bytes_are_parsed_or_refused(frame in frame()) {
         let mut packet = Packet::default();
+        let _bare = parse_ip(&frame[..], &mut Packet::default());
         match parse(&frame[..], &mut packet) {
             Ok(()) => prop_assert!(
                 matches!(packet.proto, 6 | 17 | 132) || (packet.src_port, packet.dst_port) == (0, 0)
@@ -42,6 +43,17 @@ proptest! {
                 reason,
                 DropReason::NotIp | DropReason::Malformed | DropReason::TooManyHeaders
             )),
+        }
+    }
+
+    /// What netfilter has of a frame is the same packet, but for the MAC address.
+    #[test]
+    fn without_its_ethernet_header_it_is_the_same_packet(frame in frame()) {
+        let (mut whole, mut bare) = (Packet::default(), Packet::default());
+        if parse(&frame[..], &mut whole).is_ok() {
+            whole.src_mac = [0; 6];
+            prop_assert_eq!(parse_ip(&frame[ETH_LEN..], &mut bare), Ok(()));
+            prop_assert_eq!(whole, bare);
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde::Deserialize;
-use weft_agent::apply::object::{self, PROGRAMS};
+use weft_agent::apply::object::{self, AFTER_DNAT, PROGRAMS};
 use weft_agent::apply::pins::Pins;
 
 use crate::lab;
@@ -17,12 +17,13 @@ use crate::patience::patient;
 /// How long preflight may take; it loads the programs.
 const PREFLIGHT: Duration = Duration::from_secs(30);
 /// Checks that are about the kernel; others are about the machine's network, or about a cluster.
-const OF_THE_KERNEL: [&str; 5] = [
+const OF_THE_KERNEL: [&str; 6] = [
     "capabilities",
     "BPF file system",
     "kernel",
     "eBPF programs",
     "VXLAN, veth, clsact",
+    "xt_bpf",
 ];
 
 /// `uname -r`
@@ -89,7 +90,7 @@ pub(super) fn load() -> Result<String> {
     let pins = Pins::open(&folder.0)?;
     let mut object = object::load(&pins)?;
     let mut figures = vec![format!("{:.2} s", object.took.as_secs_f64())];
-    for name in PROGRAMS {
+    for name in PROGRAMS.into_iter().chain([AFTER_DNAT]) {
         let program = object.ebpf.program_mut(name);
         let info = program
             .with_context(|| format!("no program {name}"))?

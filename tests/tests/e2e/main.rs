@@ -47,3 +47,4 @@ mod restart;
 mod services;
 mod spoof;
 mod takeover;
+mod translated;

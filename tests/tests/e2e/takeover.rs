@@ -4,16 +4,28 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use aya::programs::SchedClassifier;
 use weft_agent::apply::links::{Attachment, OVERLAY_HOOKS};
 use weft_ebpf::ABI;
 use weft_tests::lab::Action;
-use weft_tests::probe::Stream;
+use weft_tests::probe::{self, Outcome, Stream};
 
 use crate::cluster::{Cluster, Pod, eventually, two_nodes};
 
+/// The pods of `shop` may not leave.
+const POLICY: &str = "
+apiVersion: network.openshift.io/v1
+kind: EgressNetworkPolicy
+metadata: {name: default, namespace: shop}
+spec: {egress: [{type: Deny, to: {cidrSelector: 0.0.0.0/0}}]}
+";
+/// Of a service whose endpoint is outside.
+const SERVICE: &str = "172.30.0.10";
+
+/// How long a connection that must not get through is tried.
+const GLANCE: Duration = Duration::from_millis(100);
 /// Starts that are killed before one is let alone.
 const KILLS: u32 = 24;
 
@@ -22,6 +34,8 @@ struct Field {
     pods: [Pod; 4],
     allowed: Vec<Stream>,
     forbidden: [Stream; 2],
+    /// Past the egress firewall, by a service.
+    escaping: Stream,
     bpf_dir: PathBuf,
 }
 
@@ -35,6 +49,7 @@ impl Field {
             ("b/p1", "node1"),
         ];
         let pods: [Pod; 4] = pods.map(|(label, node)| cluster.pod(label, node));
+        let escaping = Self::escaping(&cluster);
         let stream = |from: usize, to: usize, family: usize| {
             let (from, to) = (&pods[from], &pods[to]);
             Stream::start(&from.netns, &to.netns, to.ips[family]).unwrap()
@@ -47,12 +62,30 @@ impl Field {
                 stream(2, 1, 0),
             ],
             forbidden: [stream(0, 3, 0), stream(2, 3, 1)],
+            escaping,
             bpf_dir: cluster.status().unwrap().nodes[0].bpf_dir.clone(),
             cluster,
             pods,
         };
         field.flows();
         field
+    }
+
+    fn escaping(cluster: &Cluster) -> Stream {
+        let shop = cluster.pod("shop/p1", "node1");
+        let web = cluster.state().unwrap().externals[0].underlay[0];
+        cluster.apply(POLICY, "the test").unwrap();
+        eventually("the policy is in force", || {
+            let tried = probe::tcp(&shop.netns, (web, 1).into(), GLANCE).unwrap();
+            tried == Outcome::Silent
+        });
+        let rule = format!(
+            "iptables -w 5 -t nat -A PREROUTING -d {SERVICE} -j DNAT --to-destination {web}"
+        );
+        let words: Vec<_> = rule.split(' ').collect();
+        cluster.run("node1", &words).ok();
+        let web = cluster.host_netns("web").unwrap();
+        Stream::start(&shop.netns, &web, SERVICE.parse().unwrap()).unwrap()
     }
 
     fn flows(&self) {
@@ -114,6 +147,10 @@ impl Field {
             self.cluster.cni("CHECK", &pod.record).unwrap();
         }
         assert_eq!(self.cluster.agent_status("node1").problems, []);
+        // Counters began anew: the new program judges.
+        eventually("what a service leads out is judged", || {
+            self.cluster.pod_count("node1", "shop/p1", "EgressDenied") > 0
+        });
         self.flows();
     }
 
@@ -128,6 +165,9 @@ impl Field {
 
     /// Ends the traffic: every packet arrived.
     fn unharmed(self) -> u64 {
+        let escaped = self.escaping.finish().unwrap();
+        let got_out = escaped.sent - escaped.lost.len() as u64;
+        assert_eq!(got_out, 0, "of {}, past the egress firewall", escaped.sent);
         let reports = self.allowed.into_iter().map(|stream| {
             let report = stream.finish().unwrap();
             assert_eq!(report.lost, [0; 0], "of {}", report.sent);

@@ -54,7 +54,7 @@ fn on_a_node(script: &str) -> String {
 #[test]
 fn a_module_that_is_missing_is_named_and_used_as_soon_as_it_can_be_loaded() {
     let said = on_a_node(
-        "echo 'install vxlan /bin/false' >/etc/modprobe.d/no.conf
+        "printf 'install %s /bin/false\n' vxlan xt_bpf >/etc/modprobe.d/no.conf
          agent >log 2>&1 &
          until status >said 2>/dev/null || grep -q 'modprobe vxlan' said; do sleep 0.2; done
          cat said
@@ -62,10 +62,19 @@ fn a_module_that_is_missing_is_named_and_used_as_soon_as_it_can_be_loaded() {
          sleep 12
          echo \"failures: $(grep -c 'pass incomplete' log)\"
          echo \"suspected: $(grep -c 'took away' log || :)\"
-         rm /etc/modprobe.d/no.conf
+         echo 'install xt_bpf /bin/false' >/etc/modprobe.d/no.conf
          begun=$(date +%s)
          until status >said 2>/dev/null; do sleep 0.2; done
-         echo \"ready after $(($(date +%s) - begun)) s\"",
+         echo \"ready after $(($(date +%s) - begun)) s\"
+         cat said
+         iptables-save -t filter
+         weft preflight --config /etc/weft/agent.yaml || :
+         rm /etc/modprobe.d/no.conf
+         # Any pass tries it again, such as after a change of the network.
+         sed -i 's/^pluginName/mtu: 1400\\npluginName/' /etc/weft/manifests/objects.yaml
+         until iptables-save -t filter | grep object-pinned; do sleep 0.2; done
+         status
+         echo end",
     );
     assert!(
         said.contains("create device weft0") && said.contains("modprobe vxlan tells why"),
@@ -77,8 +86,19 @@ fn a_module_that_is_missing_is_named_and_used_as_soon_as_it_can_be_loaded() {
     assert!(said.contains("suspected: 0\n"), "{said}");
     let after = said.split_once("ready after ").unwrap().1;
     let seconds: u32 = after.split(' ').next().unwrap().parse().unwrap();
-    // The longest pause between two tries, and the try itself on an emulated processor.
-    assert!(seconds <= 10, "{said}");
+    // The longest pause between two tries, and the try itself on an emulated processor, with all that xt_bpf is tried for.
+    assert!(seconds <= 15, "{said}");
+    // Without xt_bpf all other rules are there, and what is open is said.
+    let rules = "-A FORWARD -j OPENSHIFT-FIREWALL-FORWARD";
+    assert!(after.contains(rules), "{said}");
+    assert!(!after.contains("OPENSHIFT-FIREWALL-TRIAL"), "{said}");
+    let (without, with) = after.split_once("-m bpf --object-pinned").unwrap();
+    for (part, times) in [(without, 2), (with, 0)] {
+        let named = part.matches("lead past the egress firewall").count();
+        assert_eq!(named, times, "{said}");
+        assert_eq!(part.matches("modprobe xt_bpf").count(), times, "{said}");
+    }
+    assert!(with.ends_with("end\n"), "{said}");
 }
 
 #[test]

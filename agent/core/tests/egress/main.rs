@@ -5,6 +5,7 @@
 //! - `echoes`: the same of ICMP, and of what shows no ports
 //! - `names`: addresses that pods were told
 //! - `services`: connections whose address the host translates
+//! - `translated`: those of them that leave
 //! - `closed`: what is stopped whatever was open
 #![expect(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
@@ -17,3 +18,4 @@ mod names;
 mod older;
 mod scene;
 mod services;
+mod translated;

@@ -100,7 +100,7 @@ fn all(
     tables: &Live,
     lessons: &Lessons,
     scene: &Scene,
-) -> [(&'static str, Verdict, Fate); 4] {
+) -> [(&'static str, Verdict, Fate); 5] {
     let Scene {
         packet,
         from,
@@ -130,6 +130,11 @@ fn all(
             "to_overlay",
             decide::to_overlay(tables, &headers, *entered),
             reference::to_overlay(world, packet, *entered),
+        ),
+        (
+            "after_dnat",
+            decide::after_dnat(tables, &headers),
+            reference::after_dnat(world, packet, lessons),
         ),
     ]
 }
@@ -241,5 +246,10 @@ fn random_packets_meet_every_outcome() {
             R::NoSuchPod,
             R::SourceProjectClosed,
         ],
+    );
+    reasons(
+        "after_dnat",
+        &["host"],
+        &[R::EgressDenied, R::EgressClosed, R::SourceProjectClosed],
     );
 }

@@ -128,19 +128,42 @@ pub fn from_pod(world: &World, packet: &Packet, ifindex: u32, lessons: &Lessons)
             vnid,
         }),
         Place::PodOfNobody => Fate::Drop(DropReason::NoSuchNode),
-        Place::ThisNode | Place::Outside => open(&sender, |network| {
-            let (reason, rule) = match ruling(world, project, packet, lessons) {
-                Ruling::Free => return Fate::Host,
-                Ruling::Closed => (DropReason::EgressClosed, 0),
-                Ruling::Denied(rule) => (DropReason::EgressDenied, rule),
-            };
-            Fate::Bar {
-                reason,
-                project: project.to_owned(),
-                network,
-                rule,
-            }
-        }),
+        Place::ThisNode | Place::Outside => leaves(world, project, packet, lessons),
+    }
+}
+
+/// The egress firewall's word on what a pod of a project sends out.
+fn leaves(world: &World, project: &str, packet: &Packet, lessons: &Lessons) -> Fate {
+    let side = Side {
+        project: Some(project.to_owned()),
+        network: number(world, project),
+    };
+    open(&side, |network| {
+        let (reason, rule) = match ruling(world, project, packet, lessons) {
+            Ruling::Free => return Fate::Host,
+            Ruling::Closed => (DropReason::EgressClosed, 0),
+            Ruling::Denied(rule) => (DropReason::EgressDenied, rule),
+        };
+        Fate::Bar {
+            reason,
+            project: project.to_owned(),
+            network,
+            rule,
+        }
+    })
+}
+
+/// The host has translated the destination. What goes to pods is judged where it gets there; all else as if the pod had sent
+/// it there.
+pub fn after_dnat(world: &World, packet: &Packet, lessons: &Lessons) -> Fate {
+    let Some(sender) = pod_with(world, packet.src) else {
+        return Fate::Host;
+    };
+    let dns = packet.dst_port == 53 && [proto::TCP, proto::UDP].contains(&packet.proto);
+    match place(world, packet.dst) {
+        Place::Gateway | Place::Service | Place::PodOf(_) | Place::PodOfNobody => Fate::Host,
+        Place::ThisNode if dns => Fate::Host,
+        Place::ThisNode | Place::Outside => leaves(world, &sender.project, packet, lessons),
     }
 }
 

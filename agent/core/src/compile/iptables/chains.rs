@@ -11,6 +11,7 @@
 //! | a pod reaches the node's loopback | FIREWALL-ALLOW |
 //! | what pods may send to their node past the egress firewall goes further | FIREWALL-DNAT |
 //! | a pod of another node reaches pods of any project by a port of this node | FIREWALL-FORWARD, which refuses it |
+//! | what pods send to a service, or to whatever else is translated, leaves past the egress firewall | FIREWALL-EGRESS, which asks the data path once more ([`Ruleset::judge`]) |
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -27,6 +28,7 @@ const FORWARD: &str = "OPENSHIFT-FIREWALL-FORWARD";
 const FORWARD_2: &str = "OPENSHIFT-FIREWALL-FORWARD-2";
 const OUTPUT: &str = "OPENSHIFT-FIREWALL-OUTPUT";
 const DNAT: &str = "OPENSHIFT-FIREWALL-DNAT";
+const EGRESS: &str = "OPENSHIFT-FIREWALL-EGRESS";
 const ADMIN: &str = "OPENSHIFT-ADMIN-OUTPUT-RULES";
 const LEAVING: &str = "OPENSHIFT-BLOCK-POSTROUTING";
 const MASQUERADE: &str = "OPENSHIFT-MASQUERADE";
@@ -123,6 +125,14 @@ impl Input {
         Rule::new(matches, Target::Drop)
     }
 
+    /// By the convention of the Kubernetes API server its own service has the first address of the service network.
+    fn api_servers(&self) -> impl Iterator<Item = IpAddr> {
+        self.services.iter().map(|net| match net {
+            IpNet::V4(net) => Ipv4Addr::from(u32::from(net.network()) | 1).into(),
+            IpNet::V6(net) => Ipv6Addr::from(u128::from(net.network()) | 1).into(),
+        })
+    }
+
     /// What goes to an address of a service that nobody has translated. A proxy may have it on a device of the node, which
     /// sends through `lo`.
     fn unserved(&self) -> impl Iterator<Item = [Match; 2]> {
@@ -140,6 +150,24 @@ impl Input {
             ]
         })
     }
+}
+
+impl Ruleset {
+    /// Lets the program pinned at this path judge what the host has translated for pods, where no program of an interface sees
+    /// it again.
+    pub fn judge(&mut self, program: &str) {
+        let filter = self.tables.get_mut(&Table::Filter);
+        if let Some(rules) = filter.and_then(|table| table.chains.get_mut(EGRESS)) {
+            let program = Match::Program(program.to_owned());
+            rules.push(Rule::new([program], Target::Drop));
+        }
+    }
+}
+
+/// What pods send in connections whose destination was translated.
+fn translated(to: &str) -> Rule {
+    let matches = [from_pods(), Match::Translated, Match::Original];
+    Rule::new(matches, Target::Jump(to.into()))
 }
 
 fn from_pods() -> Match {
@@ -201,7 +229,9 @@ fn filter(input: &Input) -> TableRules {
 fn table_input(input: &Input, table: &mut TableRules) {
     let loopback = [from_pods(), Match::Destination(input.loopback())];
     let overlay = || Rule::new([Match::UdpPort(input.overlay)], Target::Accept);
-    let rules = [input.forged(), Rule::new(loopback, Target::Drop)];
+    let loopback = Rule::new(loopback, Target::Drop);
+    // Whatever a pod asked for and got is on this node: FIREWALL-DNAT has nothing to say here.
+    let rules = [input.forged(), loopback, translated(EGRESS)];
     let overlay = input.underlay.then(overlay);
     table.chain(ALLOW, rules.into_iter().chain(overlay));
     table.chain(ALLOW_2, [Rule::new([from_pods()], Target::Accept)]);
@@ -227,10 +257,8 @@ fn table_forward(input: &Input, table: &mut TableRules) {
     ];
     // Pods are judged where packets enter them.
     let to_pods = networks().map(|n| Rule::new([Match::Destination(*n)], Target::Accept));
-    let translated = [from_pods(), Match::Translated, Match::Original];
-    let translated = Rule::new(translated, Target::Jump(DNAT.into()));
     let rules = invalid.chain(hidden).chain(to_pods);
-    table.chain(FORWARD, rules.chain([translated]));
+    table.chain(FORWARD, rules.chain([translated(DNAT)]));
 
     // The data path lets every pod to these, as they are no way out of the cluster.
     let gateways = input.gateways.iter();
@@ -238,7 +266,13 @@ fn table_forward(input: &Input, table: &mut TableRules) {
     let servers = input.addresses.iter();
     let servers =
         servers.map(|ip| Rule::new([Match::AskedFor(*ip), Match::AskedPort(DNS)], Target::Drop));
-    table.chain(DNAT, gateways.chain(servers));
+    let egress = Rule::new([], Target::Jump(EGRESS.into()));
+    table.chain(DNAT, gateways.chain(servers).chain([egress]));
+
+    // Without it no policy could deny everything: the pods of a project would not find the API server.
+    let api_servers = input.api_servers();
+    let api_servers = api_servers.map(|ip| Rule::new([Match::AskedFor(ip)], Target::Return));
+    table.chain(EGRESS, api_servers);
 
     let from = networks().map(|n| Rule::new([Match::Source(*n)], Target::Accept));
     table.chain(FORWARD_2, input.refuse().chain(from));

@@ -32,6 +32,9 @@ pub enum Match {
     AskedPort(u16),
     /// The connection was opened to another port than this, before any translation. Not met where nothing is tracked.
     NotAskedPort(u16),
+    /// The eBPF program pinned at this path, of the type "socket filter", says so (`xt_bpf`). The kernel opens the path when it
+    /// takes the rule in. No blanks, quotes or backslashes: `iptables-save` prints it as it is.
+    Program(String),
     /// Packet mark under a mask.
     Mark {
         /// Wanted bits.
@@ -148,6 +151,9 @@ impl Rule {
                     "tcp-reset" => target = Some(RESET),
                     _ => return None,
                 },
+                "--object-pinned" => {
+                    matches.insert(Match::Program(value.to_owned()));
+                }
                 "--mark" => {
                     matches.insert(mark(value)?);
                 }
@@ -194,6 +200,7 @@ impl std::fmt::Display for Rule {
                 Match::AskedFor(ip) => write!(f, "-m conntrack --ctorigdst {ip} "),
                 Match::AskedPort(port) => write!(f, "-m conntrack --ctorigdstport {port} "),
                 Match::NotAskedPort(port) => write!(f, "-m conntrack ! --ctorigdstport {port} "),
+                Match::Program(path) => write!(f, "-m bpf --object-pinned {path} "),
                 Match::Mark { value, mask } => write!(f, "-m mark --mark {value:#x}/{mask:#x} "),
             }?;
         }

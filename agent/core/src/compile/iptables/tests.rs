@@ -56,6 +56,7 @@ fn the_rules_of_an_ipv4_node() {
 :OPENSHIFT-FIREWALL-ALLOW -
 :OPENSHIFT-FIREWALL-ALLOW-2 -
 :OPENSHIFT-FIREWALL-DNAT -
+:OPENSHIFT-FIREWALL-EGRESS -
 :OPENSHIFT-FIREWALL-FORWARD -
 :OPENSHIFT-FIREWALL-FORWARD-2 -
 :OPENSHIFT-FIREWALL-OUTPUT -
@@ -68,10 +69,13 @@ fn the_rules_of_an_ipv4_node() {
 -A OUTPUT -j OPENSHIFT-FIREWALL-OUTPUT
 -A OPENSHIFT-FIREWALL-ALLOW -p udp -m udp --dport 4789 -m conntrack --ctdir ORIGINAL -m conntrack ! --ctorigdstport 4789 -j DROP
 -A OPENSHIFT-FIREWALL-ALLOW -d 127.0.0.0/8 -i weft+ -j DROP
+-A OPENSHIFT-FIREWALL-ALLOW -i weft+ -m conntrack --ctstate DNAT -m conntrack --ctdir ORIGINAL -j OPENSHIFT-FIREWALL-EGRESS
 -A OPENSHIFT-FIREWALL-ALLOW -p udp -m udp --dport 4789 -j ACCEPT
 -A OPENSHIFT-FIREWALL-ALLOW-2 -i weft+ -j ACCEPT
 -A OPENSHIFT-FIREWALL-DNAT -m conntrack --ctorigdst 10.128.2.1 -j DROP
 -A OPENSHIFT-FIREWALL-DNAT -m conntrack --ctorigdst 192.168.50.11 -m conntrack --ctorigdstport 53 -j DROP
+-A OPENSHIFT-FIREWALL-DNAT -j OPENSHIFT-FIREWALL-EGRESS
+-A OPENSHIFT-FIREWALL-EGRESS -m conntrack --ctorigdst 172.30.0.1 -j RETURN
 -A OPENSHIFT-FIREWALL-FORWARD -s 10.128.0.0/14 -m conntrack --ctstate INVALID -j DROP
 -A OPENSHIFT-FIREWALL-FORWARD -s 10.200.0.0/16 -m conntrack --ctstate INVALID -j DROP
 -A OPENSHIFT-FIREWALL-FORWARD -i weft0 -p tcp -m conntrack --ctstate DNAT -m conntrack --ctdir ORIGINAL -j REJECT --reject-with tcp-reset
@@ -87,6 +91,46 @@ fn the_rules_of_an_ipv4_node() {
 -A OPENSHIFT-FIREWALL-OUTPUT -d 172.30.0.0/16 ! -o lo -j REJECT
 "
     );
+}
+
+/// Where the kernel can ask the data path, and where it cannot: the API server's service is exempt before anything is denied.
+#[test]
+fn the_data_path_judges_last_what_was_translated() {
+    let mut sets = rules(&["10.128.0.0/14", "fd01::/48"], "192.168.50.11", &[]);
+    let egress = |set: &Ruleset| {
+        let rules = &set.tables[&Table::Filter].chains["OPENSHIFT-FIREWALL-EGRESS"];
+        rules.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let exempt = "-m conntrack --ctorigdst 172.30.0.1 -j RETURN";
+    assert_eq!(egress(&sets[0]), [exempt]);
+    assert_eq!(egress(&sets[1]), [""; 0]);
+    let program = "/sys/fs/bpf/weft/v6/programs/after_dnat-0123456789abcdef-01234567";
+    for set in &mut sets {
+        set.judge(program);
+    }
+    let ask = format!("-m bpf --object-pinned {program} -j DROP");
+    assert_eq!(egress(&sets[0]), [exempt, &ask]);
+    assert!(Rule::parse(&ask).is_some());
+    assert_eq!(egress(&sets[1]), [ask]);
+}
+
+#[test]
+fn the_first_address_of_each_service_network_is_the_api_servers() {
+    let mut network = cluster(&["10.128.0.0/14", "fd01::/48"]);
+    network.services = ["10.96.128.0/17", "fd98:0:1::/112"]
+        .map(|net| net.parse().unwrap())
+        .to_vec();
+    let node = LocalNode {
+        name: "node1".into(),
+        ip: "192.168.50.11".parse().unwrap(),
+        addresses: vec![],
+    };
+    let sets = rulesets(&network, &node, &[]);
+    for (set, address) in sets.iter().zip(["10.96.128.1", "fd98:0:1::1"]) {
+        let rule =
+            format!("-A OPENSHIFT-FIREWALL-EGRESS -m conntrack --ctorigdst {address} -j RETURN");
+        assert!(set.to_string().contains(&rule), "{set}");
+    }
 }
 
 #[test]
@@ -176,6 +220,8 @@ fn what_we_never_write_is_no_rule_of_ours() {
         "-m conntrack ! --ctorigdst 10.1.0.1 -j DROP",
         "-m conntrack --ctstate NEW -j ACCEPT",
         "-m conntrack --ctdir REPLY -j ACCEPT",
+        "-m bpf ! --object-pinned /sys/fs/bpf/x -j DROP",
+        "-m bpf --bytecode \"1,6 0 0 0\" -j DROP",
         "-i",
         "!",
         "",
@@ -210,6 +256,7 @@ fn any_match() -> impl Strategy<Value = Match> {
         any::<IpAddr>().prop_map(Match::AskedFor),
         any::<u16>().prop_map(Match::AskedPort),
         any::<u16>().prop_map(Match::NotAskedPort),
+        "(/[a-zA-Z0-9_.:-]{1,12}){1,4}".prop_map(Match::Program),
         (any::<u32>(), any::<u32>()).prop_map(|(value, mask)| Match::Mark { value, mask }),
     ]
 }
