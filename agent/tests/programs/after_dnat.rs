@@ -11,7 +11,8 @@ use weft_core::compile::project_key;
 use weft_core::model::{Action, Change, Destination, EgressPolicy, EgressRule, Ports, Protocol};
 use weft_ebpf::event::{DropEvent, hook};
 use weft_ebpf::reason::DropReason;
-use weft_ebpf::rows::{ProjectKey, VNID_CLOSED, map};
+use weft_ebpf::rows::{ProjectKey, VNID_CLOSED};
+use weft_ebpf::tables::map;
 
 use crate::frames::{Frame, UDP, frame};
 use crate::rig::{BpfFs, NODE, Rig, context, in_namespace, interface, vnid, with_rig};

@@ -50,6 +50,8 @@ struct Input {
     /// Of pods.
     networks: Vec<IpNet>,
     services: Vec<IpNet>,
+    /// Of the API server's own service, if it is of this family.
+    api_server: Option<IpAddr>,
     /// UDP port of the overlay. Its device listens in both families.
     overlay: u16,
     /// Whether the underlay is of this family.
@@ -97,7 +99,9 @@ impl Input {
         // A service proxy may keep the services' addresses on a device of the node, by the thousand.
         let inside = |ip: &IpAddr| networks.iter().chain(&services).any(|net| net.contains(ip));
         let addresses = node.addresses.iter().copied().filter(of_family);
+        let api_server = network.services.first().map(first_address);
         Self {
+            api_server: api_server.filter(of_family),
             addresses: addresses.filter(|ip| !inside(ip)).collect(),
             gateways: gateways.iter().copied().filter(of_family).collect(),
             underlay: of_family(&node.ip),
@@ -123,14 +127,6 @@ impl Input {
             Match::NotAskedPort(self.overlay),
         ];
         Rule::new(matches, Target::Drop)
-    }
-
-    /// By the convention of the Kubernetes API server its own service has the first address of the service network.
-    fn api_servers(&self) -> impl Iterator<Item = IpAddr> {
-        self.services.iter().map(|net| match net {
-            IpNet::V4(net) => Ipv4Addr::from(u32::from(net.network()) | 1).into(),
-            IpNet::V6(net) => Ipv6Addr::from(u128::from(net.network()) | 1).into(),
-        })
     }
 
     /// What goes to an address of a service that nobody has translated. A proxy may have it on a device of the node, which
@@ -161,6 +157,15 @@ impl Ruleset {
             let program = Match::Program(program.to_owned());
             rules.push(Rule::new([program], Target::Drop));
         }
+    }
+}
+
+/// By the convention of the Kubernetes API server its own service has the first address of the first service network. Of further
+/// networks that address is anybody's who asks for it.
+fn first_address(net: &IpNet) -> IpAddr {
+    match net {
+        IpNet::V4(net) => Ipv4Addr::from(u32::from(net.network()) | 1).into(),
+        IpNet::V6(net) => Ipv6Addr::from(u128::from(net.network()) | 1).into(),
     }
 }
 
@@ -270,9 +275,9 @@ fn table_forward(input: &Input, table: &mut TableRules) {
     table.chain(DNAT, gateways.chain(servers).chain([egress]));
 
     // Without it no policy could deny everything: the pods of a project would not find the API server.
-    let api_servers = input.api_servers();
-    let api_servers = api_servers.map(|ip| Rule::new([Match::AskedFor(ip)], Target::Return));
-    table.chain(EGRESS, api_servers);
+    let api_server = input.api_server;
+    let api_server = api_server.map(|ip| Rule::new([Match::AskedFor(ip)], Target::Return));
+    table.chain(EGRESS, api_server);
 
     let from = networks().map(|n| Rule::new([Match::Source(*n)], Target::Accept));
     table.chain(FORWARD_2, input.refuse().chain(from));

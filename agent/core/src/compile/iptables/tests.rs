@@ -115,21 +115,25 @@ fn the_data_path_judges_last_what_was_translated() {
 }
 
 #[test]
-fn the_first_address_of_each_service_network_is_the_api_servers() {
+fn the_first_address_of_the_first_service_network_is_the_api_servers() {
     let mut network = cluster(&["10.128.0.0/14", "fd01::/48"]);
-    network.services = ["10.96.128.0/17", "fd98:0:1::/112"]
-        .map(|net| net.parse().unwrap())
-        .to_vec();
     let node = LocalNode {
         name: "node1".into(),
         ip: "192.168.50.11".parse().unwrap(),
         addresses: vec![],
     };
-    let sets = rulesets(&network, &node, &[]);
-    for (set, address) in sets.iter().zip(["10.96.128.1", "fd98:0:1::1"]) {
+    let nets = ["10.96.128.0/17", "fd98:0:1::/112", "10.97.0.0/16"];
+    let nets = nets.map(|net| net.parse().unwrap());
+    for (first, address) in nets.iter().zip(["10.96.128.1", "fd98:0:1::1", "10.97.0.1"]) {
+        let others = nets.iter().filter(|net| *net != first);
+        network.services = [first].into_iter().chain(others).copied().collect();
+        let sets = rulesets(&network, &node, &[]);
+        let text: String = sets.iter().map(ToString::to_string).collect();
         let rule =
             format!("-A OPENSHIFT-FIREWALL-EGRESS -m conntrack --ctorigdst {address} -j RETURN");
-        assert!(set.to_string().contains(&rule), "{set}");
+        assert!(text.contains(&rule), "{text}");
+        let all = text.matches("-A OPENSHIFT-FIREWALL-EGRESS").count();
+        assert_eq!(all, 1, "{text}");
     }
 }
 
