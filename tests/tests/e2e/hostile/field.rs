@@ -7,12 +7,14 @@ use serde_json::json;
 use weft_netns::NetNs;
 use weft_tests::probe;
 
-use super::frames::Knowledge;
+use super::frames::{Knowledge, VXLAN};
 use crate::cluster::{Cluster, Pod, eventually, two_nodes};
 use crate::frame::Mac;
 use crate::wire::mac;
 
 pub const PORT: u16 = 7000;
+/// Services, as a proxy translates them that hides its clients behind the node.
+const SERVICES: [&str; 2] = ["172.30.0.", "fd02::"];
 /// The outside.
 const WEB: [&str; 4] = [
     "203.0.113.7",
@@ -38,6 +40,7 @@ impl Field {
             far: cluster.pod("b/far", "node2"),
             cluster,
         };
+        field.translate();
         let deny = |cidr: &str| json!({"type": "Deny", "to": {"cidrSelector": cidr}});
         let policy = json!({
             "apiVersion": "network.openshift.io/v1", "kind": "EgressNetworkPolicy",
@@ -55,6 +58,48 @@ impl Field {
             field.cluster.count("node1", "EgressDenied") > 0
         });
         field
+    }
+
+    /// Services that lead to each victim, to the outside, to the other node and its overlay, and to the attacker himself; whatever
+    /// is asked of the node's address in the pod network at one port leads to a victim too.
+    fn translate(&self) {
+        for ipv6 in [false, true] {
+            let index = usize::from(ipv6);
+            let run = |rule: &str| {
+                let program = ["iptables", "ip6tables"][index];
+                let command = [program, "-w", "5", "-t", "nat", "-A"].into_iter();
+                let command: Vec<_> = command.chain(rule.split(' ')).collect();
+                self.cluster.run("node1", &command).ok();
+            };
+            let node2 = self.cluster.node_ip("node2", ipv6);
+            let (near, far) = (self.near.ips[index], self.far.ips[index]);
+            let targets = [
+                near,
+                far,
+                WEB[index].parse().unwrap(),
+                node2,
+                self.attacker.ips[index],
+            ];
+            for (number, target) in targets.into_iter().enumerate() {
+                let service = format!("{}{}", SERVICES[index], 10 + number);
+                run(&format!(
+                    "PREROUTING -d {service} -j DNAT --to-destination {target}"
+                ));
+            }
+            let service = format!("{}20", SERVICES[index]);
+            let overlay = SocketAddr::new(node2, VXLAN);
+            run(&format!(
+                "PREROUTING -d {service} -p udp -j DNAT --to-destination {overlay}"
+            ));
+            let gateway = self.cluster.gateway("node1", ipv6);
+            let near = SocketAddr::new(near, PORT);
+            for protocol in ["tcp", "udp"] {
+                run(&format!(
+                    "PREROUTING -d {gateway} -p {protocol} --dport 80 -j DNAT --to-destination {near}"
+                ));
+            }
+            run("POSTROUTING -m conntrack --ctstate DNAT -j MASQUERADE");
+        }
     }
 
     pub fn node(&self, name: &str) -> NetNs {
@@ -77,7 +122,7 @@ impl Field {
             "255.255.255.255",
             "169.254.169.254",
             "172.30.0.1",
-            "172.30.0.10",
+            "172.30.0.99",
             "224.0.0.1",
             "10.131.0.9",
             "::1",
@@ -97,6 +142,11 @@ impl Field {
                 gateways.into_iter().chain(nodes)
             }))
             .chain(WEB.iter().chain(&fixed).map(|ip| ip.parse().unwrap()));
+        let services = SERVICES.iter().flat_map(|net| {
+            let numbers = (10..15).chain([20]);
+            numbers.map(move |number| format!("{net}{number}").parse().unwrap())
+        });
+        let addresses = addresses.chain(services);
         Knowledge {
             own: [self.attacker.ips[0], self.attacker.ips[1]],
             own_mac,

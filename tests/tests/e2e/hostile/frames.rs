@@ -19,7 +19,7 @@ pub const ICMPV6: u8 = 58;
 const SCTP: u8 = 132;
 /// Ports at which something may happen: none, DNS, the agent's metrics, the overlay, kubelet, the victims' servers.
 const PORTS: [u16; 8] = [0, 53, 80, 4789, 7000, 9101, 10250, 30_000];
-const VXLAN: u16 = 4789;
+pub const VXLAN: u16 = 4789;
 
 /// What an attacker knows of a cluster.
 pub struct Knowledge {

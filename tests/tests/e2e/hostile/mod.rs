@@ -1,5 +1,5 @@
 //! A pod with raw sockets against everybody else: frames at random, as fast as it can, and nothing of it may arrive or change
-//! anything outside its own project. Then somebody outside, who sends packets of the overlay.
+//! anything outside its own project, services that hide their clients included. Then somebody outside, who sends packets of the overlay.
 //!
 //! `WEFT_ATTACK_SECONDS` is how long, `WEFT_ATTACK_SEED` repeats an attack.
 
