@@ -3,7 +3,8 @@
 //! The pin's name tells what the program is (its tag, by which the kernel tells programs apart) and which maps it reads. So a rule
 //! with another program has another text, and is rewritten like any rule that differs; the old pin can go then.
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use aya::Ebpf;
 use aya::programs::{ProgramError, SocketFilter};
@@ -53,13 +54,13 @@ pub fn pin(ebpf: &mut Ebpf, pins: &Pins) -> Result<PathBuf, AfterDnatError> {
     Ok(path)
 }
 
-/// Removes the pins of other programs than this one. Tells how many.
-pub fn remove_others(pins: &Pins, kept: &Path) -> Result<usize, PinError> {
+/// Removes the pins of other programs than these. Tells how many.
+pub fn remove_others(pins: &Pins, kept: &BTreeSet<PathBuf>) -> Result<usize, PinError> {
     let others = pins.programs()?;
     let others = others
         .iter()
         .map(|name| pins.program(name))
-        .filter(|path| path != kept);
+        .filter(|path| !kept.contains(path));
     let mut removed = 0;
     for path in others {
         Pins::remove(&path)?;

@@ -89,6 +89,11 @@ impl Pins {
         remove_dir(self.root.clone())
     }
 
+    /// The folder of this version.
+    pub fn folder(&self) -> &Path {
+        &self.root
+    }
+
     /// The ABI number it is for.
     pub fn abi(&self) -> u32 {
         self.abi

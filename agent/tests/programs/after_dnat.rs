@@ -2,6 +2,8 @@
 
 mod rules;
 
+use std::collections::BTreeSet;
+
 use aya::programs::{ProgramInfo, SocketFilter, TestRun as _, TestRunOptions};
 use weft_agent::apply::after_dnat::{pin, remove_others};
 use weft_agent::apply::object::{AFTER_DNAT, load};
@@ -161,8 +163,14 @@ fn the_pins_name_tells_the_program_and_its_maps() {
         std::fs::remove_file(pins.map(map::ENDPOINTS)).unwrap();
         let second = start();
         assert_ne!(first, second, "a program of other rows");
-        assert_eq!(remove_others(&pins, &second).unwrap(), 1);
+        assert_eq!(
+            remove_others(&pins, &BTreeSet::from([second.clone()])).unwrap(),
+            1
+        );
         assert!(second.exists() && !first.exists());
-        assert_eq!(remove_others(&pins, &second).unwrap(), 0);
+        assert_eq!(
+            remove_others(&pins, &BTreeSet::from([second.clone()])).unwrap(),
+            0
+        );
     });
 }

@@ -46,6 +46,7 @@ fn drop_fragment(skb: *mut __sk_buff, packet: &Packet) {
 #[inline(always)]
 fn decide_from_pod(skb: *mut __sk_buff, packet: &Packet) -> i32 {
     let at = Forward::new(skb, packet);
+    sys::note_entered(&at.ctx);
     match from_pod_inside(&at) {
         LEAVE => with::leave(&Maps, packet, &at.leaver.get(), &at),
         action => action,

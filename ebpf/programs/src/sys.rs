@@ -10,6 +10,7 @@ use aya_ebpf::helpers::{
 };
 use aya_ebpf::programs::TcContext;
 use weft_ebpf::addr::Addr;
+use weft_ebpf::decide::ENTERED_UNKNOWN;
 use weft_ebpf::dns::{MESSAGE_BYTES, Repeat, Step};
 use weft_ebpf::packet::Bytes;
 use weft_ebpf::reason::DropReason;
@@ -180,10 +181,28 @@ pub fn ifindex(ctx: &TcContext) -> u32 {
 }
 
 /// Index of the interface by which the packet came to the node; 0 if the node made it.
+///
+/// The kernel has it (`skb_iif`) in every packet that it forwards but for the fragments that it makes of an IPv6 packet
+/// (`ip6_copy_metadata`). Those keep what [`note_entered`] has left.
 #[inline(always)]
 pub fn entered(ctx: &TcContext) -> u32 {
     // SAFETY: as in `ifindex`.
-    unsafe { (*ctx.skb.skb).ingress_ifindex }
+    let (entered, noted) = unsafe { ((*ctx.skb.skb).ingress_ifindex, (*ctx.skb.skb).tc_index) };
+    if entered != 0 { entered } else { noted }
+}
+
+/// Notes the interface in the packet for [`entered`]: `tc_index` has 16 bits, is copied into fragments, and nothing on a packet's
+/// way through the host changes it.
+#[inline(always)]
+pub fn note_entered(ctx: &TcContext) {
+    let ifindex = ifindex(ctx);
+    let noted = if ifindex < ENTERED_UNKNOWN {
+        ifindex
+    } else {
+        ENTERED_UNKNOWN
+    };
+    // SAFETY: as in `ifindex`; programs of tc may write the field.
+    unsafe { (*ctx.skb.skb).tc_index = noted };
 }
 
 /// Whether the frame came with a VLAN tag: the kernel takes it out of the bytes before programs see them.

@@ -204,6 +204,9 @@ impl From<DropReason> for Denial {
     }
 }
 
+/// In the place of an interface: some pod's whose index does not fit where it is noted (16 bits).
+pub const ENTERED_UNKNOWN: u32 = 0xffff;
+
 /// A party of a packet as admission and the egress firewall see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Party {
@@ -230,14 +233,18 @@ impl Party {
     }
 
     /// The local pod whose packet the host has given another source: whatever is translated, the packet keeps the interface by
-    /// which it came to the node (`skb_iif`). No pod writes that, and no rule of the host.
+    /// which it came to the node (`skb_iif`). No pod writes that, and no rule of the host. What came from a pod of which no more
+    /// is known ([`ENTERED_UNKNOWN`]) is a closed project's.
     #[inline(always)]
     pub fn behind<T: Tables>(tables: &T, entered: u32) -> Option<Self> {
         if entered == 0 {
             return None; // a process of the node
         }
-        let project = tables.sender(entered)?;
-        Some(Self::of(tables, project, entered))
+        match tables.sender(entered) {
+            Some(project) => Some(Self::of(tables, project, entered)),
+            None if entered == ENTERED_UNKNOWN => Some(Self::remote(VNID_CLOSED)),
+            None => None,
+        }
     }
 
     #[inline(always)]

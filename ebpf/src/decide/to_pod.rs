@@ -28,29 +28,31 @@ pub fn to_pod<T: Tables, O: Outcome>(
         return outcome.drop(&DropReason::WrongInterface.into());
     }
     let party = Party::pod(tables, &receiver);
+    let (mut class, mut judged) = (POD, true);
     let source = if let Some(sender) = tables.endpoint(&packet.src) {
         service::note(tables, packet, sender.ifindex);
         Party::pod(tables, &sender)
     } else {
-        let class = tables.prefix(&packet.src).map_or(OUTSIDE, |row| row.class);
-        match class {
-            // Answers to the gateway are not judged, whoever began.
-            OUTSIDE | class::NODE => note_inbound(tables, party, packet),
-            class::GATEWAY | class::SERVICES => {}
-            _ => return outcome.drop(&DropReason::UnexpectedSource.into()),
+        class = tables.prefix(&packet.src).map_or(OUTSIDE, |row| row.class);
+        if !matches!(class, OUTSIDE | class::SERVICES) && !class::is_own(class) {
+            return outcome.drop(&DropReason::UnexpectedSource.into());
         }
-        match Party::behind(tables, entered) {
-            Some(sender) => sender,
-            // The node always reaches its pods, whatever their project's state: kubelet's probes.
-            None if class::is_own(class) => return outcome.deliver(&receiver),
-            None => Party::HOST,
-        }
+        let sender = Party::behind(tables, entered);
+        // The node always reaches its pods, whatever their project's state: kubelet's probes.
+        judged = sender.is_some() || !class::is_own(class);
+        sender.unwrap_or(Party::HOST)
     };
-    match admit(source, party) {
-        Ok(()) => outcome.deliver(&receiver),
-        Err(denial) => outcome.drop(&denial),
+    if judged && let Err(denial) = admit(source, party) {
+        return outcome.drop(&denial);
     }
+    // Answers to the gateway are not judged, whoever began.
+    if class == OUTSIDE || class == class::NODE {
+        note_inbound(tables, party, packet);
+    }
+    outcome.deliver(&receiver)
 }
 
-/// No class of a prefix: the address is in none.
+/// In the place of a class: the address is a local pod's.
+const POD: u32 = u32::MAX;
+/// In the place of a class: the address is in no prefix.
 const OUTSIDE: u32 = 0;

@@ -7,7 +7,8 @@ use std::time::Duration;
 use weft_tests::probe::{self, Outcome};
 
 use crate::cluster::{Cluster, DEADLINE, eventually, now, two_nodes};
-use crate::party::{PORT, Party, reaches, udp};
+use crate::party::{PORT, Party, reaches, udp, udp_socket};
+use crate::wire::Sniffer;
 
 /// How long a connection that must not get through is tried.
 const GLANCE: Duration = Duration::from_millis(100);
@@ -77,6 +78,37 @@ impl Field {
         self.cluster.run(node, &command).ok();
     }
 
+    /// The kernel puts fragments together, translates them, and makes new ones, of which it forgets most of what it knew.
+    fn in_fragments(&self, ipv6: bool) {
+        let marker: [u8; 16] = rand::random();
+        let service = self.addresses("node1", ipv6)[0];
+        let send = |port| {
+            let at = SocketAddr::new(service, port);
+            let socket = udp_socket(&self.client.netns, None, at);
+            socket.send(&marker.repeat(200)).unwrap();
+        };
+        for (index, node) in ["node1", "node2"].into_iter().enumerate() {
+            let sniffer = Sniffer::open(&self.own[index].netns);
+            send(OWN[index]);
+            eventually("its own project gets fragments", || {
+                sniffer.saw(&marker) > 1
+            });
+
+            let foreign = &self.foreign[index];
+            let sniffer = Sniffer::open(&foreign.netns);
+            let dropped = || self.cluster.count(node, "Isolated");
+            let before = dropped();
+            send(FOREIGN[index]);
+            let mut arrived = 0;
+            eventually("three fragments are dropped, or arrive", || {
+                arrived += sniffer.saw(&marker);
+                arrived > 0 || dropped() >= before + 3
+            });
+            assert_eq!(arrived, 0, "fragments in {foreign}");
+            assert_eq!(sniffer.saw(&marker), 0, "fragments in {foreign}");
+        }
+    }
+
     fn translate(&self, node: &str, at: (IpAddr, u16), to: &Party) {
         let (ip, port) = at;
         let to = SocketAddr::new(to.ip(ip.is_ipv6()), PORT);
@@ -135,6 +167,7 @@ fn a_translated_source_opens_no_other_project() {
                 );
             }
         }
+        field.in_fragments(ipv6);
         // Of what comes through the overlay nobody could tell the project: no port of a node for it.
         let gateway = cluster.gateway("node2", ipv6);
         for port in [OWN, FOREIGN].concat() {

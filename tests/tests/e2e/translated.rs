@@ -115,14 +115,18 @@ impl Field {
 /// Both TCP and UDP reach the server, which sees this peer.
 #[track_caller]
 fn reaches(from: &Party, at: SocketAddr, server: &Party, peer: IpAddr) {
-    let expected = Outcome::Reached {
-        peer_seen: peer,
-        server: server.name.clone(),
-    };
+    let expected = reached(server, peer);
     let tcp = probe::tcp(&from.netns, at, DEADLINE).unwrap();
     assert_eq!(tcp, expected, "TCP {from} -> {at}");
     let udp = udp(&from.netns, None, at, DEADLINE);
     assert_eq!(udp, expected, "UDP {from} -> {at}");
+}
+
+fn reached(server: &Party, peer: IpAddr) -> Outcome {
+    Outcome::Reached {
+        peer_seen: peer,
+        server: server.name.clone(),
+    }
 }
 
 fn ip(text: &str) -> IpAddr {
@@ -163,11 +167,16 @@ fn a_service_is_no_way_past_the_egress_firewall() {
         }
         // Or a policy that denies everything would take the API server from its project. It has but one address.
         let first = service(1);
-        field.serve(first, SocketAddr::new(ip(DENIED[index]), PORT));
+        let https = SocketAddr::new(first.ip(), 443);
+        for at in [first, https] {
+            field.serve(at, SocketAddr::new(ip(DENIED[index]), PORT));
+        }
+        field.denied(first, ip(DENIED[index]));
         if ipv6 {
-            field.denied(first, ip(DENIED[index]));
+            field.denied(https, ip(DENIED[index]));
         } else {
-            reaches(&field.shop, first, &field.web, node1);
+            let tcp = probe::tcp(&field.shop.netns, https, DEADLINE).unwrap();
+            assert_eq!(tcp, reached(&field.web, node1), "{https}");
         }
     }
     let dropped = field.cluster.pod_count("node1", "shop/a", "EgressDenied");

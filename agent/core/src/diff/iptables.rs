@@ -157,6 +157,21 @@ fn places<'a>(jumps: &Jumps, others: impl Iterator<Item = &'a str>) -> Vec<(usiz
     first.chain(later).collect()
 }
 
+/// The program that a rule of the filter table asks, if one does.
+pub fn program_asked(actual: &BTreeMap<Table, ActualTable>) -> Option<String> {
+    let chains = &actual.get(&Table::Filter)?.chains;
+    let mut rules = chains
+        .values()
+        .flatten()
+        .filter_map(|spec| Rule::parse(spec));
+    rules.find_map(|rule| {
+        rule.matches.into_iter().find_map(|it| match it {
+            Match::Program(path) => Some(path),
+            _ => None,
+        })
+    })
+}
+
 /// Whether a rule jumps to a chain of kube-proxy, or of what else names its chains as the components of Kubernetes do.
 fn of_service_proxy(spec: &str) -> bool {
     let words = words(spec).unwrap_or_default();

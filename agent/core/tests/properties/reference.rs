@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 use weft_core::model::{Endpoint, HostSubnet, Mode, World, gateway};
+use weft_ebpf::decide::ENTERED_UNKNOWN;
 use weft_ebpf::packet::proto;
 use weft_ebpf::reason::DropReason;
 
@@ -174,14 +175,14 @@ pub fn to_pod(world: &World, packet: &Packet, ifindex: u32, entered: u32) -> Fat
     if receiver.host_ifindex != ifindex {
         return Fate::Drop(DropReason::WrongInterface);
     }
-    let masqueraded = pod_behind(world, entered);
+    let masqueraded = hidden(world, entered);
     let sender = match (pod_with(world, packet.src), place(world, packet.src)) {
         (Some(sender), _) => Side::pod(world, sender),
         (None, Place::PodOf(_) | Place::PodOfNobody) => {
             return Fate::Drop(DropReason::UnexpectedSource);
         }
         (None, own) => match (masqueraded, own) {
-            (Some(sender), _) => Side::pod(world, sender),
+            (Some(sender), _) => sender,
             // Before any rule: probes of the node.
             (None, Place::ThisNode | Place::Gateway) => return deliver(receiver),
             (None, _) => Side::outside(),
@@ -223,10 +224,9 @@ pub fn from_overlay(world: &World, packet: &Packet, peer: IpAddr, vnid: u32) -> 
 pub fn to_overlay(world: &World, packet: &Packet, entered: u32) -> Fate {
     let sender = match (pod_with(world, packet.src), place(world, packet.src)) {
         (Some(pod), _) => Side::pod(world, pod),
-        (None, Place::ThisNode | Place::Gateway) => match pod_behind(world, entered) {
-            Some(pod) => Side::pod(world, pod),
-            None => Side::outside(),
-        },
+        (None, Place::ThisNode | Place::Gateway) => {
+            hidden(world, entered).unwrap_or_else(Side::outside)
+        }
         _ => return Fate::Drop(DropReason::ForeignSource),
     };
     open(&sender, |vnid| match place(world, packet.dst) {
@@ -274,9 +274,18 @@ fn pod_with(world: &World, address: IpAddr) -> Option<&Endpoint> {
     pods.find(|pod| pod.addresses.contains(&address))
 }
 
-fn pod_behind(world: &World, ifindex: u32) -> Option<&Endpoint> {
+/// The pod whose packet the host sends with another source.
+fn hidden(world: &World, entered: u32) -> Option<Side> {
     let mut pods = world.endpoints.values();
-    pods.find(|pod| pod.host_ifindex == ifindex)
+    match pods.find(|pod| pod.host_ifindex == entered) {
+        Some(pod) => Some(Side::pod(world, pod)),
+        // Some pod's.
+        None if entered == ENTERED_UNKNOWN => Some(Side {
+            project: None,
+            network: None,
+        }),
+        None => None,
+    }
 }
 
 /// A project's number; `None` if it is closed.

@@ -6,6 +6,7 @@ use ipnet::IpNet;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use weft_core::model::{Destination, World, gateway};
+use weft_ebpf::decide::ENTERED_UNKNOWN;
 
 use crate::policies::Told;
 use crate::reference::{NOBODY, Packet};
@@ -96,6 +97,7 @@ pub struct Draw {
     proto: u8,
     port: u16,
     peer: Index,
+    entered: Index,
     vnid: u32,
 }
 
@@ -124,13 +126,18 @@ pub fn draw() -> impl Strategy<Value = Draw> {
     ]);
     let likely = || proptest::bool::weighted(0.9);
     (
-        (any::<Index>(), any::<Index>(), any::<Index>()),
+        (
+            any::<Index>(),
+            any::<Index>(),
+            any::<Index>(),
+            any::<Index>(),
+        ),
         (any::<bool>(), towards, likely(), likely()),
         (protos, ports, vnid()),
     )
         .prop_map(
             |(
-                (src, dst, peer),
+                (src, dst, peer, entered),
                 (src_is_pod, dst_is, own_mac, own_interface),
                 (proto, port, vnid),
             )| Draw {
@@ -143,6 +150,7 @@ pub fn draw() -> impl Strategy<Value = Draw> {
                 proto,
                 port,
                 peer,
+                entered,
                 vnid,
             },
         )
@@ -192,6 +200,13 @@ impl Draw {
             Some(pod) if self.own_interface => pod.host_ifindex,
             _ => 101,
         };
+        // Of the pods, of a device that is no pod's, and of a pod of which no more is known.
+        let others = [0, 0, 2, ENTERED_UNKNOWN];
+        let endpoints = world.endpoints.values();
+        let entered: Vec<u32> = endpoints
+            .map(|endpoint| endpoint.host_ifindex)
+            .chain(others)
+            .collect();
         let mac = match pod(src) {
             Some(pod) if self.own_mac => pod.mac,
             _ => [2, 0, 0, 0, 0, 9],
@@ -216,7 +231,7 @@ impl Draw {
                 dst_port: self.port,
             },
             from: interface(src),
-            entered: if self.own_mac { interface(src) } else { 0 },
+            entered: *self.entered.get(&entered),
             to: interface(dst),
             peer,
             vnid: self.vnid,

@@ -44,17 +44,31 @@ pub enum TrialError {
     Iptables(#[from] IptablesError),
 }
 
+impl TrialError {
+    /// Whether no rule may ask, even if one does.
+    pub const fn forbids(&self) -> bool {
+        matches!(self, Self::WholeTables { .. } | Self::Path { .. })
+    }
+}
+
 impl Iptables {
-    /// Tries in the calling thread's network namespace whether a rule can ask the program pinned at `path`.
-    pub fn try_program(&self, family: Family, path: &Path) -> Result<(), TrialError> {
-        let shown = || path.display().to_string();
+    /// Whether a rule may ask the program pinned at `path`: it may not where that would harm others. Its name.
+    pub fn may_ask<'a>(&self, family: Family, path: &'a Path) -> Result<&'a str, TrialError> {
         let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '\'' | '\\');
         let name = path.to_str().filter(|name| name.chars().all(plain));
-        let name = name.ok_or_else(|| TrialError::Path { path: shown() })?;
+        let name = name.ok_or_else(|| TrialError::Path {
+            path: path.display().to_string(),
+        })?;
         let version = observe::iptables::version(&self.folder, family)?;
         if !version.contains("nf_tables") {
             return Err(TrialError::WholeTables { version });
         }
+        Ok(name)
+    }
+
+    /// Tries in the calling thread's network namespace whether a rule can ask the program pinned at `path`.
+    pub fn try_program(&self, family: Family, path: &Path) -> Result<(), TrialError> {
+        let name = self.may_ask(family, path)?;
         let table = Table::Filter;
         let rule = Rule::new([Match::Program(name.to_owned())], Target::Drop);
         // Two transactions: of one, the rule would not come to the kernel.

@@ -43,6 +43,8 @@ const MASQUERADE_MARK: Match = Match::Mark {
 
 /// Of the node's own name server.
 const DNS: u16 = 53;
+/// Of the API server's service.
+const HTTPS: u16 = 443;
 
 /// What the rules of one family are made from.
 struct Input {
@@ -276,7 +278,10 @@ fn table_forward(input: &Input, table: &mut TableRules) {
 
     // Without it no policy could deny everything: the pods of a project would not find the API server.
     let api_server = input.api_server;
-    let api_server = api_server.map(|ip| Rule::new([Match::AskedFor(ip)], Target::Return));
+    let api_server = api_server.map(|ip| {
+        let matches = [Match::Tcp, Match::AskedFor(ip), Match::AskedPort(HTTPS)];
+        Rule::new(matches, Target::Return)
+    });
     table.chain(EGRESS, api_server);
 
     let from = networks().map(|n| Rule::new([Match::Source(*n)], Target::Accept));

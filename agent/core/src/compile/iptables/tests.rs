@@ -75,7 +75,7 @@ fn the_rules_of_an_ipv4_node() {
 -A OPENSHIFT-FIREWALL-DNAT -m conntrack --ctorigdst 10.128.2.1 -j DROP
 -A OPENSHIFT-FIREWALL-DNAT -m conntrack --ctorigdst 192.168.50.11 -m conntrack --ctorigdstport 53 -j DROP
 -A OPENSHIFT-FIREWALL-DNAT -j OPENSHIFT-FIREWALL-EGRESS
--A OPENSHIFT-FIREWALL-EGRESS -m conntrack --ctorigdst 172.30.0.1 -j RETURN
+-A OPENSHIFT-FIREWALL-EGRESS -p tcp -m conntrack --ctorigdst 172.30.0.1 -m conntrack --ctorigdstport 443 -j RETURN
 -A OPENSHIFT-FIREWALL-FORWARD -s 10.128.0.0/14 -m conntrack --ctstate INVALID -j DROP
 -A OPENSHIFT-FIREWALL-FORWARD -s 10.200.0.0/16 -m conntrack --ctstate INVALID -j DROP
 -A OPENSHIFT-FIREWALL-FORWARD -i weft0 -p tcp -m conntrack --ctstate DNAT -m conntrack --ctdir ORIGINAL -j REJECT --reject-with tcp-reset
@@ -101,7 +101,8 @@ fn the_data_path_judges_last_what_was_translated() {
         let rules = &set.tables[&Table::Filter].chains["OPENSHIFT-FIREWALL-EGRESS"];
         rules.iter().map(ToString::to_string).collect::<Vec<_>>()
     };
-    let exempt = "-m conntrack --ctorigdst 172.30.0.1 -j RETURN";
+    let exempt =
+        "-p tcp -m conntrack --ctorigdst 172.30.0.1 -m conntrack --ctorigdstport 443 -j RETURN";
     assert_eq!(egress(&sets[0]), [exempt]);
     assert_eq!(egress(&sets[1]), [""; 0]);
     let program = "/sys/fs/bpf/weft/v6/programs/after_dnat-0123456789abcdef-01234567";
@@ -129,8 +130,9 @@ fn the_first_address_of_the_first_service_network_is_the_api_servers() {
         network.services = [first].into_iter().chain(others).copied().collect();
         let sets = rulesets(&network, &node, &[]);
         let text: String = sets.iter().map(ToString::to_string).collect();
-        let rule =
-            format!("-A OPENSHIFT-FIREWALL-EGRESS -m conntrack --ctorigdst {address} -j RETURN");
+        let rule = format!(
+            "-A OPENSHIFT-FIREWALL-EGRESS -p tcp -m conntrack --ctorigdst {address} -m conntrack --ctorigdstport 443 -j RETURN"
+        );
         assert!(text.contains(&rule), "{text}");
         let all = text.matches("-A OPENSHIFT-FIREWALL-EGRESS").count();
         assert_eq!(all, 1, "{text}");
