@@ -62,12 +62,19 @@ pub fn fail<const HOOK: u32>(skb: *mut __sk_buff, packet: &Packet, reason: u32) 
     drop_packet::<HOOK>(skb, packet, &reason.into())
 }
 
-/// The endpoint a drop is charged to: where the packet is on a pod's interface, or came from there, that pod; from the overlay
-/// the receiver.
+/// The endpoint a drop is charged to: the sender, where it is one of this node; else the receiver.
 #[inline(always)]
 fn endpoint_of<const HOOK: u32>(skb: *mut __sk_buff, packet: &Packet) -> u32 {
-    if matches!(HOOK, hook::FROM_POD | hook::TO_POD | hook::AFTER_DNAT) {
-        return sys::ifindex(&TcContext::new(skb));
+    let ctx = TcContext::new(skb);
+    if matches!(HOOK, hook::FROM_POD | hook::AFTER_DNAT) {
+        return sys::ifindex(&ctx);
+    }
+    if HOOK == hook::TO_POD {
+        let entered = sys::entered(&ctx);
+        return match Maps.sender(entered) {
+            Some(_) => entered,
+            None => sys::ifindex(&ctx),
+        };
     }
     Maps.endpoint(&packet.dst).map_or(0, |row| row.ifindex)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::compile::iptables::{Jumps, Rule, Ruleset, Table, TableRules, Target, words};
+use crate::compile::iptables::{Jumps, Match, Rule, Ruleset, Table, TableRules, Target, words};
 
 /// The chains of a table as `iptables-save` prints them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use weft_core::compile::{compile, project_key};
-use weft_core::model::World;
+use weft_core::model::{HostSubnet, World};
 use weft_ebpf::addr::Addr;
 use weft_ebpf::decide::{self, Verdict};
 use weft_ebpf::packet;
@@ -190,7 +190,15 @@ fn random_packets_meet_every_outcome() {
                     }
                 };
                 // Behind the node's own address.
-                let own = world.node.addresses.contains(&scene.packet.src);
+                let gateways = world.own_host().into_iter().flat_map(HostSubnet::gateways);
+                let own: Vec<_> = world
+                    .node
+                    .addresses
+                    .iter()
+                    .copied()
+                    .chain(gateways)
+                    .collect();
+                let own = own.contains(&scene.packet.src);
                 let program = match program {
                     "to_pod" if own && scene.entered > 2 => "to_pod, hidden",
                     "to_overlay" if own && scene.entered > 2 => "to_overlay, hidden",

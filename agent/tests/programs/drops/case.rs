@@ -79,6 +79,7 @@ impl Case {
     /// What this pod has sent: the host has given it another source.
     pub fn entered(mut self, project: &'static str) -> Self {
         self.entered = Some(project);
+        self.charged = Some(project);
         self.from(project)
     }
 

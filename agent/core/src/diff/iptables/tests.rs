@@ -198,3 +198,16 @@ fn counters_comments_and_other_tables_do_not_matter() {
     );
     assert_eq!(ops(&save), []);
 }
+
+#[test]
+fn a_rule_that_asks_a_program_tells_which() {
+    let asked = |rule: &str| {
+        let save = format!("*filter\n:OPENSHIFT-FIREWALL-EGRESS - [0:0]\n{rule}\nCOMMIT\n");
+        program_asked(&parse_save(&save))
+    };
+    let pin = "/sys/fs/bpf/weft/v6/programs/after_dnat-0123456789abcdef-01234567";
+    let rule = format!("-A OPENSHIFT-FIREWALL-EGRESS -m bpf --object-pinned {pin} -j DROP");
+    assert_eq!(asked(&rule).as_deref(), Some(pin));
+    assert_eq!(asked("-A OPENSHIFT-FIREWALL-EGRESS -j DROP"), None);
+    assert_eq!(asked(""), None);
+}
