@@ -21,7 +21,6 @@ fn a_server_that_says_goaway_is_no_problem() {
     first.until("all that there is", |told| {
         told.listed && told.problems.is_empty()
     });
-    // A server that has just learned a kind asks for patience.
     first.all_problems.clear();
     for round in 0..ROUNDS {
         let mut told = Told::by(&store);

@@ -8,6 +8,10 @@ use weft_agent::store::{Delta, Key, Notice, Object, Store, Watch};
 
 use crate::rig::PATIENCE;
 
+/// What a server says that makes the storage of a kind anew: for a moment, and at times a while after it has served a kind that
+/// it has just learned. That it is told is not what a test here is about.
+const SETTLING: &str = "storage is (re)initializing";
+
 pub struct Told {
     watch: Watch,
     pub objects: BTreeMap<Key, Arc<Object>>,
@@ -17,6 +21,8 @@ pub struct Told {
     /// Also those that were taken back.
     pub all_problems: Vec<String>,
     pub listed: bool,
+    /// Whether the server made storage anew, which is in neither list.
+    pub settling: bool,
 }
 
 impl Told {
@@ -28,6 +34,7 @@ impl Told {
             problems: Vec::new(),
             all_problems: Vec::new(),
             listed: false,
+            settling: false,
         }
     }
 
@@ -64,7 +71,10 @@ impl Told {
                 let text = problems
                     .iter()
                     .map(|p| format!("{}: {}", p.object, p.message));
-                self.problems = text.collect();
+                let (settling, problems): (Vec<_>, _) =
+                    text.partition(|text| text.contains(SETTLING));
+                self.settling |= !settling.is_empty();
+                self.problems = problems;
                 self.all_problems.extend_from_slice(&self.problems);
             }
             Notice::Changed(deltas) => {

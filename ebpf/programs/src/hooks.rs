@@ -46,7 +46,6 @@ fn drop_fragment(skb: *mut __sk_buff, packet: &Packet) {
 #[inline(always)]
 fn decide_from_pod(skb: *mut __sk_buff, packet: &Packet) -> i32 {
     let at = Forward::new(skb, packet);
-    sys::note_entered(&at.ctx);
     match from_pod_inside(&at) {
         LEAVE => with::leave(&Maps, packet, &at.leaver.get(), &at),
         action => action,
@@ -96,6 +95,12 @@ pub fn after_dnat(skb: *mut __sk_buff, packet: &Packet) -> i32 {
 #[inline(never)]
 fn after_dnat_inside(at: &Forward<'_, { hook::AFTER_DNAT }>) -> i32 {
     with::after_dnat(&Maps, at.packet, at)
+}
+
+/// Notes in the packet by which interface it came. Last: whatever comes after a branch the verifier looks at twice.
+#[inline(never)]
+pub fn note_entered(skb: *mut __sk_buff) {
+    sys::note_entered(&TcContext::new(skb));
 }
 
 /// Whether the packet comes with a tunnel key.

@@ -39,7 +39,9 @@ use crate::sys::Frame;
 /// Host veth, ingress: what a pod sends.
 #[classifier]
 pub fn from_pod(ctx: TcContext) -> i32 {
-    run::<{ hook::FROM_POD }>(ctx.skb.skb, hooks::from_pod)
+    let action = run::<{ hook::FROM_POD }>(ctx.skb.skb, hooks::from_pod);
+    hooks::note_entered(ctx.skb.skb);
+    action
 }
 
 /// Host veth, egress: what reaches a pod through the host stack.
