@@ -16,10 +16,7 @@ use crate::sys;
 /// On what a pod sends. A fragment has to fit those before it, and one that is dropped all the same is not counted as sent.
 #[inline(never)]
 pub fn from_pod(skb: *mut __sk_buff, packet: &Packet) -> i32 {
-    if packet.place == 0 {
-        return decide_from_pod(skb, packet);
-    }
-    if !take_fragment(skb, packet) {
+    if !fits(skb, packet) {
         return refuse(DropReason::Fragments);
     }
     let action = decide_from_pod(skb, packet);
@@ -29,8 +26,13 @@ pub fn from_pod(skb: *mut __sk_buff, packet: &Packet) -> i32 {
     action
 }
 
+/// Whether it is no fragment, or follows those before it. That it is one is looked at here and in [`drop_fragment`], each by
+/// itself: a value that is kept over the decision makes the verifier follow that twice.
 #[inline(never)]
-fn take_fragment(skb: *mut __sk_buff, packet: &Packet) -> bool {
+fn fits(skb: *mut __sk_buff, packet: &Packet) -> bool {
+    if packet.place == 0 {
+        return true;
+    }
     let second = (sys::now() / 1_000_000_000) as u32;
     let row = maps::fragments_of(sys::ifindex(&TcContext::new(skb)));
     row.is_some_and(|row| fragments::take(row, packet, second))
@@ -38,6 +40,9 @@ fn take_fragment(skb: *mut __sk_buff, packet: &Packet) -> bool {
 
 #[inline(never)]
 fn drop_fragment(skb: *mut __sk_buff, packet: &Packet) {
+    if packet.place == 0 {
+        return;
+    }
     if let Some(row) = maps::fragments_of(sys::ifindex(&TcContext::new(skb))) {
         fragments::dropped(row, packet);
     }
