@@ -11,7 +11,7 @@ use weft_ebpf::rows::NodeRow;
 use weft_ebpf::rows::dns::NameKey;
 
 use crate::compile::Tables;
-use crate::compile::egress::PolicyTable;
+use crate::compile::egress::EgressPolicyTable;
 
 /// The type of the key in a write.
 macro_rules! held {
@@ -34,7 +34,7 @@ macro_rules! writes {
             /// The row of the node.
             Node(NodeRow),
             /// All rows of a policy.
-            Policy(PolicyWrite),
+            EgressPolicy(EgressPolicyWrite),
             $( $(#[$doc])* $write(held!($key $(, $held)?), Option<$row>), )*
         }
 
@@ -43,7 +43,7 @@ macro_rules! writes {
             pub const fn removes(&self) -> bool {
                 match self {
                     Self::Node(_) => false,
-                    Self::Policy(write) => write.new.is_none(),
+                    Self::EgressPolicy(write) => write.new.is_none(),
                     $( Self::$write(_, row) => row.is_none(), )*
                 }
             }
@@ -62,7 +62,7 @@ macro_rules! writes {
             pub fn write(&mut self, write: &Write) {
                 match write {
                     Write::Node(row) => self.node = *row,
-                    Write::Policy(write) => put(&mut self.policies, write.number, write.new.clone()),
+                    Write::EgressPolicy(write) => put(&mut self.egress_policies, write.number, write.new.clone()),
                     $( Write::$write(key, row) => put(&mut self.$field, *Borrow::<$key>::borrow(key), *row), )*
                 }
             }
@@ -74,13 +74,13 @@ weft_ebpf::tables!(writes);
 
 /// All rows of a policy, under its number.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PolicyWrite {
+pub struct EgressPolicyWrite {
     /// The policy's number.
     pub number: u64,
     /// What there is to be; `None` removes the policy, once no packet is at work that may have found it.
-    pub new: Option<Arc<PolicyTable>>,
+    pub new: Option<Arc<EgressPolicyTable>>,
     /// What there is of it.
-    pub old: Option<Arc<PolicyTable>>,
+    pub old: Option<Arc<EgressPolicyTable>>,
 }
 
 /// The writes that turn `actual` into `wanted`, in the order in which they must be made.
@@ -93,7 +93,12 @@ pub fn diff(wanted: &Tables, actual: &Tables) -> Vec<Write> {
     if wanted.node != actual.node {
         puts.push(Write::Node(wanted.node));
     }
-    policies(&wanted.policies, &actual.policies, &mut puts, &mut removes);
+    egress_policies(
+        &wanted.egress_policies,
+        &actual.egress_policies,
+        &mut puts,
+        &mut removes,
+    );
     tables(wanted, actual, &mut puts, &mut removes);
     // What closes comes first: an endpoint that goes is closed before its project loses the policy that holds only while it
     // has pods here.
@@ -104,16 +109,16 @@ pub fn diff(wanted: &Tables, actual: &Tables) -> Vec<Write> {
     [closing, puts, removes].concat()
 }
 
-fn policies(
-    wanted: &BTreeMap<u64, Arc<PolicyTable>>,
-    actual: &BTreeMap<u64, Arc<PolicyTable>>,
+fn egress_policies(
+    wanted: &BTreeMap<u64, Arc<EgressPolicyTable>>,
+    actual: &BTreeMap<u64, Arc<EgressPolicyTable>>,
     puts: &mut Vec<Write>,
     removes: &mut Vec<Write>,
 ) {
     for (number, new) in wanted {
         let old = actual.get(number);
         if old != Some(new) {
-            puts.push(Write::Policy(PolicyWrite {
+            puts.push(Write::EgressPolicy(EgressPolicyWrite {
                 number: *number,
                 new: Some(Arc::clone(new)),
                 old: old.cloned(),
@@ -122,7 +127,7 @@ fn policies(
     }
     for (number, old) in actual {
         if !wanted.contains_key(number) {
-            removes.push(Write::Policy(PolicyWrite {
+            removes.push(Write::EgressPolicy(EgressPolicyWrite {
                 number: *number,
                 new: None,
                 old: Some(Arc::clone(old)),

@@ -45,7 +45,11 @@ impl decide::Tables for Tables {
     }
 
     fn rule(&self, key: &RuleKey) -> Option<RuleRow> {
-        self.policies.get(&key.policy)?.rules.get(key).copied()
+        self.egress_policies
+            .get(&key.policy)?
+            .rules
+            .get(key)
+            .copied()
     }
 
     fn resolved(&self, key: &RuleKey) -> Option<RuleRow> {
@@ -53,11 +57,11 @@ impl decide::Tables for Tables {
     }
 
     fn search(&self, key: &SearchKey) -> Option<&SearchRow> {
-        self.policies.get(&key.policy)?.searches.get(key)
+        self.egress_policies.get(&key.policy)?.searches.get(key)
     }
 
     fn port_class(&self, policy: u64, proto: u8, port: u16) -> u32 {
-        let Some(table) = self.policies.get(&policy) else {
+        let Some(table) = self.egress_policies.get(&policy) else {
             return ANY_PORT;
         };
         let class = |bits: u32| {

@@ -8,7 +8,7 @@ use weft_core::compile::egress::Memo;
 use weft_core::model::{EgressPolicy as Policy, EgressState, Problem, Violation, World};
 use weft_ebpf::rows::egress::POLICY_CLOSED;
 
-use super::view::{PolicyCounts, PolicyState};
+use super::view::{EgressPolicyCounts, EgressPolicyState};
 use crate::apply::maps::TableError;
 use crate::sync::Refusal;
 
@@ -26,7 +26,7 @@ pub struct Found {
     /// Its name.
     pub name: String,
     /// Its state.
-    pub state: PolicyState,
+    pub state: EgressPolicyState,
     /// Why it is not enforced; empty if it is.
     pub reason: String,
     /// What its author may have overlooked.
@@ -43,7 +43,7 @@ pub fn survey(
 ) -> Result<Vec<Found>, TableError> {
     let local = local_projects(world);
     let mut found = BTreeMap::new();
-    for (project, policies) in &world.policies {
+    for (project, policies) in &world.egress_policies {
         let held = if local.contains(project.as_str()) {
             number(project)?.map_or(Held::Nothing, Held::Policy)
         } else {
@@ -72,12 +72,12 @@ pub fn survey(
         let one = found.entry(key).or_insert_with(|| Found {
             namespace: namespace.into(),
             name: name.into(),
-            state: PolicyState::Refused,
+            state: EgressPolicyState::Refused,
             reason: String::new(),
             warning: None,
             policy: None,
         });
-        one.state = PolicyState::Refused;
+        one.state = EgressPolicyState::Refused;
         one.reason.clone_from(&refusal.message);
     }
     Ok(found.into_values().collect())
@@ -110,7 +110,7 @@ pub fn unenforced(
         ) {
             continue;
         }
-        for (name, policy) in world.policies.get(project).into_iter().flatten() {
+        for (name, policy) in world.egress_policies.get(project).into_iter().flatten() {
             let reason = match refusals.get(&format!("{KIND}/{project}/{name}")) {
                 Some(refusal) if refusal.everywhere => continue,
                 Some(refusal) => refusal.message.clone(),
@@ -134,13 +134,13 @@ pub fn unenforced(
 }
 
 /// Pods of two families, and a policy that denies all of one: the other one is open, since what no rule matches is allowed.
-fn warning(world: &World, state: PolicyState, policy: &Policy) -> Option<String> {
+fn warning(world: &World, state: EgressPolicyState, policy: &Policy) -> Option<String> {
     let counts = match state {
-        PolicyState::Enforced
-        | PolicyState::Refused
-        | PolicyState::NotLocal
-        | PolicyState::Pending => true,
-        PolicyState::Ignored | PolicyState::Closed => false,
+        EgressPolicyState::Enforced
+        | EgressPolicyState::Refused
+        | EgressPolicyState::NotLocal
+        | EgressPolicyState::Pending => true,
+        EgressPolicyState::Ignored | EgressPolicyState::Closed => false,
     };
     let (denied, open) = policy.one_sided().filter(|_| counts)?;
     let is_v6 = |net: IpNet| net.addr().is_ipv6();
@@ -166,18 +166,18 @@ enum Held {
     Policy(u64),
 }
 
-fn state(wanted: EgressState, held: Held) -> (PolicyState, String) {
+fn state(wanted: EgressState, held: Held) -> (EgressPolicyState, String) {
     match wanted {
-        EgressState::Ignored(reason) => (PolicyState::Ignored, reason),
-        EgressState::Closed(reason) => (PolicyState::Closed, reason),
-        EgressState::Open => (PolicyState::Pending, String::new()), // only where there is no policy
+        EgressState::Ignored(reason) => (EgressPolicyState::Ignored, reason),
+        EgressState::Closed(reason) => (EgressPolicyState::Closed, reason),
+        EgressState::Open => (EgressPolicyState::Pending, String::new()), // only where there is no policy
         EgressState::InForce(policy) => match held {
             Held::NoPods => (
-                PolicyState::NotLocal,
+                EgressPolicyState::NotLocal,
                 "no pod of the project is on this node".into(),
             ),
             Held::Policy(number) if number == policy.number() => {
-                (PolicyState::Enforced, String::new())
+                (EgressPolicyState::Enforced, String::new())
             }
             // One that was there when the agent started was not refused: nothing was known before it.
             Held::Policy(POLICY_CLOSED) => {
@@ -185,9 +185,9 @@ fn state(wanted: EgressState, held: Held) -> (PolicyState, String) {
                     Err(unfit) => format!("{unfit}; nothing leaves the cluster meanwhile"),
                     Ok(_) => "the data path has not taken it over yet".into(),
                 };
-                (PolicyState::Closed, reason)
+                (EgressPolicyState::Closed, reason)
             }
-            Held::Nothing | Held::Policy(_) => (PolicyState::Pending, PENDING.into()),
+            Held::Nothing | Held::Policy(_) => (EgressPolicyState::Pending, PENDING.into()),
         },
     }
 }
@@ -198,8 +198,8 @@ fn local_projects(world: &World) -> BTreeSet<&str> {
 }
 
 /// Policies by state.
-pub fn counts(found: &[Found]) -> PolicyCounts {
-    let mut counts = PolicyCounts::default();
+pub fn counts(found: &[Found]) -> EgressPolicyCounts {
+    let mut counts = EgressPolicyCounts::default();
     for one in found {
         counts.add(one.state);
     }
@@ -212,14 +212,16 @@ pub fn problems(world: &World, found: &[Found]) -> Vec<Problem> {
     let told = |one: &&Found| {
         let valid = one.policy.as_ref().is_some_and(|it| it.rules.is_ok());
         match one.state {
-            PolicyState::Ignored | PolicyState::Closed => valid,
-            PolicyState::Pending => true,
-            PolicyState::Enforced | PolicyState::NotLocal | PolicyState::Refused => false,
+            EgressPolicyState::Ignored | EgressPolicyState::Closed => valid,
+            EgressPolicyState::Pending => true,
+            EgressPolicyState::Enforced
+            | EgressPolicyState::NotLocal
+            | EgressPolicyState::Refused => false,
         }
     };
     let holds = |state| match state {
-        PolicyState::Ignored => "it is ignored, and all is allowed: ",
-        PolicyState::Closed => "nothing of the project leaves the cluster: ",
+        EgressPolicyState::Ignored => "it is ignored, and all is allowed: ",
+        EgressPolicyState::Closed => "nothing of the project leaves the cluster: ",
         _ => "",
     };
     let policies = found.iter().filter(told).map(|one| Problem {
@@ -228,11 +230,11 @@ pub fn problems(world: &World, found: &[Found]) -> Vec<Problem> {
     });
     let without = local_projects(world)
         .into_iter()
-        .filter(|project| !world.policies.contains_key(*project));
+        .filter(|project| !world.egress_policies.contains_key(*project));
     let closed = without.filter_map(|project| match world.egress_state(project) {
         EgressState::Closed(reason) => Some(Problem {
             object: format!("NetNamespace/{project}"),
-            message: format!("{}{reason}", holds(PolicyState::Closed)),
+            message: format!("{}{reason}", holds(EgressPolicyState::Closed)),
         }),
         _ => None,
     });

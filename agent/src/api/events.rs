@@ -206,7 +206,7 @@ fn name_policy(world: &World, project: &str, rule: u32, drop: &mut Drop) {
                 return;
             };
             if found.action == Action::Deny {
-                let policies = world.policies.get(project).into_iter().flatten();
+                let policies = world.egress_policies.get(project).into_iter().flatten();
                 let name = policies.map(|(name, _)| format!("{project}/{name}")).next();
                 drop.policy = name;
                 drop.rule_text = Some(found.to_string());

@@ -212,7 +212,7 @@ impl Case<'_> {
 
     /// Names of policies that cover a name: those of the sender's project, and those that the agent resolves.
     fn patterns(&self, name: &DnsName) -> BTreeSet<&NamePattern> {
-        let own = self.world.policies.get(&self.endpoints[0].project);
+        let own = self.world.egress_policies.get(&self.endpoints[0].project);
         let own = own.into_iter().flatten().flat_map(|(_, it)| it.names());
         let all = own.chain(self.world.resolved.keys());
         all.filter(|pattern| pattern.covers(name)).collect()

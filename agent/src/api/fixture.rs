@@ -14,7 +14,7 @@ pub fn world() -> World {
         ip,
         addresses: vec![ip],
     });
-    world.take(Change::Network(Some(ClusterNetwork {
+    world.take(Change::ClusterNetwork(Some(ClusterNetwork {
         mode: Mode::Multitenant,
         networks: Vec::new(),
         services: Vec::new(),

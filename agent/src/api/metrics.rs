@@ -16,8 +16,8 @@ use weft_ebpf::rows::dns::LearningRow;
 use weft_ebpf::rows::egress::HitRow;
 
 use super::egress::{Found, counts};
-use super::read::{NoAnswer, policies as policies_of, read};
-use super::view::PolicyState;
+use super::read::{NoAnswer, egress_policies as survey, read};
+use super::view::EgressPolicyState;
 use crate::cni;
 use crate::figures::{Family, Labels, written};
 use crate::observe::{egress, maps};
@@ -32,14 +32,14 @@ pub fn text(handle: &Handle, cni: &cni::metrics::Metrics) -> Result<String, NoAn
         let packets = |reason| drops.get(&reason).map_or(0, |row| row.packets);
         let hits = egress::hits(m)?;
         let suppressed = maps::suppressed_events(m)?;
-        let found = policies_of(m, &shared)?;
+        let found = survey(m, &shared)?;
         let learned = egress::learning(m)?;
         let mut families = passes(&shared);
         families.push(stale(shared.lag().stale));
         let world = shared.world();
         families.extend(node(&world, suppressed));
         families.push(drops_of(packets));
-        families.extend(policies(&found, &hits));
+        families.extend(egress_policies(&found, &hits));
         families.push(names(&known));
         families.extend(learning(&world, &learned));
         Ok(families)
@@ -131,9 +131,9 @@ fn drops_of(packets: impl Fn(DropReason) -> u64) -> Family {
 }
 
 /// A policy's counters begin at zero with each change of its rules, which is what a counter may do.
-fn policies(found: &[Found], hits: &BTreeMap<(u64, u32), HitRow>) -> [Family; 3] {
+fn egress_policies(found: &[Found], hits: &BTreeMap<(u64, u32), HitRow>) -> [Family; 3] {
     let counts = counts(found);
-    let states = PolicyState::ALL.map(|state| (state.name(), counts.of(state) as u64));
+    let states = EgressPolicyState::ALL.map(|state| (state.name(), counts.of(state) as u64));
     let help = "Egress policies, by what becomes of them on this node";
     let by_state = Family::gauge("weft_egress_policies", help).labelled("state", states);
 
@@ -142,7 +142,7 @@ fn policies(found: &[Found], hits: &BTreeMap<(u64, u32), HitRow>) -> [Family; 3]
     let mut rules = 0;
     let enforced = found
         .iter()
-        .filter(|one| one.state == PolicyState::Enforced);
+        .filter(|one| one.state == EgressPolicyState::Enforced);
     for one in enforced {
         let Some(policy) = &one.policy else { continue };
         let mut sums = [0, 0];

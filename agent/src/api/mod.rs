@@ -3,7 +3,7 @@
 //! # Layout
 //! - [`view`]: what the answers look like, shared with the command line
 //! - [`read`]: makes them from the world and the maps
-//! - [`egress`], [`policies`]: what becomes of egress policies, and what their rules met
+//! - [`egress`], [`egress_policies`]: what becomes of egress policies, and what their rules met
 //! - [`names`]: addresses of the names in policies
 //! - [`explain`], [`target`]: what the data path would do with a packet
 //! - [`summary`]: what is told over TCP
@@ -11,13 +11,13 @@
 //! - [`events`]: drop events out of the ring buffer, with names in the place of numbers
 
 mod egress;
+mod egress_policies;
 pub mod events;
 pub mod explain;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod metrics;
 mod names;
-mod policies;
 mod read;
 mod summary;
 pub mod target;
@@ -183,16 +183,19 @@ fn failed(error: &NoAnswer) -> Response {
     (code, error.to_string()).into_response()
 }
 
-/// Which policies are asked for.
+/// Which egress policies are asked for.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Policies {
+struct EgressPolicyQuery {
     /// Only those of one namespace.
     namespace: Option<String>,
 }
 
-async fn egress_policies(State(c): State<Context>, Query(query): Query<Policies>) -> Response {
-    answer(move || policies::policies(&c.handle, query.namespace)).await
+async fn egress_policies(
+    State(c): State<Context>,
+    Query(query): Query<EgressPolicyQuery>,
+) -> Response {
+    answer(move || egress_policies::egress_policies(&c.handle, query.namespace)).await
 }
 
 async fn explained(State(c): State<Context>, Query(question): Query<Question>) -> Response {

@@ -37,7 +37,7 @@ pub fn read<T: Send + 'static>(
 pub fn status(handle: &Handle) -> Result<Status, NoAnswer> {
     let asked = Arc::clone(handle.shared());
     let (drops, suppressed, found) = read(handle, move |m| {
-        let found = policies(m, &asked)?;
+        let found = egress_policies(m, &asked)?;
         Ok((
             maps::drops_by_reason(m)?,
             maps::suppressed_events(m)?,
@@ -98,7 +98,7 @@ fn mount_namespaces() -> Vec<Finding> {
 }
 
 /// The state of every egress policy. On the loop's thread, where world and maps are in step.
-pub fn policies(maps: &Maps, shared: &Shared) -> Result<Vec<egress::Found>, TableError> {
+pub fn egress_policies(maps: &Maps, shared: &Shared) -> Result<Vec<egress::Found>, TableError> {
     let refusals = shared.refusals();
     let world = shared.world();
     egress::survey(&world, &refusals, |project| policy_of(maps, project))

@@ -43,7 +43,7 @@ fn objects(world: &World) -> String {
     for project in world.projects.values() {
         digest.update(format!("{} {}\n", project.name, project.vnid));
     }
-    for (project, policies) in &world.policies {
+    for (project, policies) in &world.egress_policies {
         for (name, policy) in policies {
             digest.update(format!("{project}/{name} {}\n", policy.number()));
         }

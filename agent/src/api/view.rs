@@ -4,7 +4,8 @@ mod egress;
 mod explain;
 
 pub use egress::{
-    EgressPolicy, EgressRule, KnownAddress, NameView, NameWord, PolicyCounts, PolicyState, Source,
+    EgressPolicy, EgressPolicyCounts, EgressPolicyState, EgressRule, KnownAddress, NameView,
+    NameWord, Source,
 };
 pub use explain::{Answer, Explanation, Outcome, Way};
 
@@ -36,7 +37,7 @@ pub struct Status {
     /// Known projects.
     pub projects: usize,
     /// Egress policies by state.
-    pub egress: PolicyCounts,
+    pub egress: EgressPolicyCounts,
     /// Everything that is wrong.
     pub problems: Vec<Problem>,
     /// What is in force and may have been meant otherwise.
@@ -72,7 +73,7 @@ pub struct Summary {
     /// Attached pods.
     pub pods: usize,
     /// Egress policies by state.
-    pub egress: PolicyCounts,
+    pub egress: EgressPolicyCounts,
     /// How many things are wrong; `weft status` on the node has them.
     pub problems: usize,
     /// Stands for all objects in force: agents that follow the same have the same.

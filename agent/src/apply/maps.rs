@@ -80,8 +80,8 @@ macro_rules! maps {
             /// Makes one write.
             pub fn write(&mut self, write: &Write) -> Result<(), TableError> {
                 let (map, result) = match write {
-                    Write::Policy(write) => {
-                        return self.write_policy(write.new.as_deref(), write.old.as_deref());
+                    Write::EgressPolicy(write) => {
+                        return self.write_egress_policy(write.new.as_deref(), write.old.as_deref());
                     }
                     Write::Node(row) => (map::NODE, self.node.set(0, Row(*row), 0)),
                     $( Write::$write(key, row) => {

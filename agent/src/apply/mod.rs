@@ -14,13 +14,13 @@
 
 pub mod after_dnat;
 mod barrier;
+mod egress_policy;
 pub mod host;
 pub mod iptables;
 pub mod links;
 pub mod maps;
 pub mod object;
 pub mod pins;
-mod policy;
 pub mod refusal;
 mod row;
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use weft_core::model::Problem;
 
 use super::{Output, Query, client, print};
-use crate::api::view::{PolicyState, Status};
+use crate::api::view::{EgressPolicyState, Status};
 
 /// Prints the status; exit code 1 unless the node is ready.
 pub fn run(query: &Query) -> anyhow::Result<ExitCode> {
@@ -55,7 +55,7 @@ fn text(status: &Status) {
         "Knows      {pods} pods here, {nodes} nodes, {projects} projects"
     ));
     print::line(&format!("Objects    heard {store_stale_seconds} s ago"));
-    let policies: Vec<_> = PolicyState::ALL
+    let policies: Vec<_> = EgressPolicyState::ALL
         .iter()
         .filter(|state| egress.of(**state) > 0)
         .map(|state| format!("{} {}", egress.of(*state), state.name()))

@@ -22,7 +22,7 @@ pub struct Intake {
     host_candidates: BTreeMap<String, Result<Valid<HostSubnet>, Invalid>>,
     hosts: Hosts,
     projects: BTreeMap<String, Project>,
-    policies: BTreeMap<Key, Arc<EgressPolicy>>,
+    egress_policies: BTreeMap<Key, Arc<EgressPolicy>>,
     /// What is wrong with single objects, but for hosts and network.
     object_problems: BTreeMap<Key, Wrong>,
     host_problems: BTreeMap<String, Wrong>,
@@ -67,7 +67,7 @@ impl Intake {
                 }
                 ("NetNamespace", "") => projects.extend(self.take_project(key, object)),
                 ("EgressNetworkPolicy", namespace) if !namespace.is_empty() => {
-                    policies.extend(self.take_policy(key, object));
+                    policies.extend(self.take_egress_policy(key, object));
                 }
                 _ => self.note(key, object),
             }
@@ -140,14 +140,14 @@ impl Intake {
     }
 
     /// An invalid policy is one that closes its project: what its author wants is not known, but it is not nothing.
-    fn take_policy(&mut self, key: Key, object: Option<&Object>) -> Option<Change> {
+    fn take_egress_policy(&mut self, key: Key, object: Option<&Object>) -> Option<Change> {
         let (project, name) = (key.namespace.clone(), key.name.clone());
         let Some(object) = object else {
             self.object_problems.remove(&key);
             return self
-                .policies
+                .egress_policies
                 .remove(&key)
-                .map(|_| Change::Policy(project, name, None));
+                .map(|_| Change::EgressPolicy(project, name, None));
         };
         let Valid { value, warning } = egress_network_policy(object);
         let problem = match &value.rules {
@@ -160,8 +160,8 @@ impl Intake {
             Some(problem) => drop(self.object_problems.insert(key.clone(), problem)),
             None => drop(self.object_problems.remove(&key)),
         }
-        let old = self.policies.insert(key, Arc::clone(&value));
-        (old.as_ref() != Some(&value)).then_some(Change::Policy(project, name, Some(value)))
+        let old = self.egress_policies.insert(key, Arc::clone(&value));
+        (old.as_ref() != Some(&value)).then_some(Change::EgressPolicy(project, name, Some(value)))
     }
 
     /// Objects that nothing is made of, but that look as if somebody expected something.
@@ -199,7 +199,7 @@ impl Intake {
         let mut changes = Vec::new();
         if let Some(network) = self.settle_network() {
             self.network.in_force = Some(network.clone());
-            changes.push(Change::Network(Some(network)));
+            changes.push(Change::ClusterNetwork(Some(network)));
         }
         let (wanted, mut problems) = self.wanted_hosts();
         let settled = settle(&self.hosts, wanted);
@@ -209,12 +209,12 @@ impl Intake {
         }
         for name in self.hosts.keys() {
             if !settled.hosts.contains_key(name) {
-                changes.push(Change::Host(name.clone(), None));
+                changes.push(Change::HostSubnet(name.clone(), None));
             }
         }
         for (name, host) in &settled.hosts {
             if self.hosts.get(name) != Some(host) {
-                changes.push(Change::Host(name.clone(), Some(host.clone())));
+                changes.push(Change::HostSubnet(name.clone(), Some(host.clone())));
             }
         }
         self.hosts = settled.hosts;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use weft_core::compile::egress::PolicyTable;
+use weft_core::compile::egress::EgressPolicyTable;
 use weft_ebpf::rows::ProjectKey;
 use weft_ebpf::rows::dns::LearningRow;
 use weft_ebpf::rows::egress::{HitRow, LearnedKey, LearnedRow};
@@ -14,8 +14,8 @@ use crate::apply::Row;
 use crate::apply::maps::{Maps, TableError};
 
 /// Rows of all policies, by number.
-pub(super) fn policies(maps: &Maps) -> Result<BTreeMap<u64, Arc<PolicyTable>>, TableError> {
-    let mut found = BTreeMap::<u64, PolicyTable>::new();
+pub(super) fn policies(maps: &Maps) -> Result<BTreeMap<u64, Arc<EgressPolicyTable>>, TableError> {
+    let mut found = BTreeMap::<u64, EgressPolicyTable>::new();
     for row in &maps.rules {
         let (Row(key), Row(row)) = row.map_err(reading(map::RULES))?;
         found.entry(key.policy).or_default().rules.insert(key, row);

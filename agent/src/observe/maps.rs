@@ -21,7 +21,7 @@ macro_rules! observed {
         pub fn tables(maps: &Maps) -> Result<Tables, TableError> {
             Ok(Tables {
                 node: maps.node.get(&0, 0).map_err(reading(map::NODE))?.0,
-                policies: super::egress::policies(maps)?,
+                egress_policies: super::egress::policies(maps)?,
                 $( $field: rows!($kind, maps.$field, map::$name), )*
             })
         }

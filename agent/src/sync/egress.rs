@@ -19,7 +19,7 @@ impl Told {
     /// Looks at every project that has a policy, or had one when it was told of.
     pub fn look_at_all(&mut self, world: &World) {
         let gone: Vec<_> = self.0.keys().cloned().collect();
-        for project in gone.iter().chain(world.policies.keys()) {
+        for project in gone.iter().chain(world.egress_policies.keys()) {
             self.look_at(world, project);
         }
     }
@@ -39,7 +39,7 @@ impl Told {
         if self.0.get(project) == Some(&reason) {
             return;
         }
-        let policies = world.policies.get(project).into_iter().flatten();
+        let policies = world.egress_policies.get(project).into_iter().flatten();
         let policies: Vec<_> = policies.map(|(name, _)| name.as_str()).collect();
         tracing::warn!(%project, ?policies, %state, %reason, "egress policy not in force");
         self.0.insert(project.to_owned(), reason);

@@ -12,7 +12,7 @@ use weft_core::diff::{Write, diff};
 use weft_core::model::{Change, Endpoint, EndpointId, HostSubnet, World};
 
 use super::firewall::Asking;
-use super::retired::{Retired, takes_policy_away};
+use super::retired::{Retired, takes_egress_policy_away};
 use super::room;
 use super::shared::Shared;
 use crate::apply::host::{Host, HostError};
@@ -207,7 +207,7 @@ impl Kernel {
         scope: &Scope,
     ) -> Result<usize, KernelError> {
         for change in &changes {
-            if let Change::Policy(.., Some(policy)) = change
+            if let Change::EgressPolicy(.., Some(policy)) = change
                 && policy.rules.is_ok()
             {
                 self.memo.table(policy)?;
@@ -245,7 +245,7 @@ impl Kernel {
         let judged = self.newly_judged(writes);
         self.seed_flows(&judged);
         for write in writes {
-            if takes_policy_away(write, writes) {
+            if takes_egress_policy_away(write, writes) {
                 self.retired.take(write.clone());
                 continue;
             }

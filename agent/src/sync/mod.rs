@@ -28,6 +28,7 @@
 mod asked;
 mod damage;
 mod egress;
+mod egress_policies;
 mod firewall;
 mod foreign;
 mod handle;
@@ -35,7 +36,6 @@ mod kernel;
 mod lag;
 mod names;
 mod pass;
-mod policies;
 mod programs;
 mod requests;
 mod resolving;

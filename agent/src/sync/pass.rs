@@ -183,15 +183,15 @@ impl Kernel {
     /// Closes the project of the largest policy that is not in the kernel yet, so that the others find room: policies are taken
     /// in without a look at each other before the first pass. Whether there was one.
     fn close_largest(&self, shared: &Shared, wanted: &Tables, error: &KernelError) -> bool {
-        let new = wanted.policies.iter();
-        let new = new.filter(|(number, _)| !self.mirror.policies.contains_key(number));
+        let new = wanted.egress_policies.iter();
+        let new = new.filter(|(number, _)| !self.mirror.egress_policies.contains_key(number));
         let Some((number, _)) = new.max_by_key(|(_, table)| table.rules.len() + table.ports.len())
         else {
             return false;
         };
         let found = {
             let world = shared.world();
-            let all = world.policies.iter();
+            let all = world.egress_policies.iter();
             let all = all
                 .flat_map(|(project, own)| own.iter().map(move |(name, it)| (project, name, it)));
             let mut of_number = all.filter(|(_, _, it)| it.number() == *number);
@@ -209,7 +209,7 @@ impl Kernel {
         };
         shared.refused(object, Some(refusal));
         let closed = EgressPolicy::invalid(error.to_string());
-        shared.change(|world| world.take(Change::Policy(project, name, Some(closed))));
+        shared.change(|world| world.take(Change::EgressPolicy(project, name, Some(closed))));
         true
     }
 

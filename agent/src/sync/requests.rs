@@ -138,14 +138,14 @@ impl Sync {
         let mut projects = BTreeSet::new();
         let (policies, changes): (Vec<_>, Vec<_>) = changes
             .into_iter()
-            .partition(|change| self.synced && matches!(change, Change::Policy(..)));
-        projects.extend(self.take_policies(policies));
+            .partition(|change| self.synced && matches!(change, Change::EgressPolicy(..)));
+        projects.extend(self.take_egress_policies(policies));
         for change in changes {
             let world = self.shared.world();
             let scope = Scope::of(&world, &change);
             let own = match &change {
-                Change::Node(_) | Change::Network(_) => true,
-                Change::Host(name, _) => *name == world.node.name,
+                Change::Node(_) | Change::ClusterNetwork(_) => true,
+                Change::HostSubnet(name, _) => *name == world.node.name,
                 _ => false,
             };
             drop(world);
@@ -249,7 +249,7 @@ impl Sync {
 
 fn rules(changes: &[Change]) -> usize {
     let rules = changes.iter().map(|change| match change {
-        Change::Policy(.., Some(policy)) => policy.rules.as_ref().map_or(0, Vec::len),
+        Change::EgressPolicy(.., Some(policy)) => policy.rules.as_ref().map_or(0, Vec::len),
         _ => 0,
     });
     rules.sum()

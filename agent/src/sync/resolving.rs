@@ -31,7 +31,7 @@ impl Sync {
                 let mut settings = self.shared.world().egress.clone();
                 settings.trusted.clone_from(&self.trusted);
                 settings.trusted.extend(servers.iter().map(SocketAddr::ip));
-                vec![Change::Egress(settings)]
+                vec![Change::EgressSettings(settings)]
             }
             dns::Event::Problems(problems) => {
                 self.shared.dns_problems(problems);
@@ -61,7 +61,7 @@ impl Sync {
         let names: BTreeSet<DnsName> = {
             let world = self.shared.world();
             let own = world
-                .policies
+                .egress_policies
                 .iter()
                 .filter(|(name, _)| project_key(name) == project);
             let patterns =
@@ -89,7 +89,7 @@ impl Sync {
 
     /// The first pod of a project brings the names of its policy, the last one takes them along.
     pub(super) fn follow_project(&mut self, project: &str) {
-        let has_policy = self.shared.world().policies.contains_key(project);
+        let has_policy = self.shared.world().egress_policies.contains_key(project);
         if has_policy {
             self.follow_names();
         }

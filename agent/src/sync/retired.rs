@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use weft_core::diff::{PolicyWrite, Write};
+use weft_core::diff::{EgressPolicyWrite, Write};
 
 use super::kernel::{Kernel, KernelError};
 use crate::apply;
@@ -40,7 +40,7 @@ impl Retired {
     /// Whether one of these policies comes back with the writes.
     pub(super) fn returns(&self, writes: &[Write]) -> bool {
         let mut coming = writes.iter().filter_map(|write| match write {
-            Write::Policy(PolicyWrite {
+            Write::EgressPolicy(EgressPolicyWrite {
                 number,
                 new: Some(_),
                 ..
@@ -71,15 +71,15 @@ impl Kernel {
 }
 
 /// Whether a write removes rows that a program may still need which has found their policy a moment ago.
-pub(super) fn takes_policy_away(write: &Write, all: &[Write]) -> bool {
+pub(super) fn takes_egress_policy_away(write: &Write, all: &[Write]) -> bool {
     match write {
-        Write::Policy(PolicyWrite { new: None, .. }) => true,
+        Write::EgressPolicy(EgressPolicyWrite { new: None, .. }) => true,
         Write::Resolved(key, None) => goes(key.policy, all),
         _ => false,
     }
 }
 
 fn goes(policy: u64, writes: &[Write]) -> bool {
-    let is = |write: &Write| matches!(write, Write::Policy(PolicyWrite { number, new: None, .. }) if *number == policy);
+    let is = |write: &Write| matches!(write, Write::EgressPolicy(EgressPolicyWrite { number, new: None, .. }) if *number == policy);
     writes.iter().any(is)
 }

@@ -1,7 +1,7 @@
 //! Whether rows fit their maps, found out before any is written.
 
 use weft_core::compile::Tables;
-use weft_core::diff::{PolicyWrite, Write};
+use weft_core::diff::{EgressPolicyWrite, Write};
 
 use super::kernel::KernelError;
 
@@ -33,7 +33,7 @@ pub(super) fn check(mirror: &Tables, writes: &[Write]) -> Result<(), KernelError
 /// Rows that a write can add to any one map.
 fn weight(write: &Write) -> usize {
     match write {
-        Write::Policy(PolicyWrite {
+        Write::EgressPolicy(EgressPolicyWrite {
             new: Some(table), ..
         }) => table.rules.len().max(table.ports.len()),
         _ => 1,

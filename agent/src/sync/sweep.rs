@@ -23,7 +23,7 @@ impl Kernel {
             .iter()
             .map(|endpoint| project_key(&endpoint.project))
             .collect();
-        let policies = &self.mirror.policies;
+        let policies = &self.mirror.egress_policies;
         let mut removed = 0;
         let hits = self.maps.hits.keys();
         let hits = hits.filter(|key| {

@@ -52,7 +52,7 @@ fn policy() -> Change {
         rule(Action::Deny, "2001:db8::/32", vec![]),
         rule(Action::Deny, "192.168.50.0/24", vec![]),
     ];
-    Change::Policy("b".into(), "p".into(), Some(EgressPolicy::new("b", rules)))
+    Change::EgressPolicy("b".into(), "p".into(), Some(EgressPolicy::new("b", rules)))
 }
 
 #[test]

@@ -20,7 +20,7 @@ const OUTSIDE: &str = "198.51.100.9";
 
 fn set(rig: &mut Rig, rules: Vec<EgressRule>) {
     let policy = EgressPolicy::new("b", rules);
-    rig.take([Change::Policy("b".into(), "p".into(), Some(policy))]);
+    rig.take([Change::EgressPolicy("b".into(), "p".into(), Some(policy))]);
 }
 
 fn rule(action: Action, to: Destination) -> EgressRule {
@@ -108,7 +108,7 @@ fn answers_to_connections_from_outside_pass() {
 
         // A policy that is closed stops answers, too.
         let invalid = EgressPolicy::invalid("spec.egress: is missing".into());
-        rig.take([Change::Policy("b".into(), "p".into(), Some(invalid))]);
+        rig.take([Change::EgressPolicy("b".into(), "p".into(), Some(invalid))]);
         let answer = udp(POD, 53, OUTSIDE, 5000);
         assert_eq!(back(rig, &udp(OUTSIDE, 5000, POD, 53)), NEXT);
         assert_eq!(out(rig, &answer), DROP, "a closed project answers nobody");

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use weft_agent::api::view::{
-    EgressPolicy, Explanation, KnownAddress, Outcome, PolicyState, Status, Way,
+    EgressPolicy, EgressPolicyState, Explanation, KnownAddress, Outcome, Status, Way,
 };
 use weft_tests::probe;
 
@@ -68,7 +68,7 @@ impl Field {
             cluster,
         };
         field.cluster.apply(POLICY, "the test").unwrap();
-        field.becomes("shop", PolicyState::Enforced);
+        field.becomes("shop", EgressPolicyState::Enforced);
         field
     }
 
@@ -78,7 +78,7 @@ impl Field {
     }
 
     /// Waits until each policy of a namespace is in a state on node1.
-    fn becomes(&self, namespace: &str, state: PolicyState) -> Vec<EgressPolicy> {
+    fn becomes(&self, namespace: &str, state: EgressPolicyState) -> Vec<EgressPolicy> {
         let mut found = Vec::new();
         eventually(&format!("policies of {namespace} {state:?}"), || {
             found = self.policies("node1", namespace);
@@ -225,7 +225,7 @@ spec:
   - {type: Deny, to: {cidrSelector: 0.0.0.0/0}}
 ";
     field.cluster.apply(names, "the test").unwrap();
-    let [bank] = &field.becomes("bank", PolicyState::Enforced)[..] else {
+    let [bank] = &field.becomes("bank", EgressPolicyState::Enforced)[..] else {
         panic!("one policy");
     };
     let addresses: Vec<&Option<Vec<KnownAddress>>> =
@@ -321,7 +321,7 @@ fn policies_out_of_force_are_told() {
     };
 
     network(&["make-projects-global", "shop"]);
-    let ignored = field.becomes("shop", PolicyState::Ignored).remove(0);
+    let ignored = field.becomes("shop", EgressPolicyState::Ignored).remove(0);
     assert!(ignored.reason.contains("global"), "{ignored:?}");
     told(object, "global");
     let allowed = field.agreed("198.51.100.77".parse().unwrap(), "udp");
@@ -330,11 +330,11 @@ fn policies_out_of_force_are_told() {
     assert!(log.contains("egress policy not in force"), "the log tells");
 
     network(&["isolate-projects", "shop"]);
-    field.becomes("shop", PolicyState::Enforced);
+    field.becomes("shop", EgressPolicyState::Enforced);
     assert_eq!(field.status().problems, []);
 
     network(&["join-projects", "--to=bank", "shop"]);
-    let closed = field.becomes("shop", PolicyState::Closed).remove(0);
+    let closed = field.becomes("shop", EgressPolicyState::Closed).remove(0);
     assert!(closed.reason.contains("bank"), "{closed:?}");
     told(object, "bank");
     // The project that has no policy is closed all the same.
@@ -349,14 +349,14 @@ fn policies_out_of_force_are_told() {
         });
     assert!(event.text.contains(&closed.reason), "{event:?}");
     network(&["isolate-projects", "shop"]);
-    field.becomes("shop", PolicyState::Enforced);
+    field.becomes("shop", EgressPolicyState::Enforced);
 
     // An invalid object is one problem, which tells what is wrong with it; an API server does not take it.
     let invalid = POLICY.replace("198.51.100.9/32", "198.51.100.300/32");
     let applied = field.cluster.apply(&invalid, "the test");
     let state = if crate::STORE.is_none() {
         applied.unwrap();
-        field.becomes("shop", PolicyState::Closed);
+        field.becomes("shop", EgressPolicyState::Closed);
         eventually("the invalid object is told", || {
             !field.status().problems.is_empty()
         });
@@ -366,7 +366,7 @@ fn policies_out_of_force_are_told() {
     } else {
         let refused = applied.unwrap_err().to_string();
         assert!(refused.contains("spec.egress[0]"), "{refused}");
-        field.becomes("shop", PolicyState::Enforced);
+        field.becomes("shop", EgressPolicyState::Enforced);
         assert_eq!(field.status().problems, []);
         "Enforced"
     };
@@ -374,7 +374,7 @@ fn policies_out_of_force_are_told() {
     // Valid, but for nobody here.
     let lone = POLICY.replace("namespace: shop", "namespace: lone");
     field.cluster.apply(&lone, "the test").unwrap();
-    let [lone] = &field.becomes("lone", PolicyState::NotLocal)[..] else {
+    let [lone] = &field.becomes("lone", EgressPolicyState::NotLocal)[..] else {
         panic!("one policy");
     };
     assert_eq!(lone.rules.len(), 5);

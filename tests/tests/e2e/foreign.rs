@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use weft_agent::api::view::{Explanation, PolicyState};
+use weft_agent::api::view::{EgressPolicyState, Explanation};
 use weft_agent::apply::links::{Attachment, OVERLAY_HOOKS, POD_ATTACHMENT, POD_HOOKS, verify};
 use weft_tests::bpf::{BEFORE, GENERIC, Place, stand_in_front};
 use weft_tests::lab::Options;
@@ -51,7 +51,9 @@ impl Field {
             let said = cluster.ask("node1", &["get", "enp", "-n", "shop", "-o", "json"]);
             let found: Vec<weft_agent::api::view::EgressPolicy> =
                 serde_json::from_str(&said.ok()).unwrap();
-            found.iter().any(|it| it.state == PolicyState::Enforced)
+            found
+                .iter()
+                .any(|it| it.state == EgressPolicyState::Enforced)
         });
         let rows = cluster.pods("node1");
         let row = rows.iter().find(|row| row.name == pod.name).unwrap();

@@ -176,7 +176,7 @@ fn ports_narrow_a_rule() {
     bad["to"]["ports"] = serde_json::json!([{"protocol": "TCP", "port": 9, "endPort": 3}]);
     if !field.takes("a", "ports", &serde_json::json!({"egress": [bad]})) {
         let policy = field.policy("node1", "a", "ports").unwrap();
-        assert_eq!(policy.state, view::PolicyState::Enforced);
+        assert_eq!(policy.state, view::EgressPolicyState::Enforced);
         return;
     }
     field.closes_for(&pod, outside(2), "EgressClosed");

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use weft_agent::api::view::{NameWord, PolicyState};
+use weft_agent::api::view::{EgressPolicyState, NameWord};
 use weft_tests::dns::relay::play;
 
 use crate::cluster::eventually;
@@ -20,7 +20,7 @@ fn policy(field: &Field, project: &str, rules: &[&str]) {
     field.apply(project, "names", &[rules]);
     eventually("the agent knows the policy", || {
         let policy = field.policy("node1", project, "names");
-        policy.is_some_and(|it| it.state == PolicyState::NotLocal)
+        policy.is_some_and(|it| it.state == EgressPolicyState::NotLocal)
     });
 }
 

@@ -3,7 +3,7 @@
 use std::fs;
 
 use serde_json::json;
-use weft_agent::api::view::PolicyState;
+use weft_agent::api::view::EgressPolicyState;
 use weft_tests::probe::Stream;
 
 use crate::cluster::{Pod, eventually};
@@ -38,7 +38,7 @@ fn a_policy_that_is_renamed_opens_and_closes_nothing() {
         named(&field, new);
         eventually("the new name is in force", || {
             let state = |name| field.policy("node1", "a", name).map(|it| it.state);
-            state(new) == Some(PolicyState::Enforced) && state(old).is_none()
+            state(new) == Some(EgressPolicyState::Enforced) && state(old).is_none()
         });
     }
     for stream in denied {

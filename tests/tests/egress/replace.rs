@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use weft_agent::api::view::PolicyState;
+use weft_agent::api::view::EgressPolicyState;
 use weft_tests::probe::Stream;
 
 use crate::cluster::{Pod, eventually};
@@ -33,7 +33,7 @@ fn a_thousand_replacements_let_nothing_denied_out_and_lose_nothing_allowed() {
         let marker = marker(version);
         eventually("the version is in force", || {
             let policy = field.policy("node1", "a", POLICY).unwrap();
-            policy.state == PolicyState::Enforced
+            policy.state == EgressPolicyState::Enforced
                 && policy.rules.iter().any(|rule| rule.text.ends_with(&marker))
         });
     };

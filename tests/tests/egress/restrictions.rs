@@ -1,7 +1,7 @@
 //! What contradicts itself or is not understood is closed or ignored, as OpenShift has it, and every one of them shows.
 
 use serde_json::{Value, json};
-use weft_agent::api::view::PolicyState::{self, Closed, Enforced, Ignored};
+use weft_agent::api::view::EgressPolicyState::{self, Closed, Enforced, Ignored};
 
 use crate::cluster::{Pod, eventually};
 use crate::field::{DENY_ALL, Field, ip, outside, rule};
@@ -15,7 +15,7 @@ fn pod_network(field: &Field, args: &[&str]) {
 }
 
 /// The state shows; the reason has these words; unless it is in force, `weft status` names the object.
-fn shows(field: &Field, project: &str, name: &str, state: PolicyState, words: &[&str]) {
+fn shows(field: &Field, project: &str, name: &str, state: EgressPolicyState, words: &[&str]) {
     let mut seen = None;
     eventually(&format!("{project}/{name} is {state:?}"), || {
         seen = field.policy("node1", project, name);

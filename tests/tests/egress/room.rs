@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use weft_agent::api::view::PolicyState;
+use weft_agent::api::view::EgressPolicyState;
 use weft_tests::lab::Action;
 
 use crate::cluster::{Pod, Said, poll};
@@ -35,10 +35,10 @@ fn the_largest_policy_closes_its_project_and_the_others_are_in_force() {
         let policy = field.policy("node1", &pod.namespace, name);
         policy.map(|it| (it.state, it.reason)).unwrap()
     };
-    assert_eq!(state(large, "large").0, PolicyState::Enforced);
-    assert_eq!(state(small, "small").0, PolicyState::Enforced);
+    assert_eq!(state(large, "large").0, EgressPolicyState::Enforced);
+    assert_eq!(state(small, "small").0, EgressPolicyState::Enforced);
     let (told, reason) = state(largest, "large");
-    assert_eq!(told, PolicyState::Refused);
+    assert_eq!(told, EgressPolicyState::Refused);
     for word in ["PORTS", "131072", "nothing of the project leaves"] {
         assert!(reason.contains(word), "{word}: {reason}");
     }
@@ -57,7 +57,7 @@ fn the_largest_policy_closes_its_project_and_the_others_are_in_force() {
         // Refused too, but by every node.
         field.apply_object("c", "small", &unfit());
         told_within(&field, "c/small is refused", || {
-            state(small, "small").0 == PolicyState::Refused
+            state(small, "small").0 == EgressPolicyState::Refused
         });
         told_within(&field, "a/large in the node's HostSubnet", || {
             let told = not_in_force(&field);
@@ -73,7 +73,7 @@ fn the_largest_policy_closes_its_project_and_the_others_are_in_force() {
     field.apply("a", "large", &[&ALLOW, &DENY_ALL]);
     field.closes(largest, outside(1));
     field.open(largest, ip(WEB));
-    assert_eq!(state(largest, "large").0, PolicyState::Enforced);
+    assert_eq!(state(largest, "large").0, EgressPolicyState::Enforced);
     if crate::STORE.is_some() {
         // By now the other one would have been told, too.
         told_within(&field, "nothing in the node's HostSubnet", || {
@@ -81,7 +81,7 @@ fn the_largest_policy_closes_its_project_and_the_others_are_in_force() {
         });
         field.apply("c", "small", &[&ALLOW, &DENY_ALL]);
         told_within(&field, "c/small is in force", || {
-            state(small, "small").0 == PolicyState::Enforced
+            state(small, "small").0 == EgressPolicyState::Enforced
         });
     }
     assert_eq!(field.cluster.agent_status("node1").problems, []);

@@ -62,7 +62,7 @@ pub fn node_row(world: &World, local: &BTreeSet<&str>) -> NodeRow {
 /// How many of the local projects have policies with names.
 fn learning(world: &World, local: &BTreeSet<&str>) -> u32 {
     let learning = local.iter().filter(|project| {
-        let mut policies = world.policies.get(**project).into_iter().flatten();
+        let mut policies = world.egress_policies.get(**project).into_iter().flatten();
         policies.any(|(_, policy)| policy.names().next().is_some())
     });
     u32::try_from(learning.count()).unwrap_or(u32::MAX)

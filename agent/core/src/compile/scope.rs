@@ -43,7 +43,7 @@ impl Scope {
                     part.take_names(world, &endpoint.project);
                 }
             }
-            Change::Policy(project, _, new) => {
+            Change::EgressPolicy(project, _, new) => {
                 part.projects.insert(project.clone());
                 part.take_names(world, project);
                 let new = new.iter().flat_map(|policy| policy.names());
@@ -56,9 +56,9 @@ impl Scope {
             // Rare, and each can alter every row: modes, networks, node addresses, settings.
             Change::Node(_)
             | Change::Overlay(_)
-            | Change::Network(_)
-            | Change::Host(..)
-            | Change::Egress(_) => return Self::Everything,
+            | Change::ClusterNetwork(_)
+            | Change::HostSubnet(..)
+            | Change::EgressSettings(_) => return Self::Everything,
         }
         Self::Part(part)
     }
@@ -80,7 +80,7 @@ impl Part {
     /// The other projects of a network that a project leaves or joins: policies may begin or cease to count.
     fn take_joined(&mut self, world: &World, project: &str, vnid: Vnid) {
         let mut all = world.members(vnid).chain([project]);
-        if all.any(|name| world.policies.contains_key(name)) {
+        if all.any(|name| world.egress_policies.contains_key(name)) {
             self.take_all(world, vnid);
         }
     }
@@ -92,7 +92,7 @@ impl Part {
     }
 
     fn take_names(&mut self, world: &World, project: &str) {
-        let policies = world.policies.get(project).into_iter().flatten();
+        let policies = world.egress_policies.get(project).into_iter().flatten();
         let patterns = policies.flat_map(|(_, policy)| policy.names());
         self.names.extend(patterns.map(|it| it.name().clone()));
     }

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use weft_ebpf::rows::{NodeRow, ProjectKey, TABLE_CAPACITY, egress};
 use weft_ebpf::tables::map;
 
-use super::egress::PolicyTable;
+use super::egress::EgressPolicyTable;
 
 macro_rules! tables {
     (world { $(
@@ -20,14 +20,14 @@ macro_rules! tables {
             /// What is true for the whole node.
             pub node: NodeRow,
             /// Rules, searches and ports by the policy's number.
-            pub policies: BTreeMap<u64, Arc<PolicyTable>>,
+            pub egress_policies: BTreeMap<u64, Arc<EgressPolicyTable>>,
             $( $(#[$doc])* pub $field: BTreeMap<$key, $row>, )*
         }
 
         impl Tables {
             /// Rows of each map that can become full, and how many it can hold.
             pub fn sizes(&self) -> Vec<(&'static str, usize, usize)> {
-                let mut sizes = self.policy_sizes();
+                let mut sizes = self.egress_policy_sizes();
                 sizes.extend([$( (map::$name, self.$field.len(), $capacity as usize), )*]);
                 sizes
             }
@@ -38,8 +38,10 @@ macro_rules! tables {
 weft_ebpf::tables!(tables);
 
 impl Tables {
-    fn policy_sizes(&self) -> Vec<(&'static str, usize, usize)> {
-        let sum = |rows: fn(&PolicyTable) -> usize| self.policies.values().map(|it| rows(it)).sum();
+    fn egress_policy_sizes(&self) -> Vec<(&'static str, usize, usize)> {
+        let sum = |rows: fn(&EgressPolicyTable) -> usize| {
+            self.egress_policies.values().map(|it| rows(it)).sum()
+        };
         let sized = |name, rows, room: u32| (name, rows, room as usize);
         vec![
             sized(map::RULES, sum(|it| it.rules.len()), egress::RULES_CAPACITY),

@@ -70,7 +70,7 @@ impl World {
                 EgressState::Closed(violation.to_string())
             };
         }
-        let policies = self.policies.get(project);
+        let policies = self.egress_policies.get(project);
         match policies.and_then(|policies| policies.values().next()) {
             Some(policy) => EgressState::InForce(Arc::clone(policy)),
             None => EgressState::Open,
@@ -80,7 +80,7 @@ impl World {
     /// Which of OpenShift's three restrictions a project violates: none in a global project, none in a joined one, one in a
     /// project.
     pub fn egress_violation(&self, project: &str) -> Option<Violation> {
-        let own = self.policies.get(project);
+        let own = self.egress_policies.get(project);
         let vnid = self.projects.get(project).map(|it| it.vnid);
         let mode = self.network.as_ref().map(|network| network.mode);
         if self.egress.conflicts == Conflicts::Drop {
@@ -89,7 +89,7 @@ impl World {
                 (Some(_), _) if mode == Some(Mode::Subnet) => return Some(Violation::SubnetMode),
                 (Some(_), Some(Vnid::GLOBAL)) => return Some(Violation::Global),
                 (_, Some(vnid)) if mode == Some(Mode::Multitenant) => {
-                    if let Some(other) = self.joined_policy(project, vnid) {
+                    if let Some(other) = self.joined_egress_policy(project, vnid) {
                         let other = other.into();
                         return Some(Violation::Joined { other });
                     }
@@ -114,12 +114,12 @@ impl World {
     }
 
     /// Another project of the network, if one of the network's projects has a policy.
-    fn joined_policy(&self, project: &str, vnid: Vnid) -> Option<&str> {
+    fn joined_egress_policy(&self, project: &str, vnid: Vnid) -> Option<&str> {
         let members = self.members(vnid);
         let other = members.clone().find(|name| *name != project)?;
         members
             .clone()
-            .any(|name| self.policies.contains_key(name))
+            .any(|name| self.egress_policies.contains_key(name))
             .then_some(other)
     }
 }

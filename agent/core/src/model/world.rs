@@ -27,7 +27,7 @@ pub struct World {
     /// Interface index of the overlay device; 0 while there is none.
     pub overlay_ifindex: u32,
     /// Egress policies by project, then by name; no project has an empty map.
-    pub policies: BTreeMap<String, BTreeMap<String, Arc<EgressPolicy>>>,
+    pub egress_policies: BTreeMap<String, BTreeMap<String, Arc<EgressPolicy>>>,
     /// Addresses in force for the names of policies, as far as the node has resolved them itself.
     pub resolved: BTreeMap<NamePattern, BTreeSet<IpAddr>>,
     /// How the egress firewall works here.
@@ -46,17 +46,17 @@ pub enum Change {
     /// The overlay device was made, or made anew.
     Overlay(u32),
     /// ClusterNetwork `default`.
-    Network(Option<ClusterNetwork>),
+    ClusterNetwork(Option<ClusterNetwork>),
     /// A HostSubnet by name.
-    Host(String, Option<HostSubnet>),
+    HostSubnet(String, Option<HostSubnet>),
     /// A project by name.
     Project(String, Option<Project>),
     /// A local endpoint.
     Endpoint(EndpointId, Option<Endpoint>),
     /// An egress policy by project and name.
-    Policy(String, String, Option<Arc<EgressPolicy>>),
+    EgressPolicy(String, String, Option<Arc<EgressPolicy>>),
     /// How the egress firewall works here.
-    Egress(EgressSettings),
+    EgressSettings(EgressSettings),
     /// The addresses of a name; none take it away.
     Resolved(NamePattern, BTreeSet<IpAddr>),
 }
@@ -80,7 +80,7 @@ impl World {
             projects: BTreeMap::new(),
             endpoints: BTreeMap::new(),
             overlay_ifindex: 0,
-            policies: BTreeMap::new(),
+            egress_policies: BTreeMap::new(),
             resolved: BTreeMap::new(),
             egress: EgressSettings::default(),
             members: BTreeMap::new(),
@@ -121,12 +121,14 @@ impl World {
         match change {
             Change::Node(node) => self.node = node,
             Change::Overlay(ifindex) => self.overlay_ifindex = ifindex,
-            Change::Network(network) => self.network = network,
-            Change::Host(name, host) => put(&mut self.hosts, name, host),
+            Change::ClusterNetwork(network) => self.network = network,
+            Change::HostSubnet(name, host) => put(&mut self.hosts, name, host),
             Change::Project(name, project) => self.take_project(name, project),
             Change::Endpoint(id, endpoint) => put(&mut self.endpoints, id, endpoint),
-            Change::Policy(project, name, policy) => self.take_policy(project, name, policy),
-            Change::Egress(settings) => self.egress = settings,
+            Change::EgressPolicy(project, name, policy) => {
+                self.take_egress_policy(project, name, policy)
+            }
+            Change::EgressSettings(settings) => self.egress = settings,
             Change::Resolved(name, addresses) => {
                 put(
                     &mut self.resolved,
@@ -148,8 +150,13 @@ impl World {
         put(&mut self.projects, name, project);
     }
 
-    fn take_policy(&mut self, project: String, name: String, policy: Option<Arc<EgressPolicy>>) {
-        let mut policies = self.policies.remove(&project).unwrap_or_default();
+    fn take_egress_policy(
+        &mut self,
+        project: String,
+        name: String,
+        policy: Option<Arc<EgressPolicy>>,
+    ) {
+        let mut policies = self.egress_policies.remove(&project).unwrap_or_default();
         for pattern in policies.values().flat_map(|policy| policy.names()) {
             withdraw(&mut self.name_users, pattern, &project);
         }
@@ -159,7 +166,7 @@ impl World {
             users.insert(project.clone());
         }
         put(
-            &mut self.policies,
+            &mut self.egress_policies,
             project,
             (!policies.is_empty()).then_some(policies),
         );

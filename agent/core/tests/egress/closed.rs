@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use weft_core::compile::egress::{Memo, PolicyTable, Unfit};
+use weft_core::compile::egress::{EgressPolicyTable, Memo, Unfit};
 use weft_core::model::{EgressPolicy, Protocol};
 use weft_ebpf::reason::DropReason;
 use weft_ebpf::rows::egress::{ANY_PORT, SearchKey};
@@ -74,10 +74,14 @@ fn missing_rows_close() {
         ]
     };
     let remove = |scene: &mut Scene, gone: fn(&SearchKey) -> bool| {
-        let number = scene.world.policies["a"]["default"].number();
-        let mut table = PolicyTable::clone(&scene.live.tables.policies[&number]);
+        let number = scene.world.egress_policies["a"]["default"].number();
+        let mut table = EgressPolicyTable::clone(&scene.live.tables.egress_policies[&number]);
         table.searches.retain(|key, _| !gone(key));
-        scene.live.tables.policies.insert(number, Arc::new(table));
+        scene
+            .live
+            .tables
+            .egress_policies
+            .insert(number, Arc::new(table));
     };
     let packets = [
         syn(1, OTHER, 80),
@@ -115,7 +119,7 @@ fn missing_rows_close() {
         }
     }
     let mut scene = Scene::new(rules());
-    scene.live.tables.policies.clear();
+    scene.live.tables.egress_policies.clear();
     assert_eq!(scene.out(&syn(1, OTHER, 81)), MISSING);
 }
 
@@ -151,7 +155,7 @@ fn prefix_lengths() {
     let scene = Scene::new(rules(64));
     assert_eq!(scene.out(&syn(1, FAR[1], 443)), CLOSED);
     assert_eq!(scene.out(&syn(1, FAR[0], 443)), CLOSED);
-    let refused = Memo::default().table(&scene.world.policies["a"]["default"]);
+    let refused = Memo::default().table(&scene.world.egress_policies["a"]["default"]);
     let expected = Unfit::Lengths {
         family: 6,
         lengths: 64,

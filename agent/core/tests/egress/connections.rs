@@ -267,7 +267,7 @@ fn a_connection_by_name_ends_with_the_rule() {
 #[test]
 fn rules_count_what_they_decide() {
     let scene = by_name();
-    let number = scene.world.policies["a"]["default"].number();
+    let number = scene.world.egress_policies["a"]["default"].number();
     let counted = |rank| {
         let key = HitKey {
             policy: number,

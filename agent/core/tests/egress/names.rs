@@ -120,7 +120,7 @@ fn the_first_rule_of_any_of_its_names_decides() {
         let address = FAR[0].parse().unwrap();
         scene.world.take(Change::Resolved(name, [address].into()));
         scene.live.tables = weft_core::compile::compile(&scene.world);
-        let own = scene.world.policies["a"]["default"]
+        let own = scene.world.egress_policies["a"]["default"]
             .names()
             .any(|it| *it == pattern(exact));
         if own {

@@ -79,8 +79,8 @@ impl Scene {
             host_ifindex: IFINDEX,
         };
         for change in [
-            Change::Network(Some(network)),
-            Change::Host("node1".into(), Some(host)),
+            Change::ClusterNetwork(Some(network)),
+            Change::HostSubnet("node1".into(), Some(host)),
             Change::Project("a".into(), Some(project)),
             Change::Endpoint(endpoint.id.clone(), Some(endpoint)),
         ] {
@@ -102,7 +102,7 @@ impl Scene {
     }
 
     pub fn policy(&mut self, policy: Option<Arc<EgressPolicy>>) {
-        let change = Change::Policy("a".into(), "default".into(), policy);
+        let change = Change::EgressPolicy("a".into(), "default".into(), policy);
         self.world.take(change);
         self.live.tables = compile(&self.world);
     }

@@ -41,7 +41,9 @@ fn scene() -> Scene {
     scene
         .world
         .take(Change::Endpoint(near.id.clone(), Some(near)));
-    scene.world.take(Change::Host("node2".into(), Some(node2)));
+    scene
+        .world
+        .take(Change::HostSubnet("node2".into(), Some(node2)));
     scene.live.tables = compile(&scene.world);
     scene
 }

@@ -20,12 +20,12 @@ use crate::worlds::{
 pub enum Step {
     Node(LocalNode),
     Overlay(u32),
-    Network(Option<ClusterNetwork>),
-    Host(&'static str, Option<Parts>),
+    ClusterNetwork(Option<ClusterNetwork>),
+    HostSubnet(&'static str, Option<Parts>),
     Project(&'static str, Option<u32>),
     Endpoint(usize, Option<Pod>),
-    Policy(&'static str, &'static str, Option<Draft>),
-    Egress(EgressSettings),
+    EgressPolicy(&'static str, &'static str, Option<Draft>),
+    EgressSettings(EgressSettings),
     Resolved(NamePattern, BTreeSet<IpAddr>),
 }
 
@@ -33,9 +33,9 @@ pub fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         1 => node().prop_map(Step::Node),
         1 => (0..3_u32).prop_map(Step::Overlay),
-        1 => proptest::option::weighted(0.8, network()).prop_map(Step::Network),
+        1 => proptest::option::weighted(0.8, network()).prop_map(Step::ClusterNetwork),
         3 => (select(NODES.to_vec()), proptest::option::weighted(0.7, parts()))
-            .prop_map(|(name, parts)| Step::Host(name, parts)),
+            .prop_map(|(name, parts)| Step::HostSubnet(name, parts)),
         4 => (select(PROJECTS.to_vec()), proptest::option::weighted(0.7, vnid()))
             .prop_map(|(name, vnid)| Step::Project(name, vnid)),
         6 => (0..ENDPOINTS, proptest::option::weighted(0.7, pod()))
@@ -45,8 +45,8 @@ pub fn step() -> impl Strategy<Value = Step> {
             select(vec!["p", "p", "q"]),
             proptest::option::weighted(0.6, draft()),
         )
-            .prop_map(|(project, name, draft)| Step::Policy(project, name, draft)),
-        1 => settings().prop_map(Step::Egress),
+            .prop_map(|(project, name, draft)| Step::EgressPolicy(project, name, draft)),
+        1 => settings().prop_map(Step::EgressSettings),
         3 => resolved().prop_map(|(name, addresses)| Step::Resolved(name, addresses)),
     ]
 }
@@ -57,25 +57,25 @@ impl Step {
         match self {
             Self::Node(node) => Change::Node(node.clone()),
             Self::Overlay(ifindex) => Change::Overlay(*ifindex),
-            Self::Network(network) => Change::Network(network.clone()),
-            Self::Host(name, parts) => {
+            Self::ClusterNetwork(network) => Change::ClusterNetwork(network.clone()),
+            Self::HostSubnet(name, parts) => {
                 let others = world.hosts.values().filter(|h| h.name != *name);
                 let others: Vec<_> = others.cloned().collect();
                 let network = world.network.as_ref();
                 let host = network
                     .zip(parts.as_ref())
                     .and_then(|(network, parts)| host(name, parts, network, &others));
-                Change::Host((*name).into(), host)
+                Change::HostSubnet((*name).into(), host)
             }
             Self::Project(name, vnid) => {
                 Change::Project((*name).into(), vnid.map(|vnid| project(name, vnid)))
             }
-            Self::Policy(project, name, draft) => Change::Policy(
+            Self::EgressPolicy(project, name, draft) => Change::EgressPolicy(
                 (*project).into(),
                 (*name).into(),
                 draft.as_ref().map(|draft| policy(project, draft)),
             ),
-            Self::Egress(settings) => Change::Egress(settings.clone()),
+            Self::EgressSettings(settings) => Change::EgressSettings(settings.clone()),
             Self::Resolved(name, addresses) => Change::Resolved(name.clone(), addresses.clone()),
             Self::Endpoint(number, pod) => {
                 let pod = pod.as_ref();

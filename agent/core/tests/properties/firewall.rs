@@ -24,7 +24,7 @@ pub enum Ruling {
 }
 
 pub fn ruling(world: &World, project: &str, packet: &Packet, lessons: &Lessons) -> Ruling {
-    let policies: Vec<&EgressPolicy> = match world.policies.get(project) {
+    let policies: Vec<&EgressPolicy> = match world.egress_policies.get(project) {
         Some(policies) => policies.values().map(AsRef::as_ref).collect(),
         None => vec![],
     };
@@ -41,7 +41,11 @@ pub fn ruling(world: &World, project: &str, packet: &Packet, lessons: &Lessons) 
             .keys()
             .filter(|it| number(it) == number(project));
         let joined: Vec<&String> = joined.collect();
-        if joined.len() > 1 && joined.iter().any(|it| world.policies.contains_key(*it)) {
+        if joined.len() > 1
+            && joined
+                .iter()
+                .any(|it| world.egress_policies.contains_key(*it))
+        {
             return Ruling::Closed;
         }
     }

@@ -69,7 +69,7 @@ fn step_by(ip: IpAddr, by: i8) -> IpAddr {
 
 /// Every address outside at which a rule begins, ends or stands, with its neighbours.
 pub fn ruled(world: &World, told: &[Told]) -> Vec<IpAddr> {
-    let policies = world.policies.values().flat_map(|own| own.values());
+    let policies = world.egress_policies.values().flat_map(|own| own.values());
     let rules = policies.flat_map(|policy| policy.rules.iter().flatten());
     let mut found: Vec<IpAddr> = told.iter().map(|it| it.address).collect();
     found.extend(world.resolved.values().flatten());

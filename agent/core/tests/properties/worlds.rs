@@ -268,11 +268,11 @@ pub fn world() -> impl Strategy<Value = World> {
                 world.take(Change::Project((*name).into(), project));
             }
             let (policies, resolved, settings) = egress;
-            world.take(Change::Egress(settings));
+            world.take(Change::EgressSettings(settings));
             for (project, own) in PROJECTS.iter().zip(policies) {
                 for (name, draft) in own {
                     let policy = Some(policy(project, &draft));
-                    world.take(Change::Policy((*project).into(), name.into(), policy));
+                    world.take(Change::EgressPolicy((*project).into(), name.into(), policy));
                 }
             }
             for (name, addresses) in resolved {

@@ -13,7 +13,7 @@ use crate::worlds::world;
 fn rank(write: &Write) -> u8 {
     match write {
         Write::Node(_) => 0,
-        Write::Policy(_) => 1,
+        Write::EgressPolicy(_) => 1,
         Write::Resolved(..) => 2,
         Write::Name(..) => 3,
         Write::Trusted(..) => 4,
@@ -64,7 +64,7 @@ proptest! {
             .iter()
             .map(|write| match write {
                 Write::Node(_) => "node".into(),
-                Write::Policy(write) => format!("policy {}", write.number),
+                Write::EgressPolicy(write) => format!("policy {}", write.number),
                 Write::Resolved(key, _) => format!("resolved {key:?}"),
                 Write::Name(key, _) => format!("name {key:?}"),
                 Write::Trusted(key, _) => format!("trusted {key:?}"),
@@ -103,10 +103,10 @@ proptest! {
     #[test]
     fn a_policy_in_force_is_whole(wanted in world(), actual in world()) {
         let (wanted, actual) = (compile(&wanted), compile(&actual));
-        let whole: BTreeMap<_, _> = actual.policies.iter().chain(&wanted.policies).collect();
+        let whole: BTreeMap<_, _> = actual.egress_policies.iter().chain(&wanted.egress_policies).collect();
         let mut tables = actual.clone();
         for write in diff(&wanted, &actual) {
-            if let Write::Policy(write) = &write {
+            if let Write::EgressPolicy(write) = &write {
                 let users: Vec<_> = tables.projects.values().collect();
                 prop_assert!(
                     users.iter().all(|row| row.policy != write.number),
@@ -119,7 +119,7 @@ proptest! {
                     continue;
                 }
                 prop_assert_eq!(
-                    tables.policies.get(&row.policy), whole.get(&row.policy).copied(),
+                    tables.egress_policies.get(&row.policy), whole.get(&row.policy).copied(),
                     "after {:?}: policy of {:?}", write, key
                 );
                 prop_assert_eq!(row.flags, whole[&row.policy].flags());

@@ -8,7 +8,7 @@ use super::*;
 
 fn policy(world: &mut World, project: &str, policy: Arc<Policy>) -> u64 {
     let number = policy.number();
-    world.take(Change::Policy(
+    world.take(Change::EgressPolicy(
         project.into(),
         "default".into(),
         Some(policy),
@@ -45,7 +45,7 @@ fn refusal(object: &str, message: &str, everywhere: bool) -> (String, Refusal) {
     )
 }
 
-fn states(found: &[Found]) -> Vec<(&str, PolicyState)> {
+fn states(found: &[Found]) -> Vec<(&str, EgressPolicyState)> {
     let states = found.iter().map(|one| (one.namespace.as_str(), one.state));
     states.collect()
 }
@@ -56,23 +56,23 @@ fn enforced_is_only_what_the_data_path_holds() {
     let number = policy(&mut world, "shop", deny("shop"));
     let none = BTreeMap::new();
     for (row, state) in [
-        (number, PolicyState::Enforced),
-        (NO_POLICY, PolicyState::Pending),
-        (POLICY_CLOSED, PolicyState::Closed),
-        (number + 1, PolicyState::Pending),
+        (number, EgressPolicyState::Enforced),
+        (NO_POLICY, EgressPolicyState::Pending),
+        (POLICY_CLOSED, EgressPolicyState::Closed),
+        (number + 1, EgressPolicyState::Pending),
     ] {
         let found = surveyed(&world, &none, Some(row));
         assert_eq!(states(&found), [("shop", state)], "policy {row}");
         let reason = found[0].reason.is_empty();
         assert_eq!(
             reason,
-            state == PolicyState::Enforced,
+            state == EgressPolicyState::Enforced,
             "{}",
             found[0].reason
         );
     }
     let missing = surveyed(&world, &none, None);
-    assert_eq!(states(&missing), [("shop", PolicyState::Pending)]);
+    assert_eq!(states(&missing), [("shop", EgressPolicyState::Pending)]);
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn a_policy_without_pods_is_not_local_and_no_problem() {
     let mut world = world();
     policy(&mut world, "away", deny("away"));
     let found = surveyed(&world, &BTreeMap::new(), None);
-    assert_eq!(states(&found), [("away", PolicyState::NotLocal)]);
+    assert_eq!(states(&found), [("away", EgressPolicyState::NotLocal)]);
     assert_eq!(problems(&world, &found), []);
 }
 
@@ -95,7 +95,7 @@ fn a_refused_version_is_told_over_the_one_in_force() {
     ];
     let refusals = refusals.map(|(object, message)| refusal(object, message, false));
     let found = surveyed(&world, &refusals.into(), Some(number));
-    let refused = PolicyState::Refused;
+    let refused = EgressPolicyState::Refused;
     assert_eq!(states(&found), [("bank", refused), ("shop", refused)]);
     assert_eq!(found[1].reason, "too large");
     assert!(
@@ -113,7 +113,7 @@ fn what_is_not_in_force_is_one_problem_each() {
     policy(&mut world, "shop", deny("shop"));
     project(&mut world, "bank", 10);
     let found = surveyed(&world, &BTreeMap::new(), Some(POLICY_CLOSED));
-    assert_eq!(states(&found), [("shop", PolicyState::Closed)]);
+    assert_eq!(states(&found), [("shop", EgressPolicyState::Closed)]);
     let objects: Vec<_> = problems(&world, &found)
         .into_iter()
         .map(|it| it.object)
@@ -124,13 +124,13 @@ fn what_is_not_in_force_is_one_problem_each() {
     project(&mut world, "bank", 11);
     project(&mut world, "shop", 0);
     let found = surveyed(&world, &BTreeMap::new(), Some(NO_POLICY));
-    assert_eq!(states(&found), [("shop", PolicyState::Ignored)]);
+    assert_eq!(states(&found), [("shop", EgressPolicyState::Ignored)]);
     let [problem] = &problems(&world, &found)[..] else {
         panic!("one problem");
     };
     assert!(problem.message.contains("global"), "{}", problem.message);
-    let mut counted = PolicyCounts::default();
-    counted.add(PolicyState::Ignored);
+    let mut counted = EgressPolicyCounts::default();
+    counted.add(EgressPolicyState::Ignored);
     assert_eq!(counts(&found), counted);
 }
 
@@ -143,7 +143,7 @@ fn an_invalid_policy_is_told_by_ingest_alone() {
         Policy::invalid("spec.egress: bad".into()),
     );
     let found = surveyed(&world, &BTreeMap::new(), Some(POLICY_CLOSED));
-    assert_eq!(states(&found), [("shop", PolicyState::Closed)]);
+    assert_eq!(states(&found), [("shop", EgressPolicyState::Closed)]);
     assert!(
         found[0].reason.contains("spec.egress: bad"),
         "{}",
@@ -170,7 +170,7 @@ fn a_policy_that_denies_all_of_one_family_leaves_the_other_open() {
             host_bits: 8,
         };
         network.networks = cidrs.iter().map(entry).collect();
-        world.take(Change::Network(Some(network)));
+        world.take(Change::ClusterNetwork(Some(network)));
     };
     let both = &["10.128.0.0/14", "fd01::/48"][..];
     let cases = [

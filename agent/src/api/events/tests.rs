@@ -46,7 +46,11 @@ fn a_denied_packet_names_policy_and_rule() {
         rule(Action::Deny, "0.0.0.0/0"),
     ];
     let policy = EgressPolicy::new("shop", rules);
-    world.take(Change::Policy("shop".into(), "first".into(), Some(policy)));
+    world.take(Change::EgressPolicy(
+        "shop".into(),
+        "first".into(),
+        Some(policy),
+    ));
     let drop = described(&world, DropReason::EgressDenied, 2);
     assert_eq!(
         named(&drop),
@@ -65,7 +69,11 @@ fn a_denied_packet_names_policy_and_rule() {
 fn a_closed_projects_packet_names_the_reason() {
     let mut world = world();
     let policy = EgressPolicy::new("bank", vec![rule(Action::Allow, "192.0.2.0/24")]);
-    world.take(Change::Policy("bank".into(), "first".into(), Some(policy)));
+    world.take(Change::EgressPolicy(
+        "bank".into(),
+        "first".into(),
+        Some(policy),
+    ));
     project(&mut world, "bank", 10);
     let drop = described(&world, DropReason::EgressClosed, 0);
     assert!(

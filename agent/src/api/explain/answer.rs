@@ -136,7 +136,12 @@ impl Case<'_> {
     /// Names the policy and the rule that was found.
     fn name_rule(&self, number: u64, rule: &RuleRow, answer: &mut Answer) {
         let project = &self.endpoints[0].project;
-        let policies = self.world.policies.get(project).into_iter().flatten();
+        let policies = self
+            .world
+            .egress_policies
+            .get(project)
+            .into_iter()
+            .flatten();
         let mut policies = policies.filter(|(_, policy)| policy.number() == number);
         let found: Option<(&String, &Arc<EgressPolicy>)> = policies.next();
         answer.policy = found.map(|(name, _)| format!("{project}/{name}"));
@@ -160,7 +165,12 @@ impl Case<'_> {
     /// How a rule by name came to concern an address that was asked for.
     fn names(&self, number: u64, ip: IpAddr) -> Vec<KnownAddress> {
         let project = &self.endpoints[0].project;
-        let policies = self.world.policies.get(project).into_iter().flatten();
+        let policies = self
+            .world
+            .egress_policies
+            .get(project)
+            .into_iter()
+            .flatten();
         let names = policies.flat_map(|(_, policy)| policy.names());
         let names: BTreeSet<_> = names.filter(|it| name_number(it) == number).collect();
         names

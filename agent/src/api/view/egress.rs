@@ -13,7 +13,7 @@ pub struct EgressPolicy {
     /// Name.
     pub name: String,
     /// What becomes of it on this node.
-    pub state: PolicyState,
+    pub state: EgressPolicyState,
     /// Why it is not enforced, and what to do; empty if it is.
     pub reason: String,
     /// What its author may have overlooked. It is in force all the same.
@@ -25,7 +25,7 @@ pub struct EgressPolicy {
 
 /// What becomes of an egress policy on this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum PolicyState {
+pub enum EgressPolicyState {
     /// The data path holds it.
     Enforced,
     /// It does not count: what the project's pods send is allowed.
@@ -40,7 +40,7 @@ pub enum PolicyState {
     Pending,
 }
 
-impl PolicyState {
+impl EgressPolicyState {
     /// Every state.
     pub const ALL: [Self; 6] = [
         Self::Enforced,
@@ -67,8 +67,8 @@ impl PolicyState {
 /// Egress policies by state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct PolicyCounts {
-    /// See [`PolicyState::Enforced`]; so for the others.
+pub struct EgressPolicyCounts {
+    /// See [`EgressPolicyState::Enforced`]; so for the others.
     pub enforced: usize,
     #[expect(missing_docs, reason = "named after the state")]
     pub ignored: usize,
@@ -82,25 +82,25 @@ pub struct PolicyCounts {
     pub pending: usize,
 }
 
-impl PolicyCounts {
+impl EgressPolicyCounts {
     /// Counts one more.
-    pub fn add(&mut self, state: PolicyState) {
+    pub fn add(&mut self, state: EgressPolicyState) {
         *self.slot(state) += 1;
     }
 
     /// How many are in a state.
-    pub fn of(mut self, state: PolicyState) -> usize {
+    pub fn of(mut self, state: EgressPolicyState) -> usize {
         *self.slot(state)
     }
 
-    fn slot(&mut self, state: PolicyState) -> &mut usize {
+    fn slot(&mut self, state: EgressPolicyState) -> &mut usize {
         match state {
-            PolicyState::Enforced => &mut self.enforced,
-            PolicyState::Ignored => &mut self.ignored,
-            PolicyState::Closed => &mut self.closed,
-            PolicyState::Refused => &mut self.refused,
-            PolicyState::NotLocal => &mut self.not_local,
-            PolicyState::Pending => &mut self.pending,
+            EgressPolicyState::Enforced => &mut self.enforced,
+            EgressPolicyState::Ignored => &mut self.ignored,
+            EgressPolicyState::Closed => &mut self.closed,
+            EgressPolicyState::Refused => &mut self.refused,
+            EgressPolicyState::NotLocal => &mut self.not_local,
+            EgressPolicyState::Pending => &mut self.pending,
         }
     }
 }

@@ -161,7 +161,7 @@ fn host(world: &mut World, name: &str, ip: Ipv4Addr, subnet: IpNet) {
         ip: IpAddr::V4(ip),
         subnets: vec![subnet],
     };
-    world.take(Change::Host(name.to_owned(), Some(host)));
+    world.take(Change::HostSubnet(name.to_owned(), Some(host)));
 }
 
 fn net(base: u32, len: u8) -> IpNet {

@@ -48,7 +48,7 @@ pub const CASES: &[Case] = &[
 pub fn cluster(rules: u32) -> anyhow::Result<Cluster> {
     let mut cluster = Cluster::new(3, Prefixes::Few);
     let world = &mut cluster.world;
-    world.take(Change::Egress(EgressSettings {
+    world.take(Change::EgressSettings(EgressSettings {
         trusted: [IpAddr::V4(SERVER)].into(),
         ..EgressSettings::default()
     }));
@@ -65,7 +65,7 @@ pub fn cluster(rules: u32) -> anyhow::Result<Cluster> {
         by_name.extend(mix.iter().take(mix.len() - 1).cloned());
         for (project, rules) in [("project0", mix), ("project1", by_name)] {
             let policy = EgressPolicy::new(project, rules);
-            let change = Change::Policy(project.into(), "bench".into(), Some(policy));
+            let change = Change::EgressPolicy(project.into(), "bench".into(), Some(policy));
             world.take(change);
         }
     }

@@ -100,7 +100,7 @@ fn cluster() -> anyhow::Result<Cluster> {
         rules.extend(mix(RULES - NAMES)?);
         let project = format!("project{n}");
         let policy = EgressPolicy::new(&project, rules);
-        let change = Change::Policy(project, "bench".into(), Some(policy));
+        let change = Change::EgressPolicy(project, "bench".into(), Some(policy));
         cluster.world.take(change);
     }
     Ok(cluster)

@@ -90,7 +90,7 @@ impl Judge {
             ip,
             addresses: Vec::new(),
         });
-        world.take(Change::Egress(EgressSettings {
+        world.take(Change::EgressSettings(EgressSettings {
             conflicts,
             ..EgressSettings::default()
         }));
@@ -114,7 +114,7 @@ impl Judge {
             }
         }
         for change in self.intake.take(deltas) {
-            if let Change::Policy(project, name, policy) = &change {
+            if let Change::EgressPolicy(project, name, policy) = &change {
                 let unfit = policy
                     .as_ref()
                     .and_then(|policy| Memo::default().table(policy).err());
@@ -196,7 +196,7 @@ impl Judge {
 
     fn project(&self, key: &Key) -> Verdict {
         let mut verdict = self.whole(key);
-        let without = !self.world.policies.contains_key(&key.name);
+        let without = !self.world.egress_policies.contains_key(&key.name);
         let violation = self.world.egress_violation(&key.name).filter(|_| without);
         // It has no policy whose condition could say so.
         if let Some(violation) = violation.filter(|_| verdict.reason == "Accepted") {

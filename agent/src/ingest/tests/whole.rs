@@ -43,8 +43,8 @@ fn only_real_differences_are_told() {
     assert!(matches!(
         changes.as_slice(),
         [
-            Change::Network(Some(_)),
-            Change::Host(_, Some(_)),
+            Change::ClusterNetwork(Some(_)),
+            Change::HostSubnet(_, Some(_)),
             Change::Project(_, Some(_))
         ]
     ));
@@ -57,7 +57,7 @@ fn only_real_differences_are_told() {
     assert_eq!(
         changes,
         [
-            Change::Host("n1".into(), None),
+            Change::HostSubnet("n1".into(), None),
             Change::Project("a".into(), None)
         ]
     );
@@ -142,7 +142,10 @@ fn a_new_network_may_not_cut_nodes_off() {
     let changes = intake.take(vec![put(host("n1", "192.0.2.1", "10.0.0.0/23"))]);
     assert!(matches!(
         changes.as_slice(),
-        [Change::Network(Some(_)), Change::Host(_, Some(_))]
+        [
+            Change::ClusterNetwork(Some(_)),
+            Change::HostSubnet(_, Some(_))
+        ]
     ));
     assert_eq!(problems(&intake), "");
     // Without any node anything goes.
@@ -159,7 +162,7 @@ fn a_host_outside_does_not_hold_the_first_network_up() {
         put(network()),
     ]);
     assert!(
-        matches!(changes.as_slice(), [Change::Network(_), Change::Host(n, Some(_))] if n == "n2")
+        matches!(changes.as_slice(), [Change::ClusterNetwork(_), Change::HostSubnet(n, Some(_))] if n == "n2")
     );
     assert!(problems(&intake).contains("HostSubnet/n1: subnet: 10.9.0.0/23 is outside"));
 }

@@ -28,7 +28,7 @@ fn world() -> World {
         ports: Vec::new(),
     };
     let policy = EgressPolicy::new("shop", vec![rule(exact()), rule(below())]);
-    world.take(Change::Policy(
+    world.take(Change::EgressPolicy(
         "shop".into(),
         "default".into(),
         Some(policy),

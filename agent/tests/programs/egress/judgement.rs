@@ -43,7 +43,7 @@ fn the_kernel_judges_as_compiled_tables_do() {
         for _ in 0..POLICIES {
             let (draft, resolved, packets) = strategy.new_tree(&mut runner).unwrap().current();
             let policy = policy("b", &draft);
-            let change = Change::Policy("b".into(), "p".into(), Some(policy));
+            let change = Change::EgressPolicy("b".into(), "p".into(), Some(policy));
             let names = resolved
                 .into_iter()
                 .map(|(name, all)| Change::Resolved(name, all));

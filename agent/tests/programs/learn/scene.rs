@@ -10,9 +10,9 @@ use nix::time::{ClockId, clock_gettime};
 use weft_agent::apply::Row;
 use weft_agent::apply::maps::take_name_events;
 use weft_agent::observe;
-use weft_core::compile::egress::{PolicyTable, name_key};
+use weft_core::compile::egress::{EgressPolicyTable, name_key};
 use weft_core::compile::project_key;
-use weft_core::diff::{PolicyWrite, Write};
+use weft_core::diff::{EgressPolicyWrite, Write};
 use weft_ebpf::addr::Addr;
 use weft_ebpf::rows::dns::{LearningRow, NameEvent, NameRow};
 use weft_ebpf::rows::egress::{
@@ -75,11 +75,11 @@ impl Scene<'_> {
             };
             (RuleKey::name(POLICY, ANY_PORT, name), row)
         });
-        let table = PolicyTable {
+        let table = EgressPolicyTable {
             rules: rules.collect(),
-            ..PolicyTable::default()
+            ..EgressPolicyTable::default()
         };
-        self.rig.write(&[Write::Policy(PolicyWrite {
+        self.rig.write(&[Write::EgressPolicy(EgressPolicyWrite {
             number: POLICY,
             new: Some(Arc::new(table)),
             old: None,

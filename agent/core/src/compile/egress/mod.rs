@@ -1,7 +1,7 @@
 //! Egress policies -> rows.
 //!
 //! # Layout
-//! - [`PolicyTable`]: the rows of one policy, which depend on nothing but its rules
+//! - [`EgressPolicyTable`]: the rows of one policy, which depend on nothing but its rules
 //! - `prefixes`: rules by prefix, searched by hash lookups
 //! - `ports`: which rules with ports concern which packets
 //! - [`names`]: names as keys and numbers
@@ -17,7 +17,7 @@ mod table;
 
 pub use names::{name_key, name_number, name_of_key};
 pub(super) use project::{name_rows, project_rows};
-pub use table::{PolicyTable, Unfit};
+pub use table::{EgressPolicyTable, Unfit};
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -27,14 +27,14 @@ use crate::model::EgressPolicy;
 
 /// Tables of policies that were compiled before: a policy's number stands for its rules.
 #[derive(Debug, Default)]
-pub struct Memo(RefCell<HashMap<u64, Result<Arc<PolicyTable>, Unfit>>>);
+pub struct Memo(RefCell<HashMap<u64, Result<Arc<EgressPolicyTable>, Unfit>>>);
 
 impl Memo {
     /// The table of a valid policy.
-    pub fn table(&self, policy: &EgressPolicy) -> Result<Arc<PolicyTable>, Unfit> {
+    pub fn table(&self, policy: &EgressPolicy) -> Result<Arc<EgressPolicyTable>, Unfit> {
         let mut memo = self.0.borrow_mut();
         memo.entry(policy.number())
-            .or_insert_with(|| PolicyTable::compile(policy).map(Arc::new))
+            .or_insert_with(|| EgressPolicyTable::compile(policy).map(Arc::new))
             .clone()
     }
 

@@ -9,7 +9,7 @@ use weft_ebpf::rows::egress::{
     NO_POLICY, POLICY_CLOSED, RuleKey, RuleRow, project_flag, rule_kind,
 };
 
-use super::{Memo, PolicyTable, name_key, name_number};
+use super::{EgressPolicyTable, Memo, name_key, name_number};
 use crate::compile::Tables;
 use crate::model::{DnsName, EgressPolicy, EgressState, NamePattern, World};
 
@@ -31,7 +31,7 @@ pub(crate) fn project_rows(
                 if flags & project_flag::NAMES != 0 {
                     resolved(world, &policy, &table, tables);
                 }
-                tables.policies.insert(number, table);
+                tables.egress_policies.insert(number, table);
                 (number, flags)
             }
         },
@@ -39,7 +39,7 @@ pub(crate) fn project_rows(
 }
 
 /// Rows of the addresses that the agent has resolved for the policy's names.
-fn resolved(world: &World, policy: &EgressPolicy, table: &PolicyTable, tables: &mut Tables) {
+fn resolved(world: &World, policy: &EgressPolicy, table: &EgressPolicyTable, tables: &mut Tables) {
     for pattern in policy.names() {
         let Some(addresses) = world.resolved.get(pattern) else {
             continue;

@@ -16,7 +16,7 @@ use crate::model::{Action, Destination, EgressPolicy, EgressRule, NamePattern};
 
 /// Rows of a policy, all under its number. They are written before a project points at them, and do not change after.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PolicyTable {
+pub struct EgressPolicyTable {
     /// `RULES`
     pub rules: BTreeMap<RuleKey, RuleRow>,
     /// `SEARCHES`
@@ -54,7 +54,7 @@ pub enum Unfit {
     },
 }
 
-impl PolicyTable {
+impl EgressPolicyTable {
     /// Compiles a policy; one without valid rules gives a table that allows everything, which nothing may point at.
     pub(super) fn compile(policy: &EgressPolicy) -> Result<Self, Unfit> {
         let rules = policy.rules.as_deref().unwrap_or_default();

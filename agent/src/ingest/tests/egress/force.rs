@@ -42,8 +42,8 @@ fn a_policy_is_told_before_its_project() {
         matches!(
             &changes[..],
             [
-                Change::Network(Some(_)),
-                Change::Policy(project, name, Some(_)),
+                Change::ClusterNetwork(Some(_)),
+                Change::EgressPolicy(project, name, Some(_)),
                 Change::Project(_, Some(_))
             ] if project == "a" && name == "default"
         ),
@@ -65,7 +65,7 @@ fn only_real_differences_of_policies_are_told() {
     let changes = intake.take(vec![gone("default")]);
     assert_eq!(
         changes,
-        [Change::Policy("a".into(), "default".into(), None)]
+        [Change::EgressPolicy("a".into(), "default".into(), None)]
     );
     assert_eq!(intake.take(vec![gone("default")]), []);
     assert_eq!(told(&intake), "");

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use weft_core::compile::egress::{Memo, PolicyTable};
+use weft_core::compile::egress::{EgressPolicyTable, Memo};
 use weft_core::compile::project_key;
-use weft_core::diff::{PolicyWrite, Write};
+use weft_core::diff::{EgressPolicyWrite, Write};
 use weft_core::model::{Action, Destination, EgressPolicy, EgressRule, Ports, Protocol};
 use weft_ebpf::reason::DropReason::*;
 use weft_ebpf::rows::ProjectRow;
@@ -45,14 +45,14 @@ pub fn firewall() -> Vec<Case> {
         };
         Write::Project(project_key("b"), Some(row))
     };
-    let rows = |table: PolicyTable| {
+    let rows = |table: EgressPolicyTable| {
         let flags = table.flags();
-        let write = PolicyWrite {
+        let write = EgressPolicyWrite {
             number: policy.number(),
             new: Some(Arc::new(table)),
             old: None,
         };
-        vec![Write::Policy(write), row(policy.number(), flags)]
+        vec![Write::EgressPolicy(write), row(policy.number(), flags)]
     };
     let without = |family, class: fn(u32) -> bool| {
         let mut table = (*table).clone();

@@ -2,7 +2,7 @@
 
 use aya::maps::MapError;
 use aya::maps::lpm_trie::Key;
-use weft_core::compile::egress::PolicyTable;
+use weft_core::compile::egress::EgressPolicyTable;
 use weft_ebpf::tables::map;
 
 use super::Row;
@@ -10,12 +10,12 @@ use super::maps::{Maps, TableError, ignore_missing};
 
 impl Maps {
     /// Writes all rows of a policy that no project points at yet, or removes those of one that none points at any more.
-    pub(super) fn write_policy(
+    pub(super) fn write_egress_policy(
         &mut self,
-        new: Option<&PolicyTable>,
-        old: Option<&PolicyTable>,
+        new: Option<&EgressPolicyTable>,
+        old: Option<&EgressPolicyTable>,
     ) -> Result<(), TableError> {
-        let empty = PolicyTable::default();
+        let empty = EgressPolicyTable::default();
         let (new, old) = (new.unwrap_or(&empty), old.unwrap_or(&empty));
         for (key, row) in &new.rules {
             if old.rules.get(key) != Some(row) {

@@ -15,7 +15,10 @@ use crate::observe::egress;
 use crate::sync::Handle;
 
 /// Every policy, or those of one namespace.
-pub fn policies(handle: &Handle, namespace: Option<String>) -> Result<Vec<EgressPolicy>, NoAnswer> {
+pub fn egress_policies(
+    handle: &Handle,
+    namespace: Option<String>,
+) -> Result<Vec<EgressPolicy>, NoAnswer> {
     let resolutions = handle.names().ok_or(NoAnswer::Loop)?;
     let shared = Arc::clone(handle.shared());
     read(handle, move |m| {
@@ -27,7 +30,7 @@ pub fn policies(handle: &Handle, namespace: Option<String>) -> Result<Vec<Egress
             BTreeMap::new()
         };
         let known = Known::new(resolutions, &learned);
-        let found = super::read::policies(m, &shared)?;
+        let found = super::read::egress_policies(m, &shared)?;
         let world = shared.world();
         let wanted = found
             .into_iter()

@@ -16,10 +16,10 @@ type Policies = BTreeMap<String, Option<Arc<EgressPolicy>>>;
 
 impl Sync {
     /// Takes policies in, those of one project as one step: one that is renamed is not gone in between. Answers the projects.
-    pub(super) fn take_policies(&mut self, changes: Vec<Change>) -> BTreeSet<String> {
+    pub(super) fn take_egress_policies(&mut self, changes: Vec<Change>) -> BTreeSet<String> {
         let mut by_project = BTreeMap::<String, Policies>::new();
         for change in changes {
-            if let Change::Policy(project, name, policy) = change {
+            if let Change::EgressPolicy(project, name, policy) = change {
                 by_project.entry(project).or_default().insert(name, policy);
             }
         }
@@ -28,7 +28,7 @@ impl Sync {
             let part = self.scope_of(&project, &policies);
             touched.extend(part.projects.iter().cloned());
             let names = !part.names.is_empty();
-            self.take_project_policies(&project, &policies, &Scope::Part(part));
+            self.take_policies_of_project(&project, &policies, &Scope::Part(part));
             if names {
                 self.follow_names();
             }
@@ -49,10 +49,10 @@ impl Sync {
 
     /// Policies that do not fit leave those before them in force; where there were none, the project is closed: what its
     /// author wants kept in does not get out for want of room.
-    fn take_project_policies(&mut self, project: &str, policies: &Policies, scope: &Scope) {
+    fn take_policies_of_project(&mut self, project: &str, policies: &Policies, scope: &Scope) {
         let old: Policies = {
             let world = self.shared.world();
-            let own = world.policies.get(project);
+            let own = world.egress_policies.get(project);
             let old = |name: &String| own.and_then(|own| own.get(name)).cloned();
             policies
                 .keys()
@@ -128,7 +128,7 @@ impl Sync {
 
 fn changes(project: &str, policies: &Policies) -> Vec<Change> {
     let change = |(name, policy): (&String, &Option<Arc<EgressPolicy>>)| {
-        Change::Policy(project.to_owned(), name.clone(), policy.clone())
+        Change::EgressPolicy(project.to_owned(), name.clone(), policy.clone())
     };
     policies.iter().map(change).collect()
 }
