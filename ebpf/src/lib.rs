@@ -30,4 +30,4 @@ pub mod tables;
 /// Version of everything that is pinned: map names, keys, rows, program names.
 ///
 /// Change it with any of them; the pins of another version live in another folder (`v<ABI>`) and are never opened.
-pub const ABI: u32 = 6;
+pub const ABI: u32 = 7;

@@ -10,7 +10,7 @@ use crate::tables::LpmKey;
 
 pub mod dns;
 pub mod egress;
-pub mod service;
+pub mod flow;
 
 /// Most rows of `PREFIXES`, `SUBNETS`, `PEERS`, `ENDPOINTS` and `PROJECTS`. The maps allocate on demand.
 pub const TABLE_CAPACITY: u32 = 131_072;
@@ -44,6 +44,8 @@ pub struct NodeRow {
     pub dns_grace: u32,
     /// Most addresses learned for one project.
     pub learned_limit: u32,
+    /// Most connections noted for one endpoint, a power of two; 0 for none ([`flow::share`]).
+    pub flow_share: u32,
 }
 
 /// Key of `PREFIXES`. Field order and `prefix_len` in bits are the kernel's (`struct bpf_lpm_trie_key_u8`).

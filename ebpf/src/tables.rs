@@ -61,12 +61,14 @@ macro_rules! tables {
                 /// What each rule met.
                 HITS hits: PerCpuHash<$crate::rows::egress::HitKey => $crate::rows::egress::HitRow>
                     [$crate::rows::egress::HITS_CAPACITY];
-                /// Connections between pods and the outside.
-                FLOWS flows: LruHash<$crate::rows::egress::FlowKey => $crate::rows::egress::FlowRow>
-                    [$crate::rows::egress::FLOWS_CAPACITY];
-                /// Connections of local pods that the host translates, from the client's side.
-                SERVED served: LruHash<$crate::rows::egress::FlowKey => $crate::rows::service::ServedRow>
-                    [$crate::rows::service::SERVED_CAPACITY];
+                /// Connections of local pods: with the outside, and to other pods where the host translates them.
+                FLOWS flows: Hash<$crate::rows::flow::FlowKey => $crate::rows::flow::FlowRow>
+                    [$crate::rows::flow::FLOWS_CAPACITY];
+                /// Which connection has which place of its endpoint's share.
+                FLOW_PLACES flow_places: Hash<$crate::rows::flow::FlowPlace => $crate::rows::flow::FlowKey>
+                    [$crate::rows::flow::FLOWS_CAPACITY];
+                /// How the endpoints use their shares of connections, by interface.
+                FLOW_USE flow_use: Hash<u32 => $crate::rows::flow::FlowUseRow>[$crate::rows::TABLE_CAPACITY];
                 /// Addresses that pods were told, and their names.
                 LEARNED learned: Hash<$crate::rows::egress::LearnedKey => $crate::rows::egress::LearnedRow>
                     [$crate::rows::dns::LEARNED_CAPACITY];
@@ -90,6 +92,8 @@ macro_rules! tables {
                 /// Queries that wait for their answer.
                 QUERIES queries: LruHash<$crate::rows::dns::QueryKey => $crate::rows::dns::QueryRow>
                     [$crate::rows::dns::QUERIES_CAPACITY];
+                /// Connections that the packet of the moment adds.
+                NEW new: PerCpuArray<u32 => $crate::rows::flow::NewFlows>[1];
                 /// What was sent of drop events of one kind.
                 SHARES shares: PerCpuArray<u32 => $crate::rows::EventShare>[$crate::rows::SHARES_CAPACITY];
                 /// Carries [`DropEvent`](crate::event::DropEvent)s; a ring has no type of its own.

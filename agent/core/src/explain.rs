@@ -3,10 +3,10 @@
 use weft_ebpf::addr::Addr;
 use weft_ebpf::decide;
 use weft_ebpf::rows::egress::{
-    ANY_PORT, FlowKey, FlowRow, HitKey, LearnedKey, LearnedRow, PORT_BITS, PortKey, RuleKey,
-    RuleRow, SearchKey, SearchRow,
+    ANY_PORT, HitKey, LearnedKey, LearnedRow, PORT_BITS, PortKey, RuleKey, RuleRow, SearchKey,
+    SearchRow,
 };
-use weft_ebpf::rows::service::ServedRow;
+use weft_ebpf::rows::flow::{FlowKey, FlowRow};
 use weft_ebpf::rows::{EndpointRow, PeerRow, PrefixRow, ProjectKey, ProjectRow, SubnetRow};
 
 use crate::compile::Tables;
@@ -92,11 +92,7 @@ impl decide::Tables for Tables {
 
     fn note_flow(&self, _: &FlowKey, _: FlowRow) {}
 
-    fn served(&self, _: &FlowKey) -> Option<ServedRow> {
-        None
-    }
-
-    fn note_served(&self, _: &FlowKey, _: Option<ServedRow>) {}
+    fn forget_flow(&self, _: &FlowKey) {}
 
     fn count_hit(&self, _: &HitKey, _: u32, _: u64) {}
 

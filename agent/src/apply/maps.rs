@@ -97,8 +97,10 @@ macro_rules! maps {
 weft_ebpf::tables!(maps);
 
 impl Maps {
-    /// Starts counting an endpoint's traffic from zero, and what it sends in fragments; one that is counted already goes on.
+    /// Starts counting an endpoint's traffic from zero, what it sends in fragments and its connections; one that is counted
+    /// already goes on.
     pub fn count(&mut self, ifindex: u32) -> Result<(), TableError> {
+        self.share_flows(ifindex)?;
         if self.fragments.get(&Row(ifindex), 0).is_err() {
             let none = Row(FragmentsRow::default());
             let result = self.fragments.insert(Row(ifindex), none, 0);
@@ -113,8 +115,9 @@ impl Maps {
         self.traffic.insert(Row(ifindex), zero, 0).map_err(fail)
     }
 
-    /// Forgets an endpoint's counters.
+    /// Forgets an endpoint's counters and connections.
     pub fn forget(&mut self, ifindex: u32) -> Result<(), TableError> {
+        self.forget_flows(ifindex)?;
         ignore_missing(self.traffic.remove(&Row(ifindex))).map_err(writing(map::TRAFFIC))?;
         ignore_missing(self.fragments.remove(&Row(ifindex))).map_err(writing(map::FRAGMENTS))?;
         for reason in weft_ebpf::reason::DropReason::ALL {
@@ -150,7 +153,15 @@ fn take<M: TryFrom<Map, Error = MapError>>(
     })
 }
 
-fn writing(map: &'static str) -> impl Fn(MapError) -> TableError {
+pub(super) fn reading(map: &'static str) -> impl Fn(MapError) -> TableError {
+    move |source| TableError::Call {
+        call: "read",
+        map,
+        source,
+    }
+}
+
+pub(super) fn writing(map: &'static str) -> impl Fn(MapError) -> TableError {
     move |source| TableError::Call {
         call: "write",
         map,

@@ -6,7 +6,8 @@
 //! - [`refusal`]: what the kernel says of a program that it refuses
 //! - [`maps`]: typed maps, one write at a time
 //! - `barrier`: waiting for programs at work
-//! - `policy`: the rows of egress policies
+//! - `flows`: connections, in the places of their endpoints' shares
+//! - `egress_policy`: the rows of egress policies
 //! - [`links`]: programs attached to interfaces
 //! - [`after_dnat`]: the program that the firewall asks
 //! - [`host`]: overlay device, its addresses, routes, kernel settings
@@ -15,6 +16,7 @@
 pub mod after_dnat;
 mod barrier;
 mod egress_policy;
+pub(crate) mod flows;
 pub mod host;
 pub mod iptables;
 pub mod links;

@@ -8,10 +8,10 @@ use nix::time::{ClockId, clock_gettime};
 use weft_ebpf::addr::Addr;
 use weft_ebpf::decide::Tables;
 use weft_ebpf::rows::egress::{
-    ANY_PORT, FlowKey, FlowRow, HitKey, LearnedKey, LearnedRow, PORT_BITS, PortKey, RuleKey,
-    RuleRow, SearchKey, SearchRow,
+    ANY_PORT, HitKey, LearnedKey, LearnedRow, PORT_BITS, PortKey, RuleKey, RuleRow, SearchKey,
+    SearchRow,
 };
-use weft_ebpf::rows::service::ServedRow;
+use weft_ebpf::rows::flow::{FlowKey, FlowRow};
 use weft_ebpf::rows::{
     EndpointRow, NodeRow, PeerRow, PrefixRow, ProjectKey, ProjectRow, SubnetRow,
 };
@@ -176,12 +176,7 @@ impl Tables for Live<'_> {
 
     fn note_flow(&self, _: &FlowKey, _: FlowRow) {}
 
-    fn served(&self, key: &FlowKey) -> Option<ServedRow> {
-        let row = self.maps.served.get(&Row(*key), 0);
-        self.found(map::SERVED, row).map(|Row(row)| row)
-    }
-
-    fn note_served(&self, _: &FlowKey, _: Option<ServedRow>) {}
+    fn forget_flow(&self, _: &FlowKey) {}
 
     fn count_hit(&self, _: &HitKey, _: u32, _: u64) {}
 

@@ -8,7 +8,8 @@ use weft_core::diff::Write;
 use weft_ebpf::addr::Addr;
 use weft_ebpf::packet::proto;
 use weft_ebpf::rows::ProjectKey;
-use weft_ebpf::rows::egress::{FlowKey, FlowRow, NO_POLICY, POLICY_CLOSED, flow};
+use weft_ebpf::rows::egress::{NO_POLICY, POLICY_CLOSED};
+use weft_ebpf::rows::flow::{FlowKey, FlowRow, flow};
 use weft_ebpf::tables::map;
 
 use super::kernel::{Kernel, KernelError};
@@ -62,9 +63,7 @@ impl Kernel {
         let seeded = conntrack::connections()
             .map_err(|error| error.to_string())
             .and_then(|connections| {
-                let rows = flows(&connections, pods, monotonic());
-                rows.into_iter()
-                    .try_for_each(|(key, row)| self.seed_flow(key, row))
+                self.note(flows(&connections, pods, monotonic()))
                     .map_err(|error| error.to_string())
             });
         if let Err(error) = seeded {
@@ -72,28 +71,34 @@ impl Kernel {
         }
     }
 
-    fn seed_flow(&mut self, key: FlowKey, row: FlowRow) -> Result<(), KernelError> {
-        // What the data path noted itself stays, except that it takes an answer for the beginning where it saw no other packet.
-        // Echoes of both directions have one key, and there the tracking knows no better.
-        let stays = match self.maps.flows.get(&Row(key), 0) {
-            Ok(Row(found)) => {
-                found.ifindex == row.ifindex
-                    && (found.kind == row.kind
-                        || row.kind == flow::IN
-                        || !matches!(key.proto, proto::UDP | proto::SCTP))
+    /// Notes connections that the data path has not noted itself.
+    fn note(&mut self, flows: Vec<(FlowKey, FlowRow)>) -> Result<(), KernelError> {
+        let mut endpoints: BTreeMap<u32, Vec<(FlowKey, FlowRow)>> = BTreeMap::new();
+        for (key, row) in flows {
+            if !self.stays(&key, &row)? {
+                endpoints.entry(row.ifindex).or_default().push((key, row));
             }
-            Err(MapError::KeyNotFound) => false,
-            Err(source) => return Err(failed("read", source)),
-        };
-        if stays {
-            return Ok(());
         }
-        let written = self.maps.flows.insert(Row(key), Row(row), 0);
-        written.map_err(|source| failed("write", source))
+        let share = self.mirror.node.flow_share;
+        for (ifindex, flows) in endpoints {
+            self.maps.note_flows(ifindex, share, &flows)?;
+        }
+        Ok(())
     }
-}
 
-fn failed(call: &'static str, source: MapError) -> KernelError {
-    let map = map::FLOWS;
-    TableError::Call { call, map, source }.into()
+    /// What the data path noted itself stays, except that it takes an answer for the beginning where it saw no other packet.
+    /// Echoes of both directions have one key, and there the tracking knows no better.
+    fn stays(&self, key: &FlowKey, row: &FlowRow) -> Result<bool, KernelError> {
+        match self.maps.flows.get(&Row(*key), 0) {
+            Ok(Row(found)) => Ok(found.ifindex == row.ifindex
+                && (found.kind == row.kind
+                    || row.kind == flow::IN
+                    || !matches!(key.proto, proto::UDP | proto::SCTP))),
+            Err(MapError::KeyNotFound) => Ok(false),
+            Err(source) => {
+                let (call, map) = ("read", map::FLOWS);
+                Err(TableError::Call { call, map, source }.into())
+            }
+        }
+    }
 }

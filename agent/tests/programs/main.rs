@@ -16,6 +16,8 @@ mod pins;
 #[expect(dead_code, reason = "what random worlds need of it")]
 mod policies;
 mod rig;
+mod shares;
 mod stack;
 mod takeover;
 mod verdicts;
+mod verifier;

@@ -5,7 +5,9 @@
 //! - `hooks`: each program's decision, called with what the kernel knows
 //! - `forward`: what is decided becomes an action of tc
 //! - `drops`: counters and events of dropped packets
+//! - `flows`: new connections, each in a place of its endpoint's share
 //! - `learn`: addresses of names, out of the answers that pods receive
+//! - `once`: parts of decisions that the verifier looks at once
 //! - `sys`: the helper calls, each behind a safe function
 #![no_std]
 #![no_main]
@@ -20,10 +22,12 @@
 )]
 
 mod drops;
+mod flows;
 mod forward;
 mod hooks;
 mod learn;
 mod maps;
+mod once;
 mod sys;
 
 use aya_ebpf::bindings::__sk_buff;
@@ -79,6 +83,7 @@ pub fn after_dnat(ctx: SkBuffContext) -> i64 {
         Some(reason) => drops::fail::<{ hook::AFTER_DNAT }>(skb, &packet, reason),
         None => action,
     };
+    flows::commit();
     i64::from(action == forward::DROP)
 }
 
@@ -100,6 +105,7 @@ fn run<const HOOK: u32>(
         Some(reason) => drops::fail::<HOOK>(skb, &packet, reason),
         None => action,
     };
+    flows::commit();
     // The packet itself goes where the action says when the program has ended.
     let roles = learn::roles(&packet, HOOK);
     if roles != 0 && action != forward::DROP {

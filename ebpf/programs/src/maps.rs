@@ -7,16 +7,19 @@ use aya_ebpf::btf_maps::{
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::macros::btf_map;
 use weft_ebpf::addr::Addr;
-use weft_ebpf::decide::Tables;
+use weft_ebpf::decide::{Party, Tables};
+use weft_ebpf::packet::Packet;
 use weft_ebpf::rows::egress::{
-    ANY_PORT, FlowKey, FlowRow, HitKey, HitRow, LearnedKey, LearnedRow, PORT_BITS, PortKey,
-    RuleKey, RuleRow, SearchKey, SearchRow,
+    ANY_PORT, HitKey, HitRow, LearnedKey, LearnedRow, PORT_BITS, PortKey, RuleKey, RuleRow,
+    SearchKey, SearchRow,
 };
-use weft_ebpf::rows::service::ServedRow;
+use weft_ebpf::rows::flow::{FlowKey, FlowRow};
 use weft_ebpf::rows::{
     EndpointRow, FragmentsRow, NodeRow, PeerRow, PrefixRow, ProjectKey, ProjectRow, SubnetRow,
 };
 use weft_ebpf::tables::LpmKey;
+
+use crate::{flows, once};
 
 /// Rows are allocated when they are written: the capacity costs nothing on a small node.
 const ON_DEMAND: usize = aya_ebpf::bindings::BPF_F_NO_PREALLOC as usize;
@@ -155,28 +158,35 @@ impl Tables for Maps {
     #[inline(always)]
     fn note_flow(&self, key: &FlowKey, row: FlowRow) {
         if let Some(found) = FLOWS.get_ptr_mut(key) {
-            // SAFETY: as in `learned`; two packets of one connection write nearly the same.
-            unsafe { *found = row };
-        } else {
-            // The map makes room by itself. Should the insert fail all the same, only an answer or a connection whose name
-            // is over is affected, and closed.
-            let _ignored = FLOWS.insert(key, row, 0);
+            // SAFETY: the row stays mapped while the program runs.
+            let found = unsafe { &mut *found };
+            if found.ifindex == row.ifindex {
+                // Memory of a row that is removed at this moment may be another row's already: what seldom changes is
+                // seldom written.
+                found.seen = row.seen;
+                if found.name != row.name || found.kind != row.kind {
+                    found.name = row.name;
+                    found.kind = row.kind;
+                }
+                return;
+            }
         }
+        flows::add(key, row);
     }
 
     #[inline(always)]
-    fn served(&self, key: &FlowKey) -> Option<ServedRow> {
-        // SAFETY: as in `subnet`.
-        unsafe { SERVED.get(key) }.copied()
+    fn forget_flow(&self, key: &FlowKey) {
+        let _ignored = FLOWS.remove(key); // gone already
     }
 
     #[inline(always)]
-    fn note_served(&self, key: &FlowKey, row: Option<ServedRow>) {
-        // The map makes room by itself; what fails all the same is tried again with the client's next packet.
-        let _ignored = match row {
-            Some(row) => SERVED.insert(key, row, 0),
-            None => SERVED.remove(key),
-        };
+    fn judged(&self, party: &Party, packet: &Packet) -> u32 {
+        once::judged(party, packet)
+    }
+
+    #[inline(always)]
+    fn by_prefix(&self, policy: u64, class: u32, addr: &Addr, rule: &mut RuleRow) -> bool {
+        once::by_prefix(policy, class, addr, rule) != 0
     }
 
     #[inline(always)]

@@ -1,7 +1,7 @@
 //! Keys of connections, from the pod's side.
 
 use crate::packet::Packet;
-use crate::rows::egress::FlowKey;
+use crate::rows::flow::FlowKey;
 
 /// Of a packet that the pod sends.
 #[inline(always)]
@@ -13,7 +13,8 @@ pub(super) fn sent(packet: &Packet) -> FlowKey {
         remote_port: packet.dst_port,
         proto: packet.proto,
         fragments: 0,
-        reserved: [0; 2],
+        translated: 0,
+        reserved: 0,
     }
 }
 
@@ -27,7 +28,8 @@ pub(super) fn received(packet: &Packet) -> FlowKey {
         remote_port: packet.src_port,
         proto: packet.proto,
         fragments: 0,
-        reserved: [0; 2],
+        translated: 0,
+        reserved: 0,
     }
 }
 

@@ -9,16 +9,11 @@ use crate::addr::{Addr, V4_PREFIX_BITS};
 use crate::packet::{Packet, proto};
 use crate::reason::DropReason;
 use crate::rows::egress::{
-    ANY_PORT, FlowKey, FlowRow, HitKey, LearnedKey, NO_POLICY, POLICY_CLOSED, RuleKey, RuleRow,
-    SEARCH_LENS, SearchKey, action, flow, project_flag, rule_kind,
+    ANY_PORT, HitKey, LearnedKey, NO_POLICY, POLICY_CLOSED, RuleKey, RuleRow, SEARCH_LENS,
+    SearchKey, action, project_flag, rule_kind,
 };
+use crate::rows::flow::{FlowKey, FlowRow, flow};
 
-/// How long a connection counts as open without a packet: long for TCP, whose end is not watched; elsewhere longer than the
-/// host's connection tracking keeps it, so that what the host still forwards is not taken for a new connection.
-const TCP_IDLE: u64 = 24 * 3600 * 1_000_000_000;
-const OTHER_IDLE: u64 = 600 * 1_000_000_000;
-/// How long the fragments of a packet are awaited, as by whoever puts them together (`net.ipv4.ipfrag_time`).
-const FRAGMENTS_IDLE: u64 = 30 * 1_000_000_000;
 /// Steps of the search: as deep as the tree of lengths goes.
 const SEARCH_STEPS: usize = SEARCH_LENS.ilog2() as usize;
 
@@ -42,7 +37,7 @@ pub fn leave<T: Tables, O: Outcome>(
     if party.policy == NO_POLICY {
         return outcome.pass();
     }
-    match judged(tables, party, packet) {
+    match tables.judged(party, packet) {
         GO => outcome.pass(),
         place => deny(party, place, outcome),
     }
@@ -65,12 +60,16 @@ fn deny<O: Outcome>(party: &Party, place: u32, outcome: &O) -> O::Done {
 
 /// What [`judged`] answers beside the place, from 1, of the rule that denies.
 const GO: u32 = 0;
-const CLOSED: u32 = u32::MAX;
+/// The project's policy is closed.
+pub const CLOSED: u32 = u32::MAX;
 const MISSING: u32 = u32::MAX - 1;
 
-/// A function of its own in the programs, as are those that it calls: each has its part of the stack only while it is at work.
-#[inline(never)]
-fn judged<T: Tables>(tables: &T, party: &Party, packet: &Packet) -> u32 {
+/// What a project's policy, which it must have, says of a packet to the outside; notes what later packets of the connection need.
+/// The place, from 1, of the rule that denies, 0 if the packet may go, or [`CLOSED`] or `u32::MAX - 1` (rows are missing).
+///
+/// What it calls are functions of their own in the programs: each has its part of the stack only while it is at work.
+#[inline(always)]
+pub fn judged<T: Tables>(tables: &T, party: &Party, packet: &Packet) -> u32 {
     if party.policy == POLICY_CLOSED {
         return CLOSED;
     }
@@ -99,10 +98,9 @@ fn goes_first<T: Tables>(tables: &T, party: &Party, packet: &Packet, now: u64) {
 /// judged without.
 #[inline(never)]
 fn follows<T: Tables>(tables: &T, party: &Party, packet: &Packet, now: u64) -> bool {
-    let row = tables.flow(&fragments_key(packet));
-    row.is_some_and(|row| {
-        row.ifindex == party.ifindex && now.saturating_sub(row.seen) < FRAGMENTS_IDLE
-    })
+    let key = fragments_key(packet);
+    let row = tables.flow(&key);
+    row.is_some_and(|row| row.ifindex == party.ifindex && !key.is_over(&row, now))
 }
 
 /// Lets connections go on that the rules of the moment would not let begin, and notes and counts.
@@ -162,9 +160,9 @@ pub fn judge<T: Tables>(tables: &T, party: &Party, packet: &Packet, now: u64) ->
         tables.port_class(policy, packet.proto, packet.dst_port)
     };
     let mut rule = RuleRow::NONE;
-    let mut found = by_prefix(tables, policy, ANY_PORT, &packet.dst, &mut rule);
+    let mut found = tables.by_prefix(policy, ANY_PORT, &packet.dst, &mut rule);
     if class != ANY_PORT {
-        found &= by_prefix(tables, policy, class, &packet.dst, &mut rule);
+        found &= tables.by_prefix(policy, class, &packet.dst, &mut rule);
     }
     if !found {
         return None;
@@ -218,8 +216,8 @@ fn by_address<T: Tables>(tables: &T, asked: &Asked, now: u64, rule: &mut RuleRow
 
 /// Takes the rule of the longest prefix in a class, which is the first among all rules that contain it, if it comes before
 /// `rule`. Whether the class has rows.
-#[inline(never)]
-fn by_prefix<T: Tables>(
+#[inline(always)]
+pub fn by_prefix<T: Tables>(
     tables: &T,
     policy: u64,
     class: u32,
@@ -302,22 +300,13 @@ fn open_flow<T: Tables>(
     }
     tables
         .flow(key)
-        .filter(|row| row.ifindex == ifindex && now.saturating_sub(row.seen) < idle(packet.proto))
+        .filter(|row| row.ifindex == ifindex && !key.is_over(row, now))
 }
 
 /// Whether the packet itself tells that it is no answer.
 #[inline(always)]
 const fn asks(packet: &Packet) -> bool {
     packet.opens != 0 && matches!(packet.proto, proto::ICMP | proto::ICMPV6)
-}
-
-#[inline(always)]
-const fn idle(protocol: u8) -> u64 {
-    if protocol == proto::TCP {
-        TCP_IDLE
-    } else {
-        OTHER_IDLE
-    }
 }
 
 #[inline(always)]
@@ -329,15 +318,7 @@ fn fragments_key(packet: &Packet) -> FlowKey {
 
 #[inline(always)]
 fn note<T: Tables>(tables: &T, key: &FlowKey, name: u64, kind: u32, ifindex: u32, now: u64) {
-    tables.note_flow(
-        key,
-        FlowRow {
-            name,
-            seen: now,
-            kind,
-            ifindex,
-        },
-    );
+    tables.note_flow(key, FlowRow::new(kind, ifindex, name, now));
 }
 
 /// Notes a connection that the outside, or the node, opens to a pod with a policy: the pod's answers are not judged.

@@ -19,7 +19,7 @@ pub use egress::{Judgement, judge};
 /// The decisions, with what becomes of the packet as a parameter: the programs act at once.
 pub mod with {
     pub use super::after_dnat::after_dnat;
-    pub use super::egress::leave;
+    pub use super::egress::{CLOSED, by_prefix, judged, leave};
     pub use super::from_overlay::from_overlay;
     pub use super::from_pod::from_pod;
     pub use super::to_overlay::to_overlay;
@@ -30,10 +30,9 @@ use crate::addr::Addr;
 use crate::packet::{Packet, proto};
 use crate::reason::DropReason;
 use crate::rows::egress::{
-    FlowKey, FlowRow, HitKey, LearnedKey, LearnedRow, NO_POLICY, RuleKey, RuleRow, SearchKey,
-    SearchRow,
+    HitKey, LearnedKey, LearnedRow, NO_POLICY, RuleKey, RuleRow, SearchKey, SearchRow,
 };
-use crate::rows::service::ServedRow;
+use crate::rows::flow::{FlowKey, FlowRow};
 use crate::rows::{
     EndpointRow, PeerRow, PrefixRow, ProjectKey, ProjectRow, SubnetRow, VNID_CLOSED,
 };
@@ -64,14 +63,26 @@ pub trait Tables {
     fn port_class(&self, policy: u64, proto: u8, port: u16) -> u32;
     /// Names of an address that a project's pods were told; the data path notes that the address is in use.
     fn learned(&self, key: &LearnedKey, now: u64) -> Option<&LearnedRow>;
-    /// A connection between a pod and the outside.
+    /// A connection of a local pod.
     fn flow(&self, key: &FlowKey) -> Option<FlowRow>;
-    /// Notes a connection. What only asks (explain) notes nothing.
+    /// Notes a connection: a new one when the packet has been decided on. `explain` notes nothing.
     fn note_flow(&self, key: &FlowKey, row: FlowRow);
-    /// A connection of a local pod that the host translates.
-    fn served(&self, key: &FlowKey) -> Option<ServedRow>;
-    /// Notes such a connection, or that it is over. What only asks notes nothing.
-    fn note_served(&self, key: &FlowKey, row: Option<ServedRow>);
+    /// Forgets a connection, at once. `explain` forgets nothing.
+    fn forget_flow(&self, key: &FlowKey);
+    /// Calls [`with::judged`]; the programs have it verified once.
+    fn judged(&self, party: &Party, packet: &Packet) -> u32
+    where
+        Self: Sized,
+    {
+        with::judged(self, party, packet)
+    }
+    /// Calls [`with::by_prefix`], likewise.
+    fn by_prefix(&self, policy: u64, class: u32, addr: &Addr, rule: &mut RuleRow) -> bool
+    where
+        Self: Sized,
+    {
+        with::by_prefix(self, policy, class, addr, rule)
+    }
     /// Counts a packet of so many bytes that an egress rule met. What only asks counts nothing.
     fn count_hit(&self, key: &HitKey, bytes: u32, now: u64);
     /// Nanoseconds of the monotonic clock.

@@ -7,34 +7,42 @@
 use super::Tables;
 use super::connection::{fragments, received, sent};
 use crate::packet::Packet;
-use crate::rows::service::ServedRow;
+use crate::rows::flow::{FlowKey, FlowRow, flow};
+
+/// How exactly the time of the last packet is noted: not for every packet, which would keep its cache line moving.
+const SEEN_PRECISION: u64 = 1_000_000_000;
 
 /// Notes that the host sends a packet of the local pod behind `client` to another pod: the pod has not, so it is translated.
 #[inline(never)]
 pub(super) fn note<T: Tables>(tables: &T, packet: &Packet, client: u32) {
-    let key = sent(packet);
-    let row = ServedRow { ifindex: client };
-    if !packet.is_later_fragment() && tables.served(&key) != Some(row) {
-        tables.note_served(&key, Some(row));
+    if packet.is_later_fragment() {
+        return;
+    }
+    let key = translated(sent(packet));
+    let now = tables.now();
+    let row = tables.flow(&key);
+    if !row.is_some_and(|row| is_of(&row, client) && now.saturating_sub(row.seen) < SEEN_PRECISION)
+    {
+        tables.note_flow(&key, FlowRow::new(flow::TRANSLATED, client, 0, now));
     }
 }
 
 /// Whether a packet to the local pod behind `client` is an answer that the host has to translate.
 #[inline(never)]
 pub(super) fn is_answer<T: Tables>(tables: &T, packet: &Packet, client: u32) -> bool {
-    let row = ServedRow { ifindex: client };
-    let mut key = received(packet);
+    let mut key = translated(received(packet));
     if packet.is_later_fragment() {
         fragments(&mut key, packet);
-        return tables.served(&key) == Some(row);
+        return is_noted(tables, &key, client);
     }
-    if tables.served(&key) != Some(row) {
+    if !is_noted(tables, &key, client) {
         return false;
     }
     if packet.is_first_fragment() {
         // The others follow it: the host puts them together before it translates them.
         fragments(&mut key, packet);
-        tables.note_served(&key, Some(row));
+        let row = FlowRow::new(flow::TRANSLATED, client, 0, tables.now());
+        tables.note_flow(&key, row);
     }
     true
 }
@@ -50,8 +58,26 @@ pub(super) fn direct<T: Tables>(tables: &T, packet: &Packet) {
 
 #[inline(never)]
 fn forget<T: Tables>(tables: &T, packet: &Packet) {
-    let key = sent(packet);
-    if tables.served(&key).is_some() {
-        tables.note_served(&key, None);
+    let key = translated(sent(packet));
+    if tables.flow(&key).is_some() {
+        tables.forget_flow(&key);
     }
+}
+
+#[inline(always)]
+fn translated(key: FlowKey) -> FlowKey {
+    FlowKey {
+        translated: 1,
+        ..key
+    }
+}
+
+#[inline(always)]
+fn is_noted<T: Tables>(tables: &T, key: &FlowKey, client: u32) -> bool {
+    tables.flow(key).is_some_and(|row| is_of(&row, client))
+}
+
+#[inline(always)]
+const fn is_of(row: &FlowRow, client: u32) -> bool {
+    row.ifindex == client
 }

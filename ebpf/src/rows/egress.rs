@@ -17,8 +17,6 @@ pub const RESOLVED_CAPACITY: u32 = 262_144;
 pub const PORTS_CAPACITY: u32 = 131_072;
 /// Most rows of `HITS`.
 pub const HITS_CAPACITY: u32 = 262_144;
-/// Most rows of `FLOWS`; the least recently used one gives way.
-pub const FLOWS_CAPACITY: u32 = 65_536;
 
 /// [`ProjectRow::policy`](super::ProjectRow::policy) of a project without an egress policy: everything is allowed.
 pub const NO_POLICY: u64 = 0;
@@ -229,50 +227,6 @@ pub struct HitRow {
     pub last: u64,
 }
 
-/// A connection of a pod, from its side: key of `FLOWS`, where the other side is outside, and of `SERVED`, where it is a pod.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
-pub struct FlowKey {
-    /// The pod's address.
-    pub pod: Addr,
-    /// The other one.
-    pub remote: Addr,
-    /// The pod's port, host byte order; 0 where there is none.
-    pub pod_port: u16,
-    /// The other one.
-    pub remote_port: u16,
-    /// IP protocol.
-    pub proto: u8,
-    /// 1 for the fragments of one packet, whose identification stands in the place of the ports; else 0.
-    pub fragments: u8,
-    /// Zero.
-    pub reserved: [u8; 2],
-}
-
-/// How a connection began.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-pub struct FlowRow {
-    /// Number of the name by which it was allowed, 0 if by none: it stays allowed while the policy allows the name.
-    pub name: u64,
-    /// Last packet, nanoseconds of the monotonic clock.
-    pub seen: u64,
-    /// One of [`flow`].
-    pub kind: u32,
-    /// Interface index of the pod's endpoint: the row means nothing to another pod that has the address later.
-    pub ifindex: u32,
-}
-
-/// Values of [`FlowRow::kind`].
-pub mod flow {
-    /// The pod opened it.
-    pub const OUT: u32 = 1;
-    /// The outside opened it: the pod's packets are answers, which no rule concerns.
-    pub const IN: u32 = 2;
-    /// No connection: the first fragment of the packet was let go, and the others follow it.
-    pub const FRAGMENTS: u32 = 3;
-}
-
 /// Number of a project whose addresses were learned, and the address: key of `LEARNED`.
 #[repr(C)]
 #[derive(
@@ -334,5 +288,4 @@ pub struct LearnedName {
 
 const _: () = assert!(size_of::<RuleKey>() == 32);
 const _: () = assert!(size_of::<SearchRow>() == 80);
-const _: () = assert!(size_of::<FlowKey>() == 40);
 const _: () = assert!(size_of::<LearnedRow>() == 112);

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use weft_ebpf::addr::{Addr, mapped_bits};
 use weft_ebpf::rows::dns::LEARNED_CAPACITY;
+use weft_ebpf::rows::flow;
 use weft_ebpf::rows::{NodeRow, PeerRow, PrefixKey, PrefixRow, SUBNET_LENS, SubnetRow, class};
 
 use super::Tables;
@@ -56,6 +57,7 @@ pub fn node_row(world: &World, local: &BTreeSet<&str>) -> NodeRow {
             .egress
             .learned_limit
             .min(learned_share(learning(world, local))),
+        flow_share: flow::share(u32::try_from(world.endpoints.len()).unwrap_or(u32::MAX)),
     }
 }
 

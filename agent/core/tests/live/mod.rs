@@ -10,10 +10,9 @@ use weft_core::model::NamePattern;
 use weft_ebpf::addr::Addr;
 use weft_ebpf::decide;
 use weft_ebpf::rows::egress::{
-    FlowKey, FlowRow, HitKey, HitRow, LearnedKey, LearnedName, LearnedRow, RuleKey, RuleRow,
-    SearchKey, SearchRow,
+    HitKey, HitRow, LearnedKey, LearnedName, LearnedRow, RuleKey, RuleRow, SearchKey, SearchRow,
 };
-use weft_ebpf::rows::service::ServedRow;
+use weft_ebpf::rows::flow::{FlowKey, FlowRow};
 use weft_ebpf::rows::{EndpointRow, PeerRow, PrefixRow, ProjectKey, ProjectRow, SubnetRow};
 
 #[derive(Default)]
@@ -21,7 +20,6 @@ pub struct Live {
     pub tables: Tables,
     pub learned: BTreeMap<LearnedKey, LearnedRow>,
     pub flows: RefCell<HashMap<FlowKey, FlowRow>>,
-    pub served: RefCell<HashMap<FlowKey, ServedRow>>,
     pub hits: RefCell<BTreeMap<HitKey, HitRow>>,
     pub now: Cell<u64>,
 }
@@ -104,16 +102,8 @@ impl decide::Tables for Live {
         self.flows.borrow_mut().insert(*key, row);
     }
 
-    fn served(&self, key: &FlowKey) -> Option<ServedRow> {
-        self.served.borrow().get(key).copied()
-    }
-
-    fn note_served(&self, key: &FlowKey, row: Option<ServedRow>) {
-        let mut served = self.served.borrow_mut();
-        match row {
-            Some(row) => served.insert(*key, row),
-            None => served.remove(key),
-        };
+    fn forget_flow(&self, key: &FlowKey) {
+        self.flows.borrow_mut().remove(key);
     }
 
     fn count_hit(&self, key: &HitKey, bytes: u32, now: u64) {

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 
 use weft_ebpf::addr::Addr;
 use weft_ebpf::packet::proto;
-use weft_ebpf::rows::egress::{FlowKey, FlowRow, flow};
+use weft_ebpf::rows::flow::{FlowKey, FlowRow, flow};
 
 use crate::model::Connection;
 
@@ -36,15 +36,10 @@ pub fn flows(
                     remote_port: remote.port(),
                     proto: *protocol,
                     fragments: 0,
-                    reserved: [0; 2],
+                    translated: 0,
+                    reserved: 0,
                 };
-                let row = FlowRow {
-                    name: 0,
-                    seen: now,
-                    kind,
-                    ifindex: *ifindex,
-                };
-                found.push((key, row));
+                found.push((key, FlowRow::new(kind, *ifindex, 0, now)));
             }
         };
         if *protocol != proto::TCP {

@@ -1,0 +1,33 @@
+//! Parts of the decisions that the verifier looks at once, however many ways lead to them.
+//!
+//! A function with global linkage is verified by itself, for any arguments (Linux 5.12 for pointers); every other one again for
+//! each state in which it is called. Its pointers may be null as far as the verifier knows.
+
+use weft_ebpf::addr::Addr;
+use weft_ebpf::decide::{Party, with};
+use weft_ebpf::packet::Packet;
+use weft_ebpf::rows::egress::RuleRow;
+
+use crate::maps::Maps;
+
+/// [`with::judged`]
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn judged(party: *const Party, packet: *const Packet) -> u32 {
+    // SAFETY: whoever calls it passes references.
+    match unsafe { (party.as_ref(), packet.as_ref()) } {
+        (Some(party), Some(packet)) => with::judged(&Maps, party, packet),
+        _ => with::CLOSED,
+    }
+}
+
+/// [`with::by_prefix`]; 0 if the class has no rows.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn by_prefix(policy: u64, class: u32, addr: *const Addr, rule: *mut RuleRow) -> u32 {
+    // SAFETY: whoever calls it passes references.
+    let (Some(addr), Some(rule)) = (unsafe { addr.as_ref() }, unsafe { rule.as_mut() }) else {
+        return 0;
+    };
+    u32::from(with::by_prefix(&Maps, policy, class, addr, rule))
+}
