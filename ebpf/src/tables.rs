@@ -77,6 +77,9 @@ macro_rules! tables {
                     [$crate::rows::TABLE_CAPACITY];
                 /// In what order a project's addresses were learned.
                 RING ring: Hash<$crate::rows::dns::RingKey => $crate::addr::Addr>[$crate::rows::dns::LEARNED_CAPACITY];
+                /// Queries that wait for their answer.
+                QUERIES queries: Hash<$crate::rows::dns::QueryKey => $crate::rows::dns::QueryRow>
+                    [$crate::rows::dns::QUERIES_CAPACITY];
                 /// Packets of the endpoints, by interface.
                 TRAFFIC traffic: PerCpuHash<u32 => $crate::rows::TrafficRow>[$crate::rows::TABLE_CAPACITY];
                 /// What the endpoints send in fragments, by interface.
@@ -89,9 +92,6 @@ macro_rules! tables {
                 BUDGET budget: PerCpuArray<u32 => $crate::rows::EventBudget>[1];
             }
             kernel {
-                /// Queries that wait for their answer.
-                QUERIES queries: LruHash<$crate::rows::dns::QueryKey => $crate::rows::dns::QueryRow>
-                    [$crate::rows::dns::QUERIES_CAPACITY];
                 /// Connections that the packet of the moment adds.
                 NEW new: PerCpuArray<u32 => $crate::rows::flow::NewFlows>[1];
                 /// What was sent of drop events of one kind.
@@ -112,8 +112,6 @@ pub enum Kind {
     Array,
     /// `BPF_MAP_TYPE_HASH`, allocated on demand
     Hash,
-    /// `BPF_MAP_TYPE_LRU_HASH`
-    LruHash,
     /// `BPF_MAP_TYPE_LPM_TRIE`
     LpmTrie,
     /// `BPF_MAP_TYPE_PERCPU_ARRAY`

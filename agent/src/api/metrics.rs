@@ -14,6 +14,7 @@ use weft_ebpf::reason::DropReason;
 use weft_ebpf::rows::ProjectKey;
 use weft_ebpf::rows::dns::LearningRow;
 use weft_ebpf::rows::egress::HitRow;
+use weft_ebpf::rows::flow::FlowUseRow;
 
 use super::egress::{Found, counts};
 use super::read::{NoAnswer, egress_policies as survey, read};
@@ -34,6 +35,7 @@ pub fn text(handle: &Handle, cni: &cni::metrics::Metrics) -> Result<String, NoAn
         let suppressed = maps::suppressed_events(m)?;
         let found = survey(m, &shared)?;
         let learned = egress::learning(m)?;
+        let used = egress::flow_use(m)?;
         let mut families = passes(&shared);
         families.push(stale(shared.lag().stale));
         let world = shared.world();
@@ -42,6 +44,7 @@ pub fn text(handle: &Handle, cni: &cni::metrics::Metrics) -> Result<String, NoAn
         families.extend(egress_policies(&found, &hits));
         families.push(names(&known));
         families.extend(learning(&world, &learned));
+        families.extend(connections(&world, &used));
         Ok(families)
     })?;
     families.extend(requests(cni));
@@ -183,6 +186,33 @@ fn names(known: &BTreeMap<DnsName, Resolution>) -> Family {
         ("unresolved", unresolved),
     ];
     Family::gauge("weft_dns_names", help).labelled("state", states)
+}
+
+/// How the pods' shares of noted connections suffice, summed by namespace.
+fn connections(world: &World, rows: &BTreeMap<u32, FlowUseRow>) -> [Family; 2] {
+    let family = |name, help, value: fn(&FlowUseRow) -> u64| {
+        let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
+        for endpoint in world.endpoints.values() {
+            let row = rows.get(&endpoint.host_ifindex);
+            *sums.entry(&endpoint.project).or_default() += row.map_or(0, value);
+        }
+        let mut family = Family::counter(name, help);
+        let labels = |project: &str| vec![("namespace", project.to_owned())];
+        family.rows = sums.iter().map(|(it, sum)| (labels(it), *sum)).collect();
+        family
+    };
+    [
+        family(
+            "weft_connections_evicted",
+            "Connections in use that gave way to newer ones of the same pod, whose share was used up",
+            |row| row.evicted,
+        ),
+        family(
+            "weft_connections_refused",
+            "Connections that found no room in the node's table",
+            |row| row.refused,
+        ),
+    ]
 }
 
 /// What the data path learned from pods' DNS answers, of projects with a pod here. By namespace, since a sum would fall when a

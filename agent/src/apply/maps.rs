@@ -40,7 +40,6 @@ pub enum TableError {
 macro_rules! map {
     (Array, $key:ty, $row:ty) => { Array<MapData, Row<$row>> };
     (Hash, $key:ty, $row:ty) => { HashMap<MapData, Row<$key>, Row<$row>> };
-    (LruHash, $key:ty, $row:ty) => { HashMap<MapData, Row<$key>, Row<$row>> };
     (LpmTrie, $key:ty, $row:ty) => { LpmTrie<MapData, Row<<$key as LpmKey>::Data>, Row<$row>> };
     (PerCpuArray, $key:ty, $row:ty) => { PerCpuArray<MapData, Row<$row>> };
     (PerCpuHash, $key:ty, $row:ty) => { PerCpuHashMap<MapData, Row<$key>, Row<$row>> };

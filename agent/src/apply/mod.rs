@@ -5,6 +5,7 @@
 //! - [`object`]: the eBPF object, loaded over the pins
 //! - [`refusal`]: what the kernel says of a program that it refuses
 //! - [`maps`]: typed maps, one write at a time
+//! - [`carried`]: what another version's programs noted, taken over
 //! - `barrier`: waiting for programs at work
 //! - `flows`: connections, in the places of their endpoints' shares
 //! - `egress_policy`: the rows of egress policies
@@ -15,6 +16,7 @@
 
 pub mod after_dnat;
 mod barrier;
+pub mod carried;
 mod egress_policy;
 pub(crate) mod flows;
 pub mod host;

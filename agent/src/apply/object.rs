@@ -104,21 +104,29 @@ pub fn load(pins: &Pins) -> Result<Object, LoadError> {
     })
 }
 
+/// Whether there is a pin of a map with this name that has the same kind, keys and rows as here.
+pub(super) fn has_rows(path: &Path, name: &str) -> bool {
+    let shape = SHAPES.iter().find(|shape| shape.name == name);
+    let info = MapInfo::from_pin(path);
+    shape.is_some_and(|shape| info.is_ok_and(|info| is_alike(&info, shape)))
+}
+
 fn fits(path: &Path, shape: &Shape) -> bool {
-    MapInfo::from_pin(path).is_ok_and(|info| {
-        info.map_type()
-            .is_ok_and(|kind| kind == map_type(shape.kind))
-            && info.key_size() as usize == shape.key_bytes
-            && info.value_size() as usize == shape.row_bytes
-            && info.max_entries() == shape.capacity
-    })
+    let info = MapInfo::from_pin(path);
+    info.is_ok_and(|info| is_alike(&info, shape) && info.max_entries() == shape.capacity)
+}
+
+fn is_alike(info: &MapInfo, shape: &Shape) -> bool {
+    let kind = info.map_type();
+    kind.is_ok_and(|kind| kind == map_type(shape.kind))
+        && info.key_size() as usize == shape.key_bytes
+        && info.value_size() as usize == shape.row_bytes
 }
 
 const fn map_type(kind: Kind) -> MapType {
     match kind {
         Kind::Array => MapType::Array,
         Kind::Hash => MapType::Hash,
-        Kind::LruHash => MapType::LruHash,
         Kind::LpmTrie => MapType::LpmTrie,
         Kind::PerCpuArray => MapType::PerCpuArray,
         Kind::PerCpuHash => MapType::PerCpuHash,

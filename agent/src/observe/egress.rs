@@ -7,6 +7,7 @@ use weft_core::compile::egress::EgressPolicyTable;
 use weft_ebpf::rows::ProjectKey;
 use weft_ebpf::rows::dns::LearningRow;
 use weft_ebpf::rows::egress::{HitRow, LearnedKey, LearnedRow};
+use weft_ebpf::rows::flow::FlowUseRow;
 use weft_ebpf::tables::map;
 
 use super::maps::reading;
@@ -61,6 +62,17 @@ pub fn learned(maps: &Maps) -> Result<BTreeMap<LearnedKey, LearnedRow>, TableErr
         .map(|row| {
             row.map(|(Row(key), Row(row))| (key, row))
                 .map_err(reading(map::LEARNED))
+        })
+        .collect()
+}
+
+/// How the endpoints use their shares of connections, by interface.
+pub fn flow_use(maps: &Maps) -> Result<BTreeMap<u32, FlowUseRow>, TableError> {
+    maps.flow_use
+        .iter()
+        .map(|row| {
+            row.map(|(Row(key), Row(row))| (key, row))
+                .map_err(reading(map::FLOW_USE))
         })
         .collect()
 }

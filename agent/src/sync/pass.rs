@@ -85,6 +85,8 @@ impl Kernel {
         self.filled |= result.is_ok() && (plan.is_none() || shared.world().overlay_ifindex != 0);
         report.take(result);
         if self.filled {
+            let result = self.carry(&present);
+            report.take(result);
             self.swap(&present, overlay, &mut report);
         }
         let result = self.leftovers(&endpoints, plan.is_some());

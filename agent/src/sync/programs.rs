@@ -6,11 +6,14 @@
 //! one; a start that is killed half-way leaves hooks of both, and the next one goes on from there.
 
 use weft_core::compile::host::OVERLAY;
+use weft_core::compile::project_key;
 use weft_core::model::Endpoint;
 
 use super::kernel::{Kernel, KernelError};
 use super::pass::PassReport;
+use crate::apply::carried::Local;
 use crate::apply::links::{self, Hook, OVERLAY_HOOKS, POD_ATTACHMENT, POD_HOOKS};
+use crate::observe::live::monotonic;
 
 impl Kernel {
     /// Attaches what an endpoint lacks, even over maps that are still empty: closed is better than not judged.
@@ -84,6 +87,34 @@ impl Kernel {
         Ok(hooks.len())
     }
 
+    /// Takes over what another version's programs have noted. A failure costs connections, and holds up nothing.
+    pub(super) fn carry(&mut self, endpoints: &[&Endpoint]) -> Result<usize, KernelError> {
+        let others = self.pins.others()?;
+        if others.is_empty() {
+            return Ok(0);
+        }
+        let local = Local {
+            interfaces: endpoints.iter().map(|it| it.host_ifindex).collect(),
+            projects: endpoints
+                .iter()
+                .map(|it| project_key(&it.project))
+                .collect(),
+        };
+        let mut carried = 0;
+        for other in others {
+            let result = self
+                .maps
+                .carry(&other, &local, &self.mirror.node, monotonic());
+            match result {
+                Ok(rows) => carried += rows,
+                Err(error) => {
+                    tracing::warn!(abi = other.abi(), %error, "open connections and learned names are not taken over");
+                }
+            }
+        }
+        Ok(carried)
+    }
+
     /// Removes the pins of other ABI numbers once nothing of them is in force; the firewall's rules must not name them any more.
     /// Their counters go with them.
     pub(super) fn remove_others(
@@ -96,7 +127,8 @@ impl Kernel {
         if !done {
             return Ok(0);
         }
-        let mut removed = 0;
+        // What was noted until the last hook had its new program.
+        let mut removed = self.carry(endpoints)?;
         for other in self.pins.others()? {
             // What somebody else has put there is nothing that a pass could repair.
             match other.remove_folder() {

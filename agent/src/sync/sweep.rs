@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use aya::maps::{HashMap, MapData, MapError};
 use weft_core::compile::project_key;
 use weft_core::model::Endpoint;
+use weft_ebpf::addr::Addr;
 use weft_ebpf::dns::lease;
 use weft_ebpf::rows::ProjectKey;
 use weft_ebpf::rows::dns::RingKey;
@@ -81,6 +82,19 @@ impl Kernel {
             .collect::<Result<_, _>>()
             .map_err(failed("read", map::RING))?;
         removed += remove(&mut self.maps.ring, &ring, map::RING)?;
+        let addresses: BTreeSet<Addr> = endpoints
+            .iter()
+            .flat_map(|it| it.addresses.iter().copied().map(Addr::from))
+            .collect();
+        let queries = self.maps.queries.keys();
+        let queries = queries.filter(|key| {
+            key.as_ref()
+                .map_or(true, |Row(it)| !addresses.contains(&it.pod))
+        });
+        let queries: Vec<_> = queries
+            .collect::<Result<_, _>>()
+            .map_err(failed("read", map::QUERIES))?;
+        removed += remove(&mut self.maps.queries, &queries, map::QUERIES)?;
         Ok(removed + self.sweep_flows(endpoints, now)?)
     }
 

@@ -5,6 +5,7 @@
 mod after_dnat;
 mod attach;
 mod barrier;
+mod carried;
 mod drops;
 mod egress;
 mod events;

@@ -17,36 +17,36 @@ use crate::frames::{Frame, frame};
 use crate::rig::{PODS, Rig, context, interface, with_rig};
 
 /// `TCX_NEXT`
-const NEXT: i32 = -1;
+pub const NEXT: i32 = -1;
 /// `TCX_DROP`
-const DROP: i32 = 2;
+pub const DROP: i32 = 2;
 /// `TC_ACT_REDIRECT`
-const REDIRECT: i32 = 7;
+pub const REDIRECT: i32 = 7;
 /// Pods of the projects `a` and `b`, which are isolated here, and of `g`, which is global.
-const A: &str = "10.128.2.5";
-const B: &str = "10.128.2.6";
-const G: &str = "10.128.2.8";
-const OUTSIDE: &str = "198.51.100.9";
+pub const A: &str = "10.128.2.5";
+pub const B: &str = "10.128.2.6";
+pub const G: &str = "10.128.2.8";
+pub const OUTSIDE: &str = "198.51.100.9";
 /// More than any table for the whole node had room for.
 const FLOOD: u32 = 80_000;
 
-fn udp(from: (&str, u16), to: (&str, u16)) -> Frame {
+pub fn udp(from: (&str, u16), to: (&str, u16)) -> Frame {
     Frame {
         src_port: from.1,
         ..frame(from.0, to.0).udp(to.1)
     }
 }
 
-fn sends(rig: &Rig, project: &str, frame: &Frame) -> i32 {
+pub fn sends(rig: &Rig, project: &str, frame: &Frame) -> i32 {
     rig.run("from_pod", interface(project), &frame.bytes()).0
 }
 
-fn receives(rig: &Rig, project: &str, frame: &Frame) -> i32 {
+pub fn receives(rig: &Rig, project: &str, frame: &Frame) -> i32 {
     rig.run("to_pod", interface(project), &frame.bytes()).0
 }
 
 /// A policy for the project; projects that are joined may have none.
-fn set(rig: &mut Rig, project: &str, rules: Vec<EgressRule>) {
+pub fn set(rig: &mut Rig, project: &str, rules: Vec<EgressRule>) {
     let alone = Project {
         name: "c".into(),
         vnid: Vnid::new(12).unwrap(),
@@ -65,7 +65,7 @@ fn allow_all() -> EgressRule {
     }
 }
 
-fn deny_all() -> EgressRule {
+pub fn deny_all() -> EgressRule {
     EgressRule {
         action: Action::Deny,
         to: Destination::Cidr("0.0.0.0/0".parse().unwrap()),
@@ -90,7 +90,7 @@ fn flood(program: &SchedClassifier, flows: Range<u32>) {
 }
 
 /// A map of the data path, by its pin.
-fn table<K, V>(rig: &Rig, name: &str) -> HashMap<MapData, Row<K>, Row<V>>
+pub fn table<K, V>(rig: &Rig, name: &str) -> HashMap<MapData, Row<K>, Row<V>>
 where
     Row<K>: aya::Pod,
     Row<V>: aya::Pod,
@@ -113,7 +113,7 @@ fn used(rig: &Rig, project: &str) -> FlowUseRow {
 }
 
 /// How many connections of an interface there are; each must have the place that it says.
-fn noted(rig: &Rig, ifindex: u32) -> usize {
+pub fn noted(rig: &Rig, ifindex: u32) -> usize {
     let places = places(rig);
     let mut count = 0;
     for (Row(key), Row(row)) in flows(rig).iter().map(Result::unwrap) {

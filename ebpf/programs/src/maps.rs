@@ -2,7 +2,7 @@
 
 use aya_ebpf::btf_maps::lpm_trie::Key;
 use aya_ebpf::btf_maps::{
-    Array, HashMap, LpmTrie, LruHashMap, LruPerCpuHashMap, PerCpuArray, PerCpuHashMap, RingBuf,
+    Array, HashMap, LpmTrie, LruPerCpuHashMap, PerCpuArray, PerCpuHashMap, RingBuf,
 };
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::macros::btf_map;
@@ -28,7 +28,6 @@ const ON_DEMAND: usize = aya_ebpf::bindings::BPF_F_NO_PREALLOC as usize;
 macro_rules! map {
     (Array, $key:ty, $row:ty, $capacity:expr) => { Array<$row, { $capacity as usize }> };
     (Hash, $key:ty, $row:ty, $capacity:expr) => { HashMap<$key, $row, { $capacity as usize }, ON_DEMAND> };
-    (LruHash, $key:ty, $row:ty, $capacity:expr) => { LruHashMap<$key, $row, { $capacity as usize }> };
     (LpmTrie, $key:ty, $row:ty, $capacity:expr) => {
         LpmTrie<<$key as LpmKey>::Data, $row, { $capacity as usize }>
     };

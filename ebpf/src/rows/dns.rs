@@ -7,9 +7,8 @@ use crate::addr::Addr;
 
 /// Most rows of `NAMES` and `TRUSTED`.
 pub const NAMES_CAPACITY: u32 = 65_536;
-/// Most rows of `QUERIES`: those of 256 addresses of pods that fill all their places. Beyond that the least recently used one
-/// gives way.
-pub const QUERIES_CAPACITY: u32 = 256 * QUERIES_OF_POD;
+/// Most rows of `QUERIES`: those of 1,024 addresses of pods that fill all their places.
+pub const QUERIES_CAPACITY: u32 = 1_024 * QUERIES_OF_POD;
 /// Most rows of `LEARNED` and of `RING`.
 pub const LEARNED_CAPACITY: u32 = 262_144;
 /// Bytes of the `NAME_EVENTS` ring.

@@ -19,7 +19,6 @@ use weft_ebpf::rows::egress::{
     ANY_PORT, LearnedKey, LearnedRow, RuleKey, RuleRow, action, project_flag,
 };
 use weft_ebpf::rows::{NodeRow, ProjectKey, ProjectRow};
-use weft_ebpf::tables::map;
 use zerocopy::FromBytes as _;
 
 use super::messages;
@@ -199,12 +198,7 @@ impl Scene<'_> {
         Row<V>: aya::Pod,
     {
         let data = MapData::from_pin(self.rig.pins.map(name)).unwrap();
-        let map = if name == map::QUERIES {
-            Map::LruHashMap(data)
-        } else {
-            Map::HashMap(data)
-        };
-        HashMap::try_from(map).unwrap()
+        HashMap::try_from(Map::HashMap(data)).unwrap()
     }
 }
 

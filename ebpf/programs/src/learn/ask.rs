@@ -33,6 +33,6 @@ pub fn note(scratch: &mut Scratch) {
     }
     set_query(scratch, pod, server, scratch.carried.src_port);
     scratch.query.time = scratch.now;
-    // The pod's question in this place gives way; in a full map the oldest one does.
+    // The pod's question in this place gives way. What finds no room the agent resolves.
     let _ignored = QUERIES.insert(&scratch.query_key, &scratch.query, 0);
 }
