@@ -23,7 +23,7 @@ use crate::config::{Config, Source};
 use crate::netlink::Netlink;
 use crate::observe::node::{self, Choice, NodeError, Underlay};
 use crate::observe::preflight::{self, PreflightError};
-use crate::store::{self, Key, Reader};
+use crate::store::{self, ObjectRef, Reader};
 use crate::{ingest, observe};
 
 /// How a check came out.
@@ -214,11 +214,7 @@ fn iptables(programs: &Iptables) -> [Check; 2] {
 
 /// ClusterNetwork `default`, if the objects can be read and it is there.
 fn cluster_network(source: &Source) -> Result<Option<ClusterNetwork>, String> {
-    let key = Key {
-        kind: "ClusterNetwork".into(),
-        namespace: String::new(),
-        name: "default".into(),
-    };
+    let key = ObjectRef::cluster_network();
     let read = store::open(source, Reader::Agent).and_then(|store| store.get(&key));
     let object = read.map_err(|error| {
         format!("the cluster's networks are not known, so nothing was compared: {error}")

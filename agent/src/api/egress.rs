@@ -5,15 +5,14 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use weft_core::compile::egress::Memo;
-use weft_core::model::{EgressPolicy as Policy, EgressState, Problem, Violation, World};
+use weft_core::model::{
+    EgressPolicy as Policy, EgressState, Kind, ObjectRef, Problem, Subject, Violation, World,
+};
 use weft_ebpf::rows::egress::POLICY_CLOSED;
 
 use super::view::{EgressPolicyCounts, EgressPolicyState};
 use crate::apply::maps::TableError;
 use crate::sync::Refusal;
-
-/// Kind of the objects, as problems name them.
-const KIND: &str = "EgressNetworkPolicy";
 
 const PENDING: &str =
     "the data path does not hold it yet; where that lasts, another problem of the node says why";
@@ -21,10 +20,8 @@ const PENDING: &str =
 /// A policy and what becomes of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// Its project.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
+    /// Which one; its namespace is the project.
+    pub object: ObjectRef,
     /// Its state.
     pub state: EgressPolicyState,
     /// Why it is not enforced; empty if it is.
@@ -38,7 +35,7 @@ pub struct Found {
 /// Every policy and its state: by the world, by what was refused, and by what the data path holds for the project.
 pub fn survey(
     world: &World,
-    refusals: &BTreeMap<String, Refusal>,
+    refusals: &BTreeMap<Subject, Refusal>,
     number: impl Fn(&str) -> Result<Option<u64>, TableError>,
 ) -> Result<Vec<Found>, TableError> {
     let local = local_projects(world);
@@ -51,27 +48,26 @@ pub fn survey(
         };
         let (state, reason) = state(world.egress_state(project), held);
         for (name, policy) in policies {
+            let object = ObjectRef::egress_policy(project, name);
             let one = Found {
-                namespace: project.clone(),
-                name: name.clone(),
+                object: object.clone(),
                 state,
                 reason: reason.clone(),
                 warning: warning(world, state, policy),
                 policy: Some(Arc::clone(policy)),
             };
-            found.insert((project.clone(), name.clone()), one);
+            found.insert(object, one);
         }
     }
-    for (object, refusal) in refusals {
-        let mut parts = object.split('/');
-        let (Some(KIND), Some(namespace), Some(name)) = (parts.next(), parts.next(), parts.next())
-        else {
+    for (subject, refusal) in refusals {
+        let Subject::Object(object) = subject else {
             continue;
         };
-        let key = (namespace.to_owned(), name.to_owned());
-        let one = found.entry(key).or_insert_with(|| Found {
-            namespace: namespace.into(),
-            name: name.into(),
+        if object.kind != Kind::EgressNetworkPolicy {
+            continue;
+        }
+        let one = found.entry(object.clone()).or_insert_with(|| Found {
+            object: object.clone(),
             state: EgressPolicyState::Refused,
             reason: String::new(),
             warning: None,
@@ -86,10 +82,8 @@ pub fn survey(
 /// A valid policy that this node does not enforce.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unenforced {
-    /// Its project.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
+    /// Which one.
+    pub object: ObjectRef,
     /// Why, and what holds meanwhile.
     pub reason: String,
 }
@@ -98,7 +92,7 @@ pub struct Unenforced {
 /// follows from the objects alone is not among them: policies that do not count, and those that fit no node.
 pub fn unenforced(
     world: &World,
-    refusals: &BTreeMap<String, Refusal>,
+    refusals: &BTreeMap<Subject, Refusal>,
     number: impl Fn(&str) -> Result<Option<u64>, TableError>,
 ) -> Result<Vec<Unenforced>, TableError> {
     let mut found = Vec::new();
@@ -111,7 +105,8 @@ pub fn unenforced(
             continue;
         }
         for (name, policy) in world.egress_policies.get(project).into_iter().flatten() {
-            let reason = match refusals.get(&format!("{KIND}/{project}/{name}")) {
+            let object = ObjectRef::egress_policy(project, name);
+            let reason = match refusals.get(&Subject::from(&object)) {
                 Some(refusal) if refusal.everywhere => continue,
                 Some(refusal) => refusal.message.clone(),
                 None if policy.rules.is_err() => continue,
@@ -123,11 +118,7 @@ pub fn unenforced(
                     PENDING.into()
                 }
             };
-            found.push(Unenforced {
-                namespace: project.into(),
-                name: name.clone(),
-                reason,
-            });
+            found.push(Unenforced { object, reason });
         }
     }
     Ok(found)
@@ -224,18 +215,18 @@ pub fn problems(world: &World, found: &[Found]) -> Vec<Problem> {
         EgressPolicyState::Closed => "nothing of the project leaves the cluster: ",
         _ => "",
     };
-    let policies = found.iter().filter(told).map(|one| Problem {
-        object: format!("{KIND}/{}/{}", one.namespace, one.name),
-        message: format!("{}{}", holds(one.state), one.reason),
-    });
+    let policies = found
+        .iter()
+        .filter(told)
+        .map(|one| Problem::with(&one.object, format!("{}{}", holds(one.state), one.reason)));
     let without = local_projects(world)
         .into_iter()
         .filter(|project| !world.egress_policies.contains_key(*project));
     let closed = without.filter_map(|project| match world.egress_state(project) {
-        EgressState::Closed(reason) => Some(Problem {
-            object: format!("NetNamespace/{project}"),
-            message: format!("{}{reason}", holds(EgressPolicyState::Closed)),
-        }),
+        EgressState::Closed(reason) => Some(Problem::with(
+            ObjectRef::cluster(Kind::NetNamespace, project),
+            format!("{}{reason}", holds(EgressPolicyState::Closed)),
+        )),
         _ => None,
     });
     policies.chain(closed).collect()
@@ -243,12 +234,9 @@ pub fn problems(world: &World, found: &[Found]) -> Vec<Problem> {
 
 /// Policies that are in force and may have been meant otherwise.
 pub fn warnings(found: &[Found]) -> Vec<Problem> {
-    let warnings = found.iter().filter_map(|one| {
-        Some(Problem {
-            object: format!("{KIND}/{}/{}", one.namespace, one.name),
-            message: one.warning.clone()?,
-        })
-    });
+    let warnings = found
+        .iter()
+        .filter_map(|one| Some(Problem::with(&one.object, one.warning.clone()?)));
     warnings.collect()
 }
 

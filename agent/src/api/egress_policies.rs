@@ -32,9 +32,11 @@ pub fn egress_policies(
         let known = Known::new(resolutions, &learned);
         let found = super::read::egress_policies(m, &shared)?;
         let world = shared.world();
-        let wanted = found
-            .into_iter()
-            .filter(|one| namespace.as_ref().is_none_or(|it| *it == one.namespace));
+        let wanted = found.into_iter().filter(|one| {
+            namespace
+                .as_ref()
+                .is_none_or(|it| *it == one.object.namespace)
+        });
         Ok(wanted.map(|one| view(&world, &hits, &known, one)).collect())
     })
 }
@@ -62,14 +64,14 @@ fn view(
             packets: hit.packets,
             bytes: hit.bytes,
             last_hit: (hit.packets > 0).then(|| since_1970(hit.last)),
-            addresses: pattern.map(|it| known.addresses(world, &found.namespace, it)),
+            addresses: pattern.map(|it| known.addresses(world, &found.object.namespace, it)),
             name: pattern.and_then(|it| known.state(it)),
         }
     });
     EgressPolicy {
         rules: rules.collect(),
-        namespace: found.namespace,
-        name: found.name,
+        namespace: found.object.namespace,
+        name: found.object.name,
         state: found.state,
         reason: found.reason,
         warning: found.warning,

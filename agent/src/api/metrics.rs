@@ -156,7 +156,7 @@ fn egress_policies(found: &[Found], hits: &BTreeMap<(u64, u32), HitRow>) -> [Fam
         }
         for (action, sum) in ["allow", "deny"].into_iter().zip(sums) {
             let labels = vec![
-                ("namespace", one.namespace.clone()),
+                ("namespace", one.object.namespace.clone()),
                 ("action", action.into()),
             ];
             packets.rows.push((labels, sum));

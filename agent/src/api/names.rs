@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use weft_core::compile::egress::name_number;
 use weft_core::compile::project_key;
-use weft_core::model::{DnsName, NamePattern, Problem, World};
+use weft_core::model::{DnsName, NamePattern, Problem, Subject, World};
 use weft_core::names::{NameState, Resolution, Until};
 use weft_ebpf::rows::ProjectKey;
 use weft_ebpf::rows::egress::{LearnedKey, LearnedName, LearnedRow};
@@ -158,7 +158,7 @@ pub fn problems(names: &BTreeMap<DnsName, Resolution>) -> Vec<Problem> {
         .iter()
         .take(LISTED)
         .map(|(name, error)| Problem {
-            object: format!("dnsName {name}"),
+            object: Subject::Name(NamePattern::Exact(DnsName::clone(name))),
             message: format!(
                 "is unresolved: {error}; rules by it, Deny as well as Allow, match only addresses that pods were told"
             ),
@@ -166,7 +166,7 @@ pub fn problems(names: &BTreeMap<DnsName, Resolution>) -> Vec<Problem> {
         .collect();
     if let Some(more @ 1..) = unresolved.len().checked_sub(LISTED) {
         problems.push(Problem {
-            object: "dnsName".into(),
+            object: Subject::Part("dnsName".into()),
             message: format!("{more} more names are unresolved: weft get egress-policies --rules"),
         });
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use weft_core::compile::project_key;
-use weft_core::model::{Mode, World};
+use weft_core::model::{Mode, World, sort_problems};
 use weft_netns::kubens::Place;
 
 use super::egress;
@@ -57,7 +57,7 @@ pub fn status(handle: &Handle) -> Result<Status, NoAnswer> {
     let (wrong, known): (Vec<_>, Vec<_>) = mount_namespaces().into_iter().partition(|it| it.wrong);
     problems.extend(wrong.iter().map(Finding::problem));
     warnings.extend(known.iter().map(Finding::problem));
-    problems.sort();
+    sort_problems(&mut problems);
     Ok(Status {
         node: world.node.name.clone(),
         node_ip: world.node.ip,
@@ -78,8 +78,8 @@ pub fn status(handle: &Handle) -> Result<Status, NoAnswer> {
         nodes: world.hosts.len(),
         projects: world.projects.len(),
         egress: egress::counts(&found),
-        problems,
-        warnings,
+        problems: problems.into_iter().map(Into::into).collect(),
+        warnings: warnings.into_iter().map(Into::into).collect(),
         store_stale_seconds: shared.lag().stale.as_secs(),
         pid: std::process::id(),
         version: env!("CARGO_PKG_VERSION").into(),

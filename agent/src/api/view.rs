@@ -12,7 +12,24 @@ pub use explain::{Answer, Explanation, Outcome, Way};
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
-use weft_core::model::Problem;
+
+/// Something wrong, or worth a look.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// What it is about: `kind/name`, `kind/namespace/name`, or a part of the node.
+    pub object: String,
+    /// What is wrong, what holds meanwhile and what to do.
+    pub message: String,
+}
+
+impl From<weft_core::model::Problem> for Problem {
+    fn from(problem: weft_core::model::Problem) -> Self {
+        Self {
+            object: problem.object.to_string(),
+            message: problem.message,
+        }
+    }
+}
 
 /// `weft status`
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -162,10 +162,7 @@ fn egress_settings(config: &Config) -> EgressSettings {
 /// Shown by status until the next start.
 fn journal_problem(message: &str) -> Problem {
     tracing::warn!(problem = %message, "journal");
-    Problem {
-        object: "attachments of the last run".into(),
-        message: message.to_owned(),
-    }
+    Problem::of_part("attachments of the last run", message)
 }
 
 /// Refuses at once what cannot work, all of it in one message.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
-use weft_core::model::Mode;
+use weft_core::model::{Kind, Mode, ObjectRef};
 
 use super::{Output, print};
 use crate::config::StoreArgs;
@@ -87,7 +87,7 @@ pub fn run(args: &PodNetworkArgs) -> anyhow::Result<ExitCode> {
     let listing = store.list()?;
     check_mode(&listing)?;
     if let Some(to) = target
-        && (to.contains(':') || listing.get("NetNamespace", "", to).is_none())
+        && (to.contains(':') || listing.get(Kind::NetNamespace, "", to).is_none())
     {
         bail!("project {to:?} does not exist, or the controller has not given it a network yet");
     }
@@ -106,7 +106,7 @@ pub fn run(args: &PodNetworkArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn check_mode(listing: &Listing) -> anyhow::Result<()> {
-    let Some(object) = listing.get("ClusterNetwork", "", "default") else {
+    let Some(object) = listing.object(&ObjectRef::cluster_network()) else {
         bail!("ClusterNetwork/default does not exist: create it first");
     };
     let network = cluster_network(object).context("ClusterNetwork/default is not valid")?;
@@ -129,7 +129,9 @@ fn projects(targets: &Targets, listing: &Listing) -> anyhow::Result<Vec<String>>
         }
         return Ok(projects);
     };
-    let matching = listing.of_kind("Namespace").filter(|o| selector.matches(o));
+    let matching = listing
+        .of_kind(Kind::Namespace)
+        .filter(|o| selector.matches(o));
     let projects: Vec<String> = matching.map(|object| object.key.name.clone()).collect();
     if projects.is_empty() {
         bail!("no namespace has the labels {selector}");

@@ -2,10 +2,8 @@
 
 use std::process::ExitCode;
 
-use weft_core::model::Problem;
-
 use super::{Output, Query, client, print};
-use crate::api::view::{EgressPolicyState, Status};
+use crate::api::view::{EgressPolicyState, Problem, Status};
 
 /// Prints the status; exit code 1 unless the node is ready.
 pub fn run(query: &Query) -> anyhow::Result<ExitCode> {

@@ -31,7 +31,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
-use weft_core::model::Problem;
+use weft_core::model::{Kind, Problem, Subject};
 
 use crate::config::{Config, Source, StoreArgs};
 use crate::store::{Delta, Kubernetes, Manifests};
@@ -193,7 +193,14 @@ fn is_planned(delta: &Delta) -> bool {
         Delta::Put(object) => &object.key,
         Delta::Gone(key) => key,
     };
-    !matches!(key.kind.as_str(), "EgressNetworkPolicy" | "Pod")
+    match key.kind {
+        Kind::ClusterNetwork
+        | Kind::HostSubnet
+        | Kind::NetNamespace
+        | Kind::Node
+        | Kind::Namespace => true,
+        Kind::EgressNetworkPolicy | Kind::Pod | Kind::Lease | Kind::Event | Kind::Other(_) => false,
+    }
 }
 
 /// Plans, writes, and tells what is wrong, and whether there was anything to write.
@@ -207,7 +214,7 @@ fn pass(
         Ok(listing) => listing,
         Err(error) => {
             let problem = Problem {
-                object: "API objects".into(),
+                object: Subject::Part("API objects".into()),
                 message: error.to_string(),
             };
             return (vec![problem], false);
@@ -224,7 +231,7 @@ fn pass(
         if !active() {
             break;
         }
-        let key = write.object.key.to_string();
+        let key = &write.object.key;
         let done = match write.how {
             Write::Create => store.create(&write.object).map(drop),
             Write::Update => store.update(&write.object).map(drop),
@@ -232,19 +239,16 @@ fn pass(
         };
         match done {
             Ok(()) => {
-                tracing::info!(object = key, "{}", write.why);
+                tracing::info!(object = %key, "{}", write.why);
                 if let (Some(reports), Some(news)) = (reports.as_ref(), &write.news) {
                     reports.happened(&write.object, news);
                 }
             }
             // Somebody was faster; the change comes as a notice, and a new plan with it.
             Err(StoreError::Conflict { .. } | StoreError::NotFound { .. }) => {
-                tracing::debug!(object = key, "changed meanwhile");
+                tracing::debug!(object = %key, "changed meanwhile");
             }
-            Err(error) => problems.push(Problem {
-                object: key,
-                message: error.to_string(),
-            }),
+            Err(error) => problems.push(Problem::with(key, error.to_string())),
         }
     }
     (problems, wrote)
@@ -252,10 +256,10 @@ fn pass(
 
 fn report(told: &mut Vec<Problem>, problems: Vec<Problem>) {
     for problem in problems.iter().filter(|problem| !told.contains(problem)) {
-        tracing::error!(object = problem.object, "{}", problem.message);
+        tracing::error!(object = %problem.object, "{}", problem.message);
     }
     for problem in told.iter().filter(|problem| !problems.contains(problem)) {
-        tracing::info!(object = problem.object, "mended: {}", problem.message);
+        tracing::info!(object = %problem.object, "mended: {}", problem.message);
     }
     *told = problems;
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use weft_core::model::{ClusterNetwork, Mode, Problem};
+use weft_core::model::{ClusterNetwork, Mode, ObjectRef, Problem};
 
 use super::reports::News;
 use super::subnet_allocator::SubnetAllocator;
@@ -56,11 +56,8 @@ impl Plan {
         }
     }
 
-    pub(super) fn problem(&mut self, object: impl Into<String>, message: impl Into<String>) {
-        self.problems.push(Problem {
-            object: object.into(),
-            message: message.into(),
-        });
+    pub(super) fn problem(&mut self, object: impl Into<ObjectRef>, message: impl Into<String>) {
+        self.problems.push(Problem::with(object, message));
     }
 }
 
@@ -79,17 +76,15 @@ impl Memory {
     /// Plans what is missing.
     pub(super) fn plan(&mut self, listing: &Listing, random: Random<'_>) -> Plan {
         let mut plan = Plan::default();
-        match listing
-            .get("ClusterNetwork", "", "default")
-            .map(|o| cluster_network(o))
-        {
+        let default = ObjectRef::cluster_network();
+        match listing.object(&default).map(|o| cluster_network(o)) {
             Some(Ok(network)) => self.network = Some(network),
-            Some(Err(error)) => plan.problem("ClusterNetwork/default", error.to_string()),
+            Some(Err(error)) => plan.problem(default, error.to_string()),
             None => {}
         }
         let Some(network) = self.network.clone() else {
             if plan.problems.is_empty() {
-                plan.problem("ClusterNetwork/default", "does not exist: create it");
+                plan.problem(ObjectRef::cluster_network(), "does not exist: create it");
             }
             return plan;
         };

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
-use weft_core::model::Vnid;
+use weft_core::model::{Kind, ObjectRef, Vnid};
 
 use super::annotations::{CHANGE_NETWORK, NAMESPACE_UID, Outcome, REQUEST_ID, Verdict};
 use super::change_network::decide;
@@ -13,7 +13,7 @@ use super::vnid_allocator::{Random, allocate};
 use crate::ingest::{API_VERSION, net_namespace};
 use crate::store::{Listing, Object};
 
-const KIND: &str = "NetNamespace";
+const KIND: Kind = Kind::NetNamespace;
 
 /// Plans NetNamespaces in a mode that has them.
 pub(super) fn plan(
@@ -23,7 +23,7 @@ pub(super) fn plan(
     plan: &mut Plan,
 ) {
     let namespaces: BTreeMap<&str, &Object> = listing
-        .of_kind("Namespace")
+        .of_kind(Kind::Namespace)
         .map(|object| (object.key.name.as_str(), object.as_ref()))
         .collect();
     seen.extend(namespaces.keys().map(|name| (*name).to_owned()));
@@ -44,7 +44,7 @@ pub(super) fn plan(
         }
         match net_namespace(object) {
             Ok(valid) => drop(vnids.insert(name.clone(), valid.value.vnid.number())),
-            Err(error) => plan.problem(object.key.to_string(), format!("{error}: mend it")),
+            Err(error) => plan.problem(&object.key, format!("{error}: mend it")),
         }
         kept.push(object);
     }
@@ -93,7 +93,7 @@ fn create(
     };
     let Some(vnid) = vnid else {
         let message = "all network numbers are taken: remove projects; the project stays closed";
-        return plan.problem(format!("Namespace/{name}"), message);
+        return plan.problem(ObjectRef::cluster(Kind::Namespace, name), message);
     };
     vnids.insert(name.to_owned(), vnid);
     let mut fields = Map::new();

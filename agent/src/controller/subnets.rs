@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use serde_json::{Map, Value, json};
-use weft_core::model::{ClusterNetwork, HostSubnet};
+use weft_core::model::{ClusterNetwork, HostSubnet, Kind};
 
 use super::annotations::{ASSIGN_SUBNET, NODE_UID};
 use super::plan::{Plan, Write};
@@ -15,7 +15,7 @@ use super::subnet_allocator::{SubnetAllocator, Taken};
 use crate::ingest::{API_VERSION, fits, host_subnet};
 use crate::store::{Listing, Object};
 
-const KIND: &str = "HostSubnet";
+const KIND: Kind = Kind::HostSubnet;
 
 struct Planner<'a> {
     network: &'a ClusterNetwork,
@@ -43,7 +43,7 @@ pub(super) fn plan(
         plan,
     };
     let nodes: BTreeMap<&str, &Object> = listing
-        .of_kind("Node")
+        .of_kind(Kind::Node)
         .map(|object| (object.key.name.as_str(), object.as_ref()))
         .collect();
     for (name, object) in &existing {
@@ -105,7 +105,7 @@ impl Planner<'_> {
         let name = &node.key.name;
         let ip = match self.node_ip(node, owners) {
             Ok(ip) => ip,
-            Err(message) => return self.plan.problem(node.key.to_string(), message),
+            Err(message) => return self.plan.problem(&node.key, message),
         };
         let Some(object) = existing else {
             let mut fields = Map::new();
@@ -135,7 +135,7 @@ impl Planner<'_> {
         match host_subnet(&new) {
             Err(error) => {
                 let message = format!("{error}: mend it, or remove it and a new one is made");
-                self.plan.problem(object.key.to_string(), message);
+                self.plan.problem(&object.key, message);
             }
             Ok(_) if assigned && new.value != object.value => {
                 let why = "as its Node".to_owned();
@@ -185,7 +185,7 @@ impl Planner<'_> {
                     "no {} subnet is free: add a range to clusterNetworks of ClusterNetwork/default, or remove nodes",
                     if ipv4 { "IPv4" } else { "IPv6" }
                 );
-                self.plan.problem(object.key.to_string(), message);
+                self.plan.problem(&object.key, message);
                 return false;
             };
             subnets.push(found);

@@ -10,7 +10,7 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use resolv_conf::{Config, ScopedIp};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
-use weft_core::model::Problem;
+use weft_core::model::{Problem, Subject};
 
 /// The port of name servers: the file cannot name another.
 const PORT: u16 = 53;
@@ -97,7 +97,7 @@ impl Reading {
             "the other servers are used: mend the line"
         };
         let problem = |fault| Problem {
-            object: path.display().to_string(),
+            object: Subject::Part(path.display().to_string()),
             message: format!("{fault}; {kept}"),
         };
         Self {

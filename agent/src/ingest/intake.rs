@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use weft_core::model::{Change, ClusterNetwork, EgressPolicy, HostSubnet, Problem, Project};
+use weft_core::model::{
+    Change, ClusterNetwork, EgressPolicy, HostSubnet, Kind, ObjectRef, Problem, Project,
+    sort_problems,
+};
 
 use super::fault::{Fault, Wrong};
 use super::fields::{API_VERSION, Invalid, Valid};
 use super::hosts::{Hosts, settle};
 use super::{cluster_network, egress_network_policy, fits, host_subnet, net_namespace};
-use crate::store::{Delta, Key, Object};
+use crate::store::{Delta, Object};
 
 /// Turns objects into changes of the model. Pure.
 ///
@@ -22,10 +25,9 @@ pub struct Intake {
     host_candidates: BTreeMap<String, Result<Valid<HostSubnet>, Invalid>>,
     hosts: Hosts,
     projects: BTreeMap<String, Project>,
-    egress_policies: BTreeMap<Key, Arc<EgressPolicy>>,
-    /// What is wrong with single objects, but for hosts and network.
-    object_problems: BTreeMap<Key, Wrong>,
-    host_problems: BTreeMap<String, Wrong>,
+    egress_policies: BTreeMap<ObjectRef, Arc<EgressPolicy>>,
+    /// What is wrong with objects.
+    wrong: BTreeMap<ObjectRef, Wrong>,
     store_problems: Vec<Problem>,
 }
 
@@ -34,7 +36,6 @@ struct Network {
     /// The latest version of ClusterNetwork `default`.
     candidate: Option<Result<ClusterNetwork, Invalid>>,
     in_force: Option<ClusterNetwork>,
-    problem: Option<String>,
 }
 
 impl Intake {
@@ -50,12 +51,12 @@ impl Intake {
                 Delta::Gone(key) => (key, None),
             };
             let object = object.as_deref();
-            match (key.kind.as_str(), key.namespace.as_str()) {
-                ("ClusterNetwork", "") if key.name == "default" => {
+            match key.kind {
+                Kind::ClusterNetwork if key == ObjectRef::cluster_network() => {
                     self.network.candidate = object.map(cluster_network);
                     resettle = true;
                 }
-                ("HostSubnet", "") => {
+                Kind::HostSubnet if key.namespace.is_empty() => {
                     match object {
                         Some(object) => {
                             let candidate = host_subnet(object);
@@ -65,11 +66,22 @@ impl Intake {
                     }
                     resettle = true;
                 }
-                ("NetNamespace", "") => projects.extend(self.take_project(key, object)),
-                ("EgressNetworkPolicy", namespace) if !namespace.is_empty() => {
+                Kind::NetNamespace if key.namespace.is_empty() => {
+                    projects.extend(self.take_project(key, object));
+                }
+                Kind::EgressNetworkPolicy if !key.namespace.is_empty() => {
                     policies.extend(self.take_egress_policy(key, object));
                 }
-                _ => self.note(key, object),
+                Kind::ClusterNetwork
+                | Kind::HostSubnet
+                | Kind::NetNamespace
+                | Kind::EgressNetworkPolicy
+                | Kind::Node
+                | Kind::Namespace
+                | Kind::Pod
+                | Kind::Lease
+                | Kind::Event
+                | Kind::Other(_) => self.note(key, object),
             }
         }
         let mut changes = if resettle { self.settle() } else { Vec::new() };
@@ -85,35 +97,36 @@ impl Intake {
 
     /// Everything that is wrong, in the order of what it is about.
     pub fn problems(&self) -> Vec<Problem> {
-        let problem = |object: String, message: &String| Problem {
-            object,
-            message: message.clone(),
-        };
-        let objects = self.object_problems.iter();
-        let hosts = self.host_problems.iter();
-        let network = self.network.problem.iter();
+        let objects = self.wrong.iter();
         let mut problems: Vec<Problem> = objects
-            .map(|(key, wrong)| problem(key.to_string(), &wrong.message))
-            .chain(hosts.map(|(name, it)| problem(format!("HostSubnet/{name}"), &it.message)))
-            .chain(network.map(|message| problem("ClusterNetwork/default".into(), message)))
+            .map(|(object, wrong)| Problem::with(object, wrong.message.as_str()))
             .chain(self.store_problems.iter().cloned())
             .collect();
-        problems.sort();
+        sort_problems(&mut problems);
         problems
     }
 
-    /// What is wrong with an object, if something is. That of a ClusterNetwork is among the [`Intake::problems`].
-    pub fn wrong(&self, key: &Key) -> Option<&Wrong> {
-        if key.kind == "HostSubnet" && key.namespace.is_empty() {
-            return self.host_problems.get(&key.name);
-        }
-        self.object_problems.get(key)
+    /// What is wrong with an object, if something is.
+    pub fn wrong(&self, object: &ObjectRef) -> Option<&Wrong> {
+        self.wrong.get(object)
     }
 
-    fn take_project(&mut self, key: Key, object: Option<&Object>) -> Option<Change> {
+    /// The network in force.
+    pub const fn network(&self) -> Option<&ClusterNetwork> {
+        self.network.in_force.as_ref()
+    }
+
+    fn judged(&mut self, object: ObjectRef, wrong: Option<Wrong>) {
+        match wrong {
+            Some(wrong) => drop(self.wrong.insert(object, wrong)),
+            None => drop(self.wrong.remove(&object)),
+        }
+    }
+
+    fn take_project(&mut self, key: ObjectRef, object: Option<&Object>) -> Option<Change> {
         let name = key.name.clone();
         let Some(object) = object else {
-            self.object_problems.remove(&key);
+            self.wrong.remove(&key);
             return self
                 .projects
                 .remove(&name)
@@ -130,20 +143,17 @@ impl Intake {
                 (None, Some(Fault::Invalid.with(message)))
             }
         };
-        match problem {
-            Some(problem) => drop(self.object_problems.insert(key, problem)),
-            None => drop(self.object_problems.remove(&key)),
-        }
+        self.judged(key, problem);
         let project = project?;
         let old = self.projects.insert(name.clone(), project.clone());
         (old.as_ref() != Some(&project)).then_some(Change::Project(name, Some(project)))
     }
 
     /// An invalid policy is one that closes its project: what its author wants is not known, but it is not nothing.
-    fn take_egress_policy(&mut self, key: Key, object: Option<&Object>) -> Option<Change> {
+    fn take_egress_policy(&mut self, key: ObjectRef, object: Option<&Object>) -> Option<Change> {
         let (project, name) = (key.namespace.clone(), key.name.clone());
         let Some(object) = object else {
-            self.object_problems.remove(&key);
+            self.wrong.remove(&key);
             return self
                 .egress_policies
                 .remove(&key)
@@ -156,42 +166,35 @@ impl Intake {
                 "{reason}; nothing of the project leaves the cluster until it is mended"
             ))),
         };
-        match problem {
-            Some(problem) => drop(self.object_problems.insert(key.clone(), problem)),
-            None => drop(self.object_problems.remove(&key)),
-        }
+        self.judged(key.clone(), problem);
         let old = self.egress_policies.insert(key, Arc::clone(&value));
         (old.as_ref() != Some(&value)).then_some(Change::EgressPolicy(project, name, Some(value)))
     }
 
     /// Objects that nothing is made of, but that look as if somebody expected something.
-    fn note(&mut self, key: Key, object: Option<&Object>) {
-        const OURS: [&str; 4] = [
-            "ClusterNetwork",
-            "HostSubnet",
-            "NetNamespace",
-            "EgressNetworkPolicy",
-        ];
-        let group = object.is_some_and(|o| o.api_version == API_VERSION);
-        let reason = match key.kind.as_str() {
-            "EgressNetworkPolicy" => Some("metadata.namespace: is missing".to_owned()),
-            "HostSubnet" | "NetNamespace" => Some("metadata.namespace: leave it out".to_owned()),
-            "ClusterNetwork" => Some("only the one called \"default\" counts".to_owned()),
-            kind if group => {
-                let known = OURS.join(", ");
-                Some(format!(
-                    "{API_VERSION} has no kind {kind:?}: it has {known}"
-                ))
+    fn note(&mut self, key: ObjectRef, object: Option<&Object>) {
+        let ours = object.is_some_and(|o| o.api_version == API_VERSION);
+        let reason = match &key.kind {
+            Kind::EgressNetworkPolicy => Some("metadata.namespace: is missing".to_owned()),
+            Kind::HostSubnet | Kind::NetNamespace => {
+                Some("metadata.namespace: leave it out".to_owned())
             }
-            _ => None,
+            Kind::ClusterNetwork => Some("only the one called \"default\" counts".to_owned()),
+            Kind::Node
+            | Kind::Namespace
+            | Kind::Pod
+            | Kind::Lease
+            | Kind::Event
+            | Kind::Other(_) => ours.then(|| {
+                let known: Vec<_> = Kind::ALL.iter().filter(|it| it.is_ours()).collect();
+                let known: Vec<_> = known.into_iter().map(Kind::as_str).collect();
+                let (kind, known) = (key.kind.as_str(), known.join(", "));
+                format!("{API_VERSION} has no kind {kind:?}: it has {known}")
+            }),
         };
-        match (object, reason) {
-            (Some(_), Some(reason)) => {
-                let wrong = Fault::Invalid.with(format!("{reason}; it is ignored"));
-                self.object_problems.insert(key, wrong);
-            }
-            _ => drop(self.object_problems.remove(&key)),
-        }
+        let reason = object.and(reason);
+        let wrong = reason.map(|it| Fault::Invalid.with(format!("{it}; it is ignored")));
+        self.judged(key, wrong);
     }
 
     /// Decides anew about the network and all hosts.
@@ -201,11 +204,11 @@ impl Intake {
             self.network.in_force = Some(network.clone());
             changes.push(Change::ClusterNetwork(Some(network)));
         }
-        let (wanted, mut problems) = self.wanted_hosts();
+        let (wanted, mut wrong) = self.wanted_hosts();
         let settled = settle(&self.hosts, wanted);
         for (name, reason) in settled.refused {
             let kept = settled.hosts.contains_key(&name);
-            problems.insert(name, Fault::Conflict.with(refused(&reason, kept)));
+            wrong.insert(name, Fault::Conflict.with(refused(&reason, kept)));
         }
         for name in self.hosts.keys() {
             if !settled.hosts.contains_key(name) {
@@ -218,7 +221,11 @@ impl Intake {
             }
         }
         self.hosts = settled.hosts;
-        self.host_problems = problems;
+        self.wrong
+            .retain(|object, _| object.kind != Kind::HostSubnet || !object.namespace.is_empty());
+        let of_host = |name| ObjectRef::cluster(Kind::HostSubnet, name);
+        self.wrong
+            .extend(wrong.into_iter().map(|(name, it)| (of_host(name), it)));
         changes
     }
 
@@ -226,21 +233,25 @@ impl Intake {
     fn settle_network(&mut self) -> Option<ClusterNetwork> {
         let old = self.network.in_force.as_ref();
         let refusal = match &self.network.candidate {
-            None => old.map(|_| "was removed".to_owned()),
-            Some(Err(error)) => Some(error.to_string()),
+            None => old.map(|_| (Fault::Invalid, "was removed".to_owned())),
+            Some(Err(error)) => Some((Fault::Invalid, error.to_string())),
             Some(Ok(new)) => {
-                let stranded = old.and_then(|old| self.strands(old, new));
-                if stranded.is_none() {
-                    self.network.problem = None;
-                    return (old != Some(new)).then(|| new.clone());
-                }
-                stranded
+                let Some(stranded) = old.and_then(|old| self.strands(old, new)) else {
+                    let changed = (old != Some(new)).then(|| new.clone());
+                    self.judged(ObjectRef::cluster_network(), None);
+                    return changed;
+                };
+                Some((Fault::Conflict, stranded))
             }
         };
-        self.network.problem = refusal.map(|reason| match old {
-            Some(_) => format!("{reason}; the last good one stays in force: mend it"),
-            None => format!("{reason}; there is no cluster network until it is mended"),
+        let wrong = refusal.map(|(fault, reason)| {
+            let holds = match old {
+                Some(_) => "the last good one stays in force: mend it",
+                None => "there is no cluster network until it is mended",
+            };
+            fault.with(format!("{reason}; {holds}"))
         });
+        self.judged(ObjectRef::cluster_network(), wrong);
         None
     }
 

@@ -63,10 +63,7 @@ pub struct Finding {
 impl Finding {
     /// For `weft status`.
     pub fn problem(&self) -> Problem {
-        Problem {
-            object: "mount namespaces".into(),
-            message: self.message.clone(),
-        }
+        Problem::of_part("mount namespaces", self.message.as_str())
     }
 }
 

@@ -18,10 +18,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use weft_core::model::Problem;
+use weft_core::model::{Kind, Problem, Subject};
 
 use crate::api;
-use crate::store::{Key, Kubernetes, StoreError};
+use crate::store::{Kubernetes, ObjectRef, StoreError};
 use crate::sync::Handle;
 
 pub use reporter::Reporter;
@@ -73,7 +73,7 @@ fn look(handle: &Handle, store: &Kubernetes, said: &Said, reporter: &mut Reporte
         }
         return;
     };
-    let key = Key::cluster("HostSubnet", &shared.world().node.name);
+    let key = ObjectRef::cluster(Kind::HostSubnet, &shared.world().node.name);
     match store.patch_status(&key, &json!({ FIELD: wanted })) {
         Ok(()) => {
             tracing::info!(object = %key, policies = %wanted, "told which policies are not in force");
@@ -85,7 +85,7 @@ fn look(handle: &Handle, store: &Kubernetes, said: &Said, reporter: &mut Reporte
         Err(error) => {
             reporter.failed(Instant::now());
             shared.untold(Some(Problem {
-                object: format!("status of {key}"),
+                object: Subject::Status(key),
                 message: format!("{error}; which policies are not in force here is not told"),
             }));
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use weft_core::model::ObjectRef;
 
 use super::said::{Said, field};
 use crate::api::Unenforced;
@@ -20,8 +21,8 @@ const SPREAD: Duration = Duration::from_secs(5);
 /// Decides when the HostSubnet is to be written.
 #[derive(Debug)]
 pub struct Reporter {
-    /// By namespace and name: since when a policy is not enforced.
-    since: BTreeMap<(String, String), Instant>,
+    /// Since when a policy is not enforced.
+    since: BTreeMap<ObjectRef, Instant>,
     /// When that which differs may be written; `None` while nothing does.
     due: Option<Instant>,
     /// No write before this.
@@ -43,7 +44,7 @@ impl Reporter {
         }
     }
 
-    /// The field's value to write now, null to remove it. `found` is sorted by namespace and name, and `chance` is between 0
+    /// The field's value to write now, null to remove it. `found` is sorted, and `chance` is between 0
     /// and 1.
     pub fn look(
         &mut self,
@@ -56,9 +57,8 @@ impl Reporter {
         self.since = found
             .iter()
             .map(|it| {
-                let name = (it.namespace.clone(), it.name.clone());
-                let since = old.get(&name).copied().unwrap_or(now);
-                (name, since)
+                let since = old.get(&it.object).copied().unwrap_or(now);
+                (it.object.clone(), since)
             })
             .collect();
         let Said::Field(is) = said else {
@@ -66,11 +66,10 @@ impl Reporter {
             return None;
         };
         // What the object names already has lasted: an agent that was replaced neither takes it back nor tells it again.
-        let told = said.names();
+        let told = said.policies();
         let lasts = |it: &&Unenforced| {
-            let (namespace, name) = (it.namespace.as_str(), it.name.as_str());
-            let since = self.since.get(&(namespace.into(), name.into()));
-            told.contains(&(namespace, name))
+            let since = self.since.get(&it.object);
+            told.contains(&it.object)
                 || since.is_some_and(|since| now.duration_since(*since) >= LASTING)
         };
         let wanted = field(found.iter().filter(lasts));

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
+use weft_core::model::{Kind, ObjectRef};
 
 use crate::api::Unenforced;
 use crate::store::Delta;
@@ -30,7 +31,7 @@ impl Said {
             Delta::Put(object) => &object.key,
             Delta::Gone(key) => key,
         };
-        if key.kind != "HostSubnet" || !key.namespace.is_empty() || key.name != node {
+        if *key != ObjectRef::cluster(Kind::HostSubnet, node) {
             return;
         }
         *self = match delta {
@@ -43,16 +44,18 @@ impl Said {
         };
     }
 
-    /// Namespaces and names of the policies that the object names.
-    pub(super) fn names(&self) -> BTreeSet<(&str, &str)> {
+    /// The policies that the object names.
+    pub(super) fn policies(&self) -> BTreeSet<ObjectRef> {
         let list = match self {
             Self::Field(value) => value.as_array(),
             Self::Nowhere => None,
         };
         let items = list.into_iter().flatten();
-        items
-            .filter_map(|item| Some((item["namespace"].as_str()?, item["name"].as_str()?)))
-            .collect()
+        let policy = |item: &Value| {
+            let (namespace, name) = (item["namespace"].as_str()?, item["name"].as_str()?);
+            Some(ObjectRef::egress_policy(namespace, name))
+        };
+        items.filter_map(policy).collect()
     }
 }
 
@@ -61,7 +64,7 @@ pub(super) fn field<'a>(policies: impl Iterator<Item = &'a Unenforced>) -> Value
     let items = policies.take(ITEMS).map(|it| {
         let reason = it.reason.get(..it.reason.floor_char_boundary(REASON));
         let reason = reason.unwrap_or(&it.reason);
-        json!({"namespace": it.namespace, "name": it.name, "reason": reason})
+        json!({"namespace": it.object.namespace, "name": it.object.name, "reason": reason})
     });
     let items: Vec<_> = items.collect();
     if items.is_empty() {

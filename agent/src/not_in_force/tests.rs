@@ -51,8 +51,7 @@ impl Scene {
 
 fn policies(names: &[&str]) -> Vec<Unenforced> {
     let named = names.iter().map(|name| Unenforced {
-        namespace: "shop".into(),
-        name: (*name).into(),
+        object: ObjectRef::egress_policy("shop", *name),
         reason: "no room".into(),
     });
     named.collect()
@@ -161,8 +160,7 @@ fn the_list_is_as_long_as_the_server_takes() {
     let mut found = policies(&[]);
     for n in 0..150 {
         found.push(Unenforced {
-            namespace: "shop".into(),
-            name: format!("p{n:03}"),
+            object: ObjectRef::egress_policy("shop", format!("p{n:03}")),
             reason: "é".repeat(400),
         });
     }
@@ -190,8 +188,14 @@ fn the_own_object_alone_is_followed() {
     assert_eq!(said, Said::Field(Value::Null));
     said.take("node1", &object("node1", json!({ FIELD: listed(&["a"]) })));
     assert_eq!(said, Said::Field(listed(&["a"])));
-    said.take("node1", &Delta::Gone(Key::cluster("HostSubnet", "node2")));
+    said.take(
+        "node1",
+        &Delta::Gone(ObjectRef::cluster("HostSubnet", "node2")),
+    );
     assert_eq!(said, Said::Field(listed(&["a"])));
-    said.take("node1", &Delta::Gone(Key::cluster("HostSubnet", "node1")));
+    said.take(
+        "node1",
+        &Delta::Gone(ObjectRef::cluster("HostSubnet", "node1")),
+    );
     assert_eq!(said, Said::Nowhere);
 }

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use netlink_packet_route::AddressFamily;
 use weft_core::compile::host::{DEVICE_PREFIX, OVERLAY_OVERHEAD};
 use weft_core::diff::host::Device;
-use weft_core::model::{ClusterNetwork, LocalNode, Problem};
+use weft_core::model::{ClusterNetwork, LocalNode, ObjectRef, Problem};
 
 pub use watch::watch;
 
@@ -249,7 +249,7 @@ pub fn check_mtu(underlay: &Underlay, network: &ClusterNetwork) -> Option<Proble
     let needed = u32::from(network.mtu) + overhead;
     let (interface, mtu) = (&underlay.interface, underlay.mtu);
     (mtu < needed).then(|| Problem {
-        object: "ClusterNetwork/default".into(),
+        object: ObjectRef::cluster_network().into(),
         message: format!(
             "mtu {} needs {needed} on the underlay, but interface {interface} has {mtu}: full-sized packets between \
              nodes are lost; set mtu to {} or less, or raise the interface's (ip link set {interface} mtu {needed})",

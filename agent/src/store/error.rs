@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::Key;
+use super::ObjectRef;
 
 /// A request to the store failed; nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -31,7 +31,7 @@ pub enum StoreError {
     #[error("{object} is in {}, which does not parse: {reason}; mend the file first", file.display())]
     Unparsable {
         /// The object.
-        object: Key,
+        object: ObjectRef,
         /// The file.
         file: PathBuf,
         /// What is wrong with it.
@@ -41,19 +41,19 @@ pub enum StoreError {
     #[error("{object} was changed by somebody else meanwhile; read it again and retry")]
     Conflict {
         /// The object.
-        object: Key,
+        object: ObjectRef,
     },
     /// No such object.
     #[error("{object} does not exist")]
     NotFound {
         /// The object.
-        object: Key,
+        object: ObjectRef,
     },
     /// There is such an object, or its file, already.
     #[error("{object} cannot be created: {there} exists already")]
     Exists {
         /// The object.
-        object: Key,
+        object: ObjectRef,
         /// What is in the way.
         there: String,
     },
@@ -61,7 +61,7 @@ pub enum StoreError {
     #[error("{object} cannot be written: {reason}")]
     Unwritable {
         /// The object.
-        object: Key,
+        object: ObjectRef,
         /// Why not.
         reason: String,
     },

@@ -1,7 +1,7 @@
 //! API objects, listed, watched and updated, wherever they are kept.
 //!
 //! # Layout
-//! - [`Object`], [`Key`]: an untyped API object and its name
+//! - [`Object`], [`ObjectRef`]: an untyped API object and its name
 //! - [`Store`]: what every implementation can do
 //! - [`Manifests`]: the objects of a directory of YAML and JSON files
 //! - [`Kubernetes`]: the objects of an API server
@@ -15,12 +15,13 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use weft_core::model::Problem;
+use weft_core::model::{Kind, Problem};
 
 pub use error::StoreError;
 pub use kubernetes::Kubernetes;
 pub use manifests::Manifests;
-pub use object::{Key, Object, check_name};
+pub use object::{Object, check_name};
+pub use weft_core::model::ObjectRef;
 
 use crate::config::Source;
 
@@ -30,9 +31,9 @@ pub trait Store: Send + Sync {
     fn list(&self) -> Result<Listing, StoreError>;
 
     /// The object of a key, as [`Store::list`] has it.
-    fn get(&self, key: &Key) -> Result<Option<Arc<Object>>, StoreError> {
+    fn get(&self, key: &ObjectRef) -> Result<Option<Arc<Object>>, StoreError> {
         let listing = self.list()?;
-        Ok(listing.get(&key.kind, &key.namespace, &key.name).cloned())
+        Ok(listing.object(key).cloned())
     }
 
     /// Every object in force and then each change, from a thread of the store's own.
@@ -65,17 +66,22 @@ pub struct Listing {
 }
 
 impl Listing {
-    /// The object of a key.
-    pub fn get(&self, kind: &str, namespace: &str, name: &str) -> Option<&Arc<Object>> {
-        let wanted = (kind, namespace, name);
+    /// An object by what names it.
+    pub fn object(&self, wanted: &ObjectRef) -> Option<&Arc<Object>> {
         let found = self
             .objects
-            .binary_search_by(|object| object.key.as_tuple().cmp(&wanted));
+            .binary_search_by(|object| object.key.cmp(wanted));
         found.ok().and_then(|index| self.objects.get(index))
     }
 
+    /// The object of this kind and name; the namespace is empty if it is cluster-wide.
+    pub fn get(&self, kind: impl Into<Kind>, namespace: &str, name: &str) -> Option<&Arc<Object>> {
+        self.object(&ObjectRef::namespaced(kind, namespace, name))
+    }
+
     /// The objects of a kind.
-    pub fn of_kind<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Arc<Object>> {
+    pub fn of_kind(&self, kind: impl Into<Kind>) -> impl Iterator<Item = &Arc<Object>> {
+        let kind = kind.into();
         self.objects.iter().filter(move |o| o.key.kind == kind)
     }
 }
@@ -97,7 +103,7 @@ pub enum Delta {
     /// Added, or another version.
     Put(Arc<Object>),
     /// Removed.
-    Gone(Key),
+    Gone(ObjectRef),
 }
 
 /// A running watch; it ends when this or its last [`WatchStop`] says so.

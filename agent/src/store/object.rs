@@ -4,48 +4,13 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
-
-/// What names an object. Ordered by kind, namespace, name.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key {
-    /// `HostSubnet`
-    pub kind: String,
-    /// Empty if the object is cluster-wide.
-    pub namespace: String,
-    /// metadata.name
-    pub name: String,
-}
-
-impl Key {
-    /// A key of a cluster-wide object.
-    pub fn cluster(kind: &str, name: &str) -> Self {
-        Self {
-            kind: kind.into(),
-            namespace: String::new(),
-            name: name.into(),
-        }
-    }
-
-    pub(super) fn as_tuple(&self) -> (&str, &str, &str) {
-        (&self.kind, &self.namespace, &self.name)
-    }
-}
-
-impl std::fmt::Display for Key {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.namespace.is_empty() {
-            write!(f, "{}/{}", self.kind, self.name)
-        } else {
-            write!(f, "{}/{}/{}", self.kind, self.namespace, self.name)
-        }
-    }
-}
+use weft_core::model::{Kind, ObjectRef};
 
 /// An API object as it was read: `value` is a mapping with `apiVersion`, `kind` and `metadata.name`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Object {
     /// Its name.
-    pub key: Key,
+    pub key: ObjectRef,
     /// Group and version.
     pub api_version: String,
     /// All of it, apiVersion, kind and metadata included.
@@ -58,15 +23,21 @@ pub struct Object {
 
 impl Object {
     /// A cluster-wide object with these top-level fields beside apiVersion, kind and metadata.
-    pub fn cluster(api_version: &str, kind: &str, name: &str, fields: Map<String, Value>) -> Self {
+    pub fn cluster(
+        api_version: &str,
+        kind: impl Into<Kind>,
+        name: &str,
+        fields: Map<String, Value>,
+    ) -> Self {
+        let kind = kind.into();
         let mut value = json!({
-            "apiVersion": api_version, "kind": kind, "metadata": {"name": name},
+            "apiVersion": api_version, "kind": kind.as_str(), "metadata": {"name": name},
         });
         if let Value::Object(map) = &mut value {
             map.extend(fields);
         }
         Self {
-            key: Key::cluster(kind, name),
+            key: ObjectRef::cluster(kind, name),
             api_version: api_version.into(),
             version: version(&value),
             value,
@@ -90,8 +61,8 @@ impl Object {
             Some(Value::String(namespace)) => namespace.clone(),
             Some(_) => return Err(format!("{kind}/{name}: metadata.namespace is not a string")),
         };
-        let key = Key {
-            kind,
+        let key = ObjectRef {
+            kind: kind.into(),
             namespace,
             name,
         };

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use weft_core::compile::{Part, Scope};
-use weft_core::model::{Change, EgressPolicy, NamePattern};
+use weft_core::model::{Change, EgressPolicy, NamePattern, ObjectRef, Subject};
 
 use super::Sync;
 use super::kernel::KernelError;
@@ -105,7 +105,7 @@ impl Sync {
         addresses: BTreeSet<IpAddr>,
         scope: &Scope,
     ) {
-        let object = format!("dnsName {name}");
+        let object = Subject::Name(name.clone());
         let old = self.shared.world().resolved.get(&name).cloned();
         let new = Change::Resolved(name.clone(), addresses);
         match self.kernel.change(&self.shared, new, scope) {
@@ -133,6 +133,6 @@ fn changes(project: &str, policies: &Policies) -> Vec<Change> {
     policies.iter().map(change).collect()
 }
 
-fn object(project: &str, name: &str) -> String {
-    format!("EgressNetworkPolicy/{project}/{name}")
+fn object(project: &str, name: &str) -> Subject {
+    ObjectRef::egress_policy(project, name).into()
 }

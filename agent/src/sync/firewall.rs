@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use weft_core::compile::host::HostPlan;
 use weft_core::compile::iptables::{Family, Ruleset};
 use weft_core::diff::iptables::program_asked;
-use weft_core::model::Problem;
+use weft_core::model::{Problem, Subject};
 
 use super::kernel::{Kernel, KernelError};
 use super::pass::PassReport;
@@ -121,7 +121,7 @@ fn present(family: Family) -> Option<PathBuf> {
 /// What it means that no rule asks.
 pub fn unjudged(error: &dyn std::fmt::Display) -> Problem {
     Problem {
-        object: "egress firewall".into(),
+        object: Subject::Part("egress firewall".into()),
         message: format!(
             "the node's firewall cannot ask the data path, so services with endpoints outside the cluster lead past the egress \
              firewall: {error}"

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use weft_core::compile::host::OVERLAY;
-use weft_core::model::{Endpoint, Problem, World};
+use weft_core::model::{Endpoint, Problem, Subject, World};
 
 use super::shared::Shared;
 use crate::apply::links::{Attachment, Hook, OVERLAY_HOOKS, POD_ATTACHMENT, POD_HOOKS};
@@ -16,8 +16,8 @@ use crate::observe::removals::Suspect;
 /// What was found on an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
-    /// Whose it is: `Pod/NAMESPACE/NAME`, `data path`.
-    pub object: String,
+    /// Whose it is: the pod, or the data path.
+    pub object: Subject,
     /// At least one.
     pub foreign: Vec<Foreign>,
 }
@@ -39,7 +39,7 @@ impl Standing {
 struct Device {
     name: String,
     index: u32,
-    object: String,
+    object: Subject,
     how: Attachment,
     hooks: &'static [Hook],
 }
@@ -49,7 +49,7 @@ impl Device {
         Self {
             name: endpoint.host_ifname.clone(),
             index: endpoint.host_ifindex,
-            object: format!("Pod/{}/{}", endpoint.project, endpoint.pod),
+            object: endpoint.object().into(),
             how: POD_ATTACHMENT,
             hooks: &POD_HOOKS,
         }
@@ -60,7 +60,7 @@ impl Device {
         (index != 0).then(|| Self {
             name: OVERLAY.into(),
             index,
-            object: "data path".into(),
+            object: Subject::Part("data path".into()),
             how,
             hooks: &OVERLAY_HOOKS,
         })

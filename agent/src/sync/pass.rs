@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use weft_core::compile::host::{HostPlan, OVERLAY, endpoint_routes, host_plan};
 use weft_core::compile::{Scope, Tables, compile_scope};
 use weft_core::diff::diff;
-use weft_core::model::{Change, EgressPolicy, Endpoint, Problem, World};
+use weft_core::model::{Change, EgressPolicy, Endpoint, ObjectRef, Problem, World};
 
 use super::kernel::{Kernel, KernelError, gateways};
 use super::shared::{Refusal, Shared};
@@ -121,7 +121,7 @@ impl Kernel {
         report.gone = gone
             .into_iter()
             .map(|e| Problem {
-                object: format!("Pod/{}/{}", e.project, e.pod),
+                object: e.object().into(),
                 message: format!(
                     "its interface {} is gone, with the pod's network namespace as it seems; the container runtime's DEL \
                      or GC frees its addresses",
@@ -204,12 +204,12 @@ impl Kernel {
         let Some((project, name)) = found else {
             return false;
         };
-        let object = format!("EgressNetworkPolicy/{project}/{name}");
+        let object = ObjectRef::egress_policy(&project, &name);
         let refusal = Refusal {
             message: format!("{error}; nothing of the project leaves the cluster: make it smaller"),
             everywhere: false,
         };
-        shared.refused(object, Some(refusal));
+        shared.refused(object.into(), Some(refusal));
         let closed = EgressPolicy::invalid(error.to_string());
         shared.change(|world| world.take(Change::EgressPolicy(project, name, Some(closed))));
         true

@@ -5,7 +5,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde::Serialize;
-use weft_core::model::{DnsName, EgressState, Problem, World};
+use weft_core::model::{DnsName, EgressState, Problem, Subject, World, sort_problems};
 
 use super::foreign::{Standing, Standings};
 use super::handle::pod_network;
@@ -64,7 +64,7 @@ struct State {
     unjudged: Option<Problem>,
     dns_problems: Vec<Problem>,
     /// Objects that do not fit the data path.
-    refused: BTreeMap<String, Refusal>,
+    refused: BTreeMap<Subject, Refusal>,
     /// The API server does not take what the node says.
     untold: Option<Problem>,
     /// What stands before our programs.
@@ -204,23 +204,20 @@ impl Shared {
                 .failures
                 .iter()
                 .chain(&state.firewall_problem)
-                .map(|message| Problem {
-                    object: "data path".into(),
-                    message: message.clone(),
-                }),
+                .map(|message| Problem::of_part("data path", message.as_str())),
         );
         all.extend(state.refused.iter().map(|(object, refusal)| Problem {
             object: object.clone(),
             message: refusal.message.clone(),
         }));
         all.extend(state.standings.values().flat_map(Standing::problems));
-        all.sort();
+        sort_problems(&mut all);
         all.dedup();
         all
     }
 
     /// Objects that do not fit the data path, and why.
-    pub fn refusals(&self) -> BTreeMap<String, Refusal> {
+    pub fn refusals(&self) -> BTreeMap<Subject, Refusal> {
         self.state().refused.clone()
     }
 
@@ -312,7 +309,7 @@ impl Shared {
     }
 
     /// An object that does not fit, or one that does (again).
-    pub(super) fn refused(&self, object: String, refusal: Option<Refusal>) {
+    pub(super) fn refused(&self, object: Subject, refusal: Option<Refusal>) {
         match refusal {
             Some(refusal) => {
                 tracing::warn!(%object, message = %refusal.message, "refused");

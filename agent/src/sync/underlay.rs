@@ -1,6 +1,6 @@
 //! What the node's address means to the loop.
 
-use weft_core::model::{Change, Problem};
+use weft_core::model::{Change, Kind, ObjectRef, Problem};
 
 use super::Sync;
 use crate::observe::node::{self, NodeError, Underlay};
@@ -27,11 +27,8 @@ impl Sync {
             errors.extend(node::check(&self.underlay.node, network).err());
             problems.extend(node::check_mtu(&self.underlay, network));
         }
-        let object = format!("Node/{}", self.underlay.node.name);
-        problems.extend(errors.iter().map(|e| Problem {
-            object: object.clone(),
-            message: e.to_string(),
-        }));
+        let object = ObjectRef::cluster(Kind::Node, &self.underlay.node.name);
+        problems.extend(errors.iter().map(|e| Problem::with(&object, e.to_string())));
         self.shared.node_problems(problems);
     }
 }

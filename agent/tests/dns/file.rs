@@ -145,7 +145,7 @@ fn a_broken_empty_or_missing_file_keeps_the_servers_and_is_a_problem() {
                 .any(|problem| problem.message.contains(part))
         });
         assert_eq!(
-            rig.resolver.problems()[0].object,
+            rig.resolver.problems()[0].object.to_string(),
             path.display().to_string()
         );
         assert_eq!(rig.resolver.servers(), [a.address]);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use weft_agent::controller::annotations::{CHANGE_NETWORK, RESULT};
-use weft_agent::store::{Key, Kubernetes, Object, Reader, Store as _, StoreError};
+use weft_agent::store::{Kubernetes, Object, ObjectRef, Reader, Store as _, StoreError};
 
 use crate::rig::{Process, Server, until};
 
@@ -166,7 +166,7 @@ fn a_controller_that_stood_still_has_lost_its_turn() {
 }
 
 /// Changes an object until it was changed on top of what others did to it.
-fn change(store: &Kubernetes, key: &Key, mut how: impl FnMut(&mut Object)) {
+fn change(store: &Kubernetes, key: &ObjectRef, mut how: impl FnMut(&mut Object)) {
     until("a write without a conflict", || {
         let mut object = Object::clone(&store.get(key).unwrap().unwrap());
         how(&mut object);
@@ -189,7 +189,7 @@ fn what_several_write_at_once_is_not_lost_and_ends() {
     server.kubectl(&["create", "namespace", "shop"]);
     server.kubectl(&["create", "namespace", "bank"]);
     projects(&server, 7);
-    let key = Key::cluster("NetNamespace", "shop");
+    let key = ObjectRef::cluster("NetNamespace", "shop");
     let before = writes(&server, "controller").len();
 
     // Two programs with counters of their own, and a third that moves the project about.
@@ -274,7 +274,7 @@ fn a_node_address_that_somebody_insists_on_is_mended_once_each_time() {
     let status = ["--subresource=status", "--type=merge", "-p", &patch];
     server.kubectl(&[&["patch", "node", "node1"], &status[..]].concat());
     let store = server.store(Reader::Controller);
-    let key = Key::cluster("HostSubnet", "node1");
+    let key = ObjectRef::cluster("HostSubnet", "node1");
     let right = || {
         let object = store.get(&key).unwrap()?;
         (object.value["hostIP"] == "192.0.2.10").then_some(object)

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use weft_agent::config::Access;
-use weft_agent::store::{Key, Kubernetes, Reader, Store as _};
+use weft_agent::store::{Kubernetes, ObjectRef, Reader, Store as _};
 
 use crate::rig::{Process, Server, programs, until};
 use crate::store::net_namespace;
@@ -30,7 +30,9 @@ fn opened(file: PathBuf) -> Access {
 /// The number of the project `one`, as this way in shows it.
 fn netid(access: &Access) -> u64 {
     let store = Kubernetes::open(access, Reader::PodNetwork).unwrap();
-    let one = store.get(&Key::cluster("NetNamespace", "one")).unwrap();
+    let one = store
+        .get(&ObjectRef::cluster("NetNamespace", "one"))
+        .unwrap();
     one.unwrap().value["netid"].as_u64().unwrap()
 }
 
@@ -116,7 +118,7 @@ fn a_renewed_token_is_followed() {
     let words = format!("tokenFile: {}", file.display());
     let access = kubeconfig(&server, "file.kubeconfig", ("token: admin", &words));
     let store = Kubernetes::open(&access, Reader::PodNetwork).unwrap();
-    let get = || store.get(&Key::cluster("NetNamespace", "one"));
+    let get = || store.get(&ObjectRef::cluster("NetNamespace", "one"));
     assert!(get().unwrap().is_some());
 
     replace(&file, &token("second"));

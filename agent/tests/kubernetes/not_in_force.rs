@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use weft_agent::config::Access;
 use weft_agent::ingest::{self, Event};
 use weft_agent::not_in_force::{FIELD, Said};
-use weft_agent::store::{Key, Kubernetes, Reader, StoreError};
+use weft_agent::store::{Kubernetes, ObjectRef, Reader, StoreError};
 
 use crate::rig::{PATIENCE, Process, Server, until};
 
@@ -21,16 +21,16 @@ fn network(server: &Server) {
     server.apply(&network.to_string());
 }
 
-fn host(server: &Server, name: &str, ip: &str, subnet: &str) -> Key {
+fn host(server: &Server, name: &str, ip: &str, subnet: &str) -> ObjectRef {
     let host = json!({
         "apiVersion": "network.openshift.io/v1", "kind": "HostSubnet", "metadata": {"name": name},
         "host": name, "hostIP": ip, "subnet": subnet,
     });
     server.apply(&host.to_string());
-    Key::cluster("HostSubnet", name)
+    ObjectRef::cluster("HostSubnet", name)
 }
 
-fn status(server: &Server, key: &Key) -> Value {
+fn status(server: &Server, key: &ObjectRef) -> Value {
     let text = server.kubectl(&["get", "hostsubnet", &key.name, "-o", "json"]);
     let object: Value = serde_json::from_str(&text).unwrap();
     object["status"].clone()
@@ -67,7 +67,10 @@ fn a_node_and_the_controller_leave_each_other_their_fields() {
     let left = status(&server, &n2);
     assert!(left.get(FIELD).is_none(), "{left}");
     assert_eq!(left["conditions"][0]["reason"], "Conflict");
-    let nobody = store.patch_status(&Key::cluster("HostSubnet", "n3"), &json!({ FIELD: null }));
+    let nobody = store.patch_status(
+        &ObjectRef::cluster("HostSubnet", "n3"),
+        &json!({ FIELD: null }),
+    );
     assert!(
         matches!(nobody, Err(StoreError::NotFound { .. })),
         "{nobody:?}"

@@ -62,7 +62,9 @@ impl Seen {
     }
 
     fn problem(&self, object: &str) -> Option<&Problem> {
-        self.problems.iter().find(|it| it.object == object)
+        self.problems
+            .iter()
+            .find(|it| it.object.to_string() == object)
     }
 }
 

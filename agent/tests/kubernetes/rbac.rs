@@ -8,7 +8,8 @@ use serde::Deserialize as _;
 use serde_json::{Value, json};
 use weft_agent::config::Access;
 use weft_agent::not_in_force::FIELD;
-use weft_agent::store::{Key, Kubernetes, Reader};
+use weft_agent::store::{Kubernetes, ObjectRef, Reader};
+use weft_core::model::Kind;
 
 use crate::rig::{Process, Server, until};
 use crate::told::Told;
@@ -251,14 +252,14 @@ fn each_granted_verb_is_used_and_none_is_missing() {
     told.until("the policy is told", |told| {
         told.objects
             .keys()
-            .any(|key| key.kind == "EgressNetworkPolicy")
+            .any(|key| key.kind == Kind::EgressNetworkPolicy)
     });
     let node = json!({
         "apiVersion": "network.openshift.io/v1", "kind": "HostSubnet", "metadata": {"name": "node1"},
         "host": "node1", "hostIP": "192.0.2.10", "subnet": "10.128.0.0/23",
     });
     server.apply(&node.to_string());
-    let node = Key::cluster("HostSubnet", "node1");
+    let node = ObjectRef::cluster("HostSubnet", "node1");
     let nothing = json!({ FIELD: null });
     store.patch_status(&node, &nothing).unwrap();
     let checks = weft(&server, &["preflight", "-o", "json"], Some(&account));

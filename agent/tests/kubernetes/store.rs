@@ -1,7 +1,7 @@
 //! Lists, watches and writes.
 
 use serde_json::{Map, Value, json};
-use weft_agent::store::{Key, Object, Reader, Store, StoreError};
+use weft_agent::store::{Object, ObjectRef, Reader, Store, StoreError};
 
 use crate::rig::{Server, until};
 use crate::told::Told;
@@ -94,7 +94,10 @@ fn objects_are_listed_watched_and_written() {
         node.value
     );
     assert_eq!(
-        store.get(&Key::cluster("Node", "n1")).unwrap().as_ref(),
+        store
+            .get(&ObjectRef::cluster("Node", "n1"))
+            .unwrap()
+            .as_ref(),
         Some(node)
     );
 
@@ -173,7 +176,7 @@ fn objects_are_listed_watched_and_written() {
         "{error}"
     );
     let whole = store
-        .get(&Key::cluster("Namespace", "default"))
+        .get(&ObjectRef::cluster("Namespace", "default"))
         .unwrap()
         .unwrap();
     let error = store.update(&whole).unwrap_err();
@@ -198,7 +201,7 @@ fn objects_are_listed_watched_and_written() {
             .is_some_and(|o| finalizer(o))
     });
     let one = store
-        .get(&Key::cluster("NetNamespace", "one"))
+        .get(&ObjectRef::cluster("NetNamespace", "one"))
         .unwrap()
         .unwrap();
     store.delete(&one).unwrap();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use weft_agent::store::{Delta, Key, Notice, Object, Store, Watch};
+use weft_agent::store::{Delta, Notice, Object, ObjectRef, Store, Watch};
 
 use crate::rig::PATIENCE;
 
@@ -14,7 +14,7 @@ const SETTLING: &str = "storage is (re)initializing";
 
 pub struct Told {
     watch: Watch,
-    pub objects: BTreeMap<Key, Arc<Object>>,
+    pub objects: BTreeMap<ObjectRef, Arc<Object>>,
     /// In the order in which they were told.
     pub deltas: Vec<String>,
     pub problems: Vec<String>,
@@ -95,7 +95,7 @@ impl Told {
     }
 
     pub fn object(&self, kind: &str, name: &str) -> Option<&Arc<Object>> {
-        self.objects.get(&Key::cluster(kind, name))
+        self.objects.get(&ObjectRef::cluster(kind, name))
     }
 
     pub fn netid(&self, name: &str) -> Option<u64> {

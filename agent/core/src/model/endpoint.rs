@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::{Kind, ObjectRef};
+
 /// What CNI calls an attachment: a container (sandbox) and an interface in it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct EndpointId {
@@ -36,4 +38,11 @@ pub struct Endpoint {
     pub host_ifname: String,
     /// Its index.
     pub host_ifindex: u32,
+}
+
+impl Endpoint {
+    /// The pod.
+    pub fn object(&self) -> ObjectRef {
+        ObjectRef::namespaced(Kind::Pod, &self.project, &self.pod)
+    }
 }

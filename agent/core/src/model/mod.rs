@@ -5,7 +5,9 @@ mod dns_name;
 mod egress;
 mod egress_state;
 mod endpoint;
+mod kind;
 mod network;
+mod problem;
 mod project;
 mod world;
 
@@ -18,6 +20,8 @@ pub use egress::{
 };
 pub use egress_state::{EgressState, Violation};
 pub use endpoint::{Endpoint, EndpointId};
+pub use kind::{Kind, OtherKind};
 pub use network::{ClusterNetwork, HostSubnet, LocalNode, Mode, NetworkEntry, gateway};
+pub use problem::{ObjectRef, Problem, Subject, sort_problems};
 pub use project::{Project, Vnid, VnidOutOfRange};
-pub use world::{Change, Problem, World};
+pub use world::{Change, World};

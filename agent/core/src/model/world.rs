@@ -4,8 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use super::{
     ClusterNetwork, EgressPolicy, EgressSettings, Endpoint, EndpointId, HostSubnet, LocalNode,
     NamePattern, Project, Vnid,
@@ -59,15 +57,6 @@ pub enum Change {
     EgressSettings(EgressSettings),
     /// The addresses of a name; none take it away.
     Resolved(NamePattern, BTreeSet<IpAddr>),
-}
-
-/// Something wrong with an object, shown by status until it is mended.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Problem {
-    /// What it is about: `kind/name`, `kind/namespace/name`, or a file's path.
-    pub object: String,
-    /// What is wrong, what holds meanwhile and what to do.
-    pub message: String,
 }
 
 impl World {
@@ -126,7 +115,7 @@ impl World {
             Change::Project(name, project) => self.take_project(name, project),
             Change::Endpoint(id, endpoint) => put(&mut self.endpoints, id, endpoint),
             Change::EgressPolicy(project, name, policy) => {
-                self.take_egress_policy(project, name, policy)
+                self.take_egress_policy(project, name, policy);
             }
             Change::EgressSettings(settings) => self.egress = settings,
             Change::Resolved(name, addresses) => {

@@ -28,13 +28,13 @@ fn deny(project: &str) -> Arc<Policy> {
 /// The survey where the data path holds this policy for each project, or knows none of them.
 fn surveyed(
     world: &World,
-    refusals: &BTreeMap<String, Refusal>,
+    refusals: &BTreeMap<Subject, Refusal>,
     policy: Option<u64>,
 ) -> Vec<Found> {
     survey(world, refusals, |_| Ok(policy)).unwrap()
 }
 
-fn refusal(object: &str, message: &str, everywhere: bool) -> (String, Refusal) {
+fn refusal(object: ObjectRef, message: &str, everywhere: bool) -> (Subject, Refusal) {
     let message = message.into();
     (
         object.into(),
@@ -46,7 +46,9 @@ fn refusal(object: &str, message: &str, everywhere: bool) -> (String, Refusal) {
 }
 
 fn states(found: &[Found]) -> Vec<(&str, EgressPolicyState)> {
-    let states = found.iter().map(|one| (one.namespace.as_str(), one.state));
+    let states = found
+        .iter()
+        .map(|one| (one.object.namespace.as_str(), one.state));
     states.collect()
 }
 
@@ -89,9 +91,15 @@ fn a_refused_version_is_told_over_the_one_in_force() {
     let mut world = world();
     let number = policy(&mut world, "shop", deny("shop"));
     let refusals = [
-        ("EgressNetworkPolicy/shop/default", "too large"),
-        ("EgressNetworkPolicy/bank/first", "too large as well"),
-        ("HostSubnet/node1", "is no policy"),
+        (ObjectRef::egress_policy("shop", "default"), "too large"),
+        (
+            ObjectRef::egress_policy("bank", "first"),
+            "too large as well",
+        ),
+        (
+            ObjectRef::cluster(Kind::HostSubnet, "node1"),
+            "is no policy",
+        ),
     ];
     let refusals = refusals.map(|(object, message)| refusal(object, message, false));
     let found = surveyed(&world, &refusals.into(), Some(number));
@@ -116,7 +124,7 @@ fn what_is_not_in_force_is_one_problem_each() {
     assert_eq!(states(&found), [("shop", EgressPolicyState::Closed)]);
     let objects: Vec<_> = problems(&world, &found)
         .into_iter()
-        .map(|it| it.object)
+        .map(|it| it.object.to_string())
         .collect();
     let wanted = ["EgressNetworkPolicy/shop/default", "NetNamespace/bank"];
     assert_eq!(objects, wanted, "the one without a policy is closed too");
@@ -207,7 +215,10 @@ fn a_policy_that_denies_all_of_one_family_leaves_the_other_open() {
         assert_eq!(warnings.len(), usize::from(open.is_some()), "{what}");
         assert_eq!(found[0].warning.is_some(), open.is_some(), "{what}");
         for (warning, open) in warnings.iter().zip(open) {
-            assert_eq!(warning.object, "EgressNetworkPolicy/shop/default");
+            assert_eq!(
+                warning.object.to_string(),
+                "EgressNetworkPolicy/shop/default"
+            );
             let told = warning.message.contains(&format!("no rule for {open}:"));
             assert!(told, "{what}: {warning:?}");
         }
@@ -223,11 +234,11 @@ fn a_policy_that_denies_all_of_one_family_leaves_the_other_open() {
 /// Those that the node does not enforce, where the data path holds this policy for each project.
 fn names(
     world: &World,
-    refusals: &BTreeMap<String, Refusal>,
+    refusals: &BTreeMap<Subject, Refusal>,
     policy: Option<u64>,
 ) -> Vec<(String, String)> {
     let found = unenforced(world, refusals, |_| Ok(policy)).unwrap();
-    let named = found.into_iter().map(|it| (it.namespace, it.reason));
+    let named = found.into_iter().map(|it| (it.object.namespace, it.reason));
     named.collect()
 }
 
@@ -257,8 +268,8 @@ fn a_refused_policy_is_not_enforced_unless_every_node_refuses_it() {
     policy(&mut world, "bank", Policy::invalid("no room".into()));
     let told = |everywhere| {
         let refusals = ["away", "bank", "shop"].map(|project| {
-            let object = format!("EgressNetworkPolicy/{project}/default");
-            refusal(&object, "no room", everywhere)
+            let object = ObjectRef::egress_policy(project, "default");
+            refusal(object, "no room", everywhere)
         });
         names(&world, &refusals.into(), Some(number))
     };

@@ -5,9 +5,10 @@ use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use weft_core::model::Kind;
 
 use crate::controller::annotations::{self, CHANGE_NETWORK, REQUEST_ID, RESULT, Verdict};
-use crate::store::{Delta, Key, Notice, Object, Store, StoreError};
+use crate::store::{Delta, Notice, Object, ObjectRef, Store, StoreError};
 
 /// What became of a project.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -90,7 +91,7 @@ pub fn change(
                 Delta::Put(object) => (object.key.clone(), Some(object)),
                 Delta::Gone(key) => (key, None),
             };
-            if key.kind == "NetNamespace"
+            if key.kind == Kind::NetNamespace
                 && let Some(wait) = waiting.get_mut(&key.name)
                 && let Some(report) = wait.look(&key.name, object.as_deref(), &id)
             {
@@ -182,7 +183,7 @@ fn withdraw(store: &dyn Store, project: &str, id: &str) -> Report {
 }
 
 fn find(store: &dyn Store, project: &str) -> Result<Object, String> {
-    let found = store.get(&Key::cluster("NetNamespace", project));
+    let found = store.get(&ObjectRef::cluster(Kind::NetNamespace, project));
     let object = found.map_err(|e| e.to_string())?;
     object.as_deref().cloned().ok_or_else(|| {
         "no such project, or the controller has not given it a network yet".to_owned()

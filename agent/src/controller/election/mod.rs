@@ -13,9 +13,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Map, Value, json};
+use weft_core::model::Kind;
 
 use super::{ATTENTION, ControllerError};
-use crate::store::{Key, Object, Store, StoreError};
+use crate::store::{Object, ObjectRef, Store, StoreError};
 use state::{Election, LEASE, LOOK, Record, Step};
 
 const API_VERSION: &str = "coordination.k8s.io/v1";
@@ -38,11 +39,7 @@ impl Leadership {
         let term = Arc::new(Term::default());
         let mut candidate = Candidate {
             store: Arc::clone(store),
-            key: Key {
-                kind: "Lease".into(),
-                namespace: namespace.into(),
-                name: NAME.into(),
-            },
+            key: ObjectRef::namespaced(Kind::Lease, namespace, NAME),
             me: me.into(),
             election: Election::new(me.into()),
             term: Arc::clone(&term),
@@ -126,7 +123,7 @@ impl Term {
 
 struct Candidate {
     store: Arc<dyn Store>,
-    key: Key,
+    key: ObjectRef,
     me: String,
     election: Election,
     term: Arc<Term>,

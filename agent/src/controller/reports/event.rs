@@ -79,7 +79,7 @@ pub(super) fn event(
         namespace => namespace,
     };
     let mut regarding = json!({
-        "apiVersion": about.api_version, "kind": about.key.kind, "name": about.key.name, "uid": uid,
+        "apiVersion": about.api_version, "kind": about.key.kind.as_str(), "name": about.key.name, "uid": uid,
     });
     if !about.key.namespace.is_empty() {
         regarding["namespace"] = about.key.namespace.as_str().into();

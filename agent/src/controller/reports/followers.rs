@@ -1,16 +1,17 @@
-//! Which nodes may not have followed a policy yet. A plain value.
+//! Which nodes may not have followed an object yet. A plain value.
 //!
 //! A node says nothing of what it follows: in a large cluster that would be thousands of writes for one change. What is
-//! known is the exception. A node whose agent does not run goes on with what it had; an agent that cannot enforce a policy
+//! known is the exception. A node whose agent does not run goes on with what it had; an agent that cannot enforce an object
 //! says so in the status of the node's HostSubnet. All others follow within a moment.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use weft_core::model::Kind;
 
 use super::judge::{Status, Verdict};
-use crate::store::{Delta, Key, Object};
+use crate::store::{Delta, Object, ObjectRef};
 
 /// So long after it was cut off, a node's agent may still count as ready: kubelet reports every ten seconds, and a node
 /// that is silent is given up after forty.
@@ -29,20 +30,20 @@ pub(super) enum Why {
     Refused(String),
 }
 
-/// Nodes, their agents, and what became of each version of a policy.
+/// Nodes, their agents, and what became of each version of the objects that nodes follow.
 #[derive(Debug, Default)]
 pub(super) struct Followers {
     nodes: BTreeSet<String>,
     /// By name of the agent's pod: the node, and whether the pod is ready.
     agents: BTreeMap<String, (String, bool)>,
-    /// By node and policy: why the node does not enforce it.
-    refused: BTreeMap<String, BTreeMap<(String, String), String>>,
+    /// By node and object: why the node does not enforce it.
+    refused: BTreeMap<String, BTreeMap<ObjectRef, String>>,
     /// Nodes without a ready agent at the last look.
     away: BTreeSet<String>,
-    policies: BTreeMap<Key, Followed>,
+    followed: BTreeMap<ObjectRef, Followed>,
 }
 
-/// A version of a policy.
+/// A version of an object.
 #[derive(Debug)]
 struct Followed {
     generation: Value,
@@ -63,9 +64,9 @@ impl Followers {
 
     fn put(&mut self, object: &Object) {
         let name = object.key.name.clone();
-        match object.key.kind.as_str() {
-            "Node" => drop(self.nodes.insert(name)),
-            "Pod" => {
+        match object.key.kind {
+            Kind::Node => drop(self.nodes.insert(name)),
+            Kind::Pod => {
                 let text = |path| object.value.pointer(path).and_then(Value::as_str);
                 let ready = text("/status/conditions/0/status") == Some("True");
                 match text("/spec/nodeName") {
@@ -73,7 +74,7 @@ impl Followers {
                     None => drop(self.agents.remove(&name)),
                 }
             }
-            "HostSubnet" => {
+            Kind::HostSubnet => {
                 let refused = refusals(object);
                 if refused.is_empty() {
                     self.refused.remove(&name);
@@ -81,24 +82,41 @@ impl Followers {
                     self.refused.insert(name, refused);
                 }
             }
-            _ => {}
+            Kind::ClusterNetwork
+            | Kind::NetNamespace
+            | Kind::EgressNetworkPolicy
+            | Kind::Namespace
+            | Kind::Lease
+            | Kind::Event
+            | Kind::Other(_) => {}
         }
     }
 
-    fn gone(&mut self, key: &Key) {
-        match key.kind.as_str() {
-            "Node" => drop(self.nodes.remove(&key.name)),
-            "Pod" => drop(self.agents.remove(&key.name)),
-            "HostSubnet" => drop(self.refused.remove(&key.name)),
-            "EgressNetworkPolicy" => drop(self.policies.remove(key)),
-            _ => {}
+    fn gone(&mut self, key: &ObjectRef) {
+        self.followed.remove(key);
+        match key.kind {
+            Kind::Node => drop(self.nodes.remove(&key.name)),
+            Kind::Pod => drop(self.agents.remove(&key.name)),
+            Kind::HostSubnet => drop(self.refused.remove(&key.name)),
+            Kind::ClusterNetwork
+            | Kind::NetNamespace
+            | Kind::EgressNetworkPolicy
+            | Kind::Namespace
+            | Kind::Lease
+            | Kind::Event
+            | Kind::Other(_) => {}
         }
     }
 
-    /// Looks at what has changed since the last look, once everything was listed.
-    pub(super) fn look<'a>(&mut self, policies: impl Iterator<Item = &'a Object>, now: Instant) {
+    /// Looks at what has changed since the last look, once everything was listed: at objects that nodes follow, each with the type
+    /// of its condition.
+    pub(super) fn look<'a>(
+        &mut self,
+        objects: impl Iterator<Item = (&'a Object, &'static str)>,
+        now: Instant,
+    ) {
         let away = self.without_agent();
-        for followed in self.policies.values_mut() {
+        for followed in self.followed.values_mut() {
             followed.behind.retain(|node| away.contains(node));
             let recent = |since| now.duration_since(since) < BELATED;
             if followed.since.is_some_and(recent) {
@@ -106,15 +124,15 @@ impl Followers {
                 followed.behind.extend(more);
             }
         }
-        for object in policies {
+        for (object, condition) in objects {
             let generation = object.value.pointer("/metadata/generation");
             let generation = generation.unwrap_or(&Value::Null);
-            let known = self.policies.get(&object.key);
+            let known = self.followed.get(&object.key);
             if known.is_some_and(|known| known.generation == *generation) {
                 continue;
             }
             // What an earlier controller wrote of this version still holds.
-            let told = known.is_none() && observed(object) == Some(generation);
+            let told = known.is_none() && observed(object, condition) == Some(generation);
             let mut behind = away.clone();
             if told {
                 let listed = listed(object);
@@ -126,14 +144,14 @@ impl Followers {
                 since: (!told).then_some(now),
                 behind,
             };
-            self.policies.insert(object.key.clone(), followed);
+            self.followed.insert(object.key.clone(), followed);
         }
         self.away = away;
     }
 
-    /// Adds to the verdict of a policy who has not followed, as of the last look.
-    pub(super) fn complete(&self, policy: &Key, verdict: &mut Verdict) {
-        let behind = self.behind(policy);
+    /// Adds to the verdict about an object who has not followed, as of the last look.
+    pub(super) fn complete(&self, object: &ObjectRef, verdict: &mut Verdict) {
+        let behind = self.behind(object);
         if behind.is_empty() || verdict.status == Status::Unknown {
             return;
         }
@@ -161,16 +179,15 @@ impl Followers {
         verdict.behind = nodes.map(|node| (*node).to_owned()).collect();
     }
 
-    fn behind(&self, policy: &Key) -> BTreeMap<&str, Why> {
-        let away = self.policies.get(policy).into_iter();
+    fn behind(&self, object: &ObjectRef) -> BTreeMap<&str, Why> {
+        let away = self.followed.get(object).into_iter();
         let away = away.flat_map(|it| &it.behind);
         let mut behind: BTreeMap<_, _> = away.map(|node| (node.as_str(), Why::Away)).collect();
         if self.refused.is_empty() {
             return behind;
         }
-        let name = (policy.namespace.clone(), policy.name.clone());
-        for (node, policies) in &self.refused {
-            if let Some(reason) = policies.get(&name) {
+        for (node, refused) in &self.refused {
+            if let Some(reason) = refused.get(object) {
                 behind.insert(node, Why::Refused(reason.clone()));
             }
         }
@@ -190,22 +207,22 @@ impl Followers {
 }
 
 /// What a HostSubnet's node does not enforce, and why.
-fn refusals(object: &Object) -> BTreeMap<(String, String), String> {
+fn refusals(object: &Object) -> BTreeMap<ObjectRef, String> {
     let list = object.value.pointer("/status/policiesNotInForce");
     let items = list.and_then(Value::as_array).into_iter().flatten();
     let named = items.filter_map(|item| {
         let text = |field: &str| item[field].as_str().map(ToOwned::to_owned);
-        let name = (text("namespace")?, text("name")?);
-        Some((name, text("reason").unwrap_or_default()))
+        let policy = ObjectRef::egress_policy(text("namespace")?, text("name")?);
+        Some((policy, text("reason").unwrap_or_default()))
     });
     named.collect()
 }
 
-/// The generation that a policy's condition is about.
-fn observed(object: &Object) -> Option<&Value> {
+/// The generation that a condition is about.
+fn observed<'a>(object: &'a Object, condition: &str) -> Option<&'a Value> {
     let conditions = object.value.pointer("/status/conditions")?.as_array()?;
-    let enforced = conditions.iter().find(|it| it["type"] == "Enforced")?;
-    enforced.get("observedGeneration")
+    let own = conditions.iter().find(|it| it["type"] == condition)?;
+    own.get("observedGeneration")
 }
 
 /// The nodes that its status lists.

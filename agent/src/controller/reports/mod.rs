@@ -22,9 +22,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use weft_core::model::{Conflicts, Problem};
+use weft_core::model::{Conflicts, Kind, Problem, Subject};
 
-use crate::store::{Delta, Key, Kubernetes, Listing, Object, Store, StoreError};
+use crate::store::{Delta, Kubernetes, Listing, Object, ObjectRef, Store, StoreError};
 use condition::wanted;
 pub(super) use event::News;
 use event::event;
@@ -32,7 +32,6 @@ use followers::Followers;
 use judge::{Judge, Verdict};
 use pace::{May, Pace};
 
-const POLICY: &str = "EgressNetworkPolicy";
 /// At least this long between two looks at all objects.
 pub(super) const INTERVAL: Duration = Duration::from_secs(1);
 /// A problem that stands as long as this is none that goes away by itself, such as a Node that has no address yet.
@@ -47,7 +46,7 @@ pub(super) struct Reports {
     followers: Followers,
     pace: Pace,
     /// Objects whose status the server does not take, and why: the schema may refuse what was stored before it.
-    unwritable: BTreeMap<Key, String>,
+    unwritable: BTreeMap<ObjectRef, String>,
     /// What the plan cannot do: since when, and whether an event told it.
     standing: BTreeMap<Problem, (Instant, bool)>,
 }
@@ -90,12 +89,12 @@ impl Reports {
             ..
         } = self;
         let start = Instant::now();
-        let policies = judge.objects().filter(|it| it.key.kind == POLICY);
-        followers.look(policies, start);
+        let followed = judge.objects().filter(|(_, of)| of.followed);
+        followers.look(followed.map(|(object, of)| (object, of.condition)), start);
         let mut problems = Vec::new();
         let mut refused = BTreeSet::new();
-        for object in judge.objects() {
-            let kind = object.key.kind.as_str();
+        for (object, of) in judge.objects() {
+            let kind = &object.key.kind;
             // New nodes and projects do not wait for a slow server to take a status.
             if !active() || start.elapsed() > INTERVAL {
                 break;
@@ -106,7 +105,7 @@ impl Reports {
             let Some(mut verdict) = judge.verdict(&object.key) else {
                 continue;
             };
-            if kind == POLICY {
+            if of.followed {
                 followers.complete(&object.key, &mut verdict);
             }
             match tell(object, &verdict, pace, (store, me)) {
@@ -121,15 +120,13 @@ impl Reports {
                 // The others of the kind would fare no better.
                 Err(error) => {
                     refused.insert(kind);
-                    problems.push(Problem {
-                        object: format!("status and events of {kind}"),
-                        message: error.to_string(),
-                    });
+                    let part = format!("status and events of {kind}");
+                    problems.push(Problem::of_part(part, error.to_string()));
                 }
             }
         }
         problems.extend(unwritable.iter().map(|(key, reason)| Problem {
-            object: format!("status of {key}"),
+            object: Subject::Status(key.clone()),
             message: format!("the server does not take it: {reason}; mend the object"),
         }));
         problems
@@ -217,17 +214,25 @@ fn make(object: &Object, news: &News, (store, me): (&Kubernetes, &str)) -> Resul
 
 /// The object that a problem of the plan is told about, and as what. Our own kinds have conditions for what is wrong with
 /// them; a HostSubnet that could not be made is its Node's matter.
-fn about<'a>(listing: &'a Listing, object: &str) -> Option<(&'a Object, &'static str)> {
-    let (kind, name) = object.split_once('/')?;
-    let (kind, reason) = match kind {
-        "Node" => ("Node", "NotInPodNetwork"),
-        "HostSubnet" if listing.get(kind, "", name).is_none() => ("Node", "NotInPodNetwork"),
-        "Namespace" => ("Namespace", "NoNetwork"),
-        _ => return None,
+fn about<'a>(listing: &'a Listing, subject: &Subject) -> Option<(&'a Object, &'static str)> {
+    let Subject::Object(object) = subject else {
+        return None;
     };
-    listing
-        .get(kind, "", name)
-        .map(|object| (object.as_ref(), reason))
+    let (kind, reason) = match object.kind {
+        Kind::Node => (Kind::Node, "NotInPodNetwork"),
+        Kind::HostSubnet if listing.object(object).is_none() => (Kind::Node, "NotInPodNetwork"),
+        Kind::Namespace => (Kind::Namespace, "NoNetwork"),
+        Kind::HostSubnet
+        | Kind::ClusterNetwork
+        | Kind::NetNamespace
+        | Kind::EgressNetworkPolicy
+        | Kind::Pod
+        | Kind::Lease
+        | Kind::Event
+        | Kind::Other(_) => return None,
+    };
+    let found = listing.get(kind, "", &object.name)?;
+    Some((found.as_ref(), reason))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crate::store::Key;
+use crate::store::ObjectRef;
 
 /// Writes that may come at once.
 const BURST: u32 = 50;
@@ -34,7 +34,7 @@ pub(super) struct Pace {
     /// Writes that are free, as of a time.
     free: u32,
     as_of: Instant,
-    written: BTreeMap<Key, Written>,
+    written: BTreeMap<ObjectRef, Written>,
 }
 
 #[derive(Debug)]
@@ -55,7 +55,12 @@ impl Pace {
     }
 
     /// `content` is what would be written, `core` the same without the nodes that have not followed.
-    pub(super) fn may(&mut self, key: &Key, (content, core): (&str, &str), now: Instant) -> May {
+    pub(super) fn may(
+        &mut self,
+        key: &ObjectRef,
+        (content, core): (&str, &str),
+        now: Instant,
+    ) -> May {
         let earned = now.duration_since(self.as_of).as_millis() / EACH.as_millis();
         if let Ok(earned) = u32::try_from(earned)
             && earned > 0
@@ -85,7 +90,12 @@ impl Pace {
         }
     }
 
-    pub(super) fn wrote(&mut self, key: &Key, (content, core): (String, String), now: Instant) {
+    pub(super) fn wrote(
+        &mut self,
+        key: &ObjectRef,
+        (content, core): (String, String),
+        now: Instant,
+    ) {
         let before = self.written.get(key).filter(|it| it.content == content);
         let wait = before.map_or(FIRST, |it| (it.wait * 2).min(LONGEST));
         let written = Written {
@@ -97,7 +107,7 @@ impl Pace {
         self.written.insert(key.clone(), written);
     }
 
-    pub(super) fn forget(&mut self, key: &Key) {
+    pub(super) fn forget(&mut self, key: &ObjectRef) {
         self.written.remove(key);
     }
 }

@@ -8,7 +8,7 @@ use super::condition::{Wanted, wanted};
 use super::event::event;
 use super::judge::Judge;
 use super::pace::{May, Pace};
-use crate::store::{Delta, Key, Object};
+use crate::store::{Delta, Object, ObjectRef};
 
 const NOW: SystemTime = SystemTime::UNIX_EPOCH;
 
@@ -48,7 +48,7 @@ fn rules(range: &str) -> Value {
     json!([{"type": "Deny", "to": {"cidrSelector": range}}])
 }
 
-fn key(project: &str) -> Key {
+fn key(project: &str) -> ObjectRef {
     policy_object(project, &json!([]), 1).key
 }
 

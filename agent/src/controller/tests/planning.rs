@@ -12,12 +12,12 @@ use serde_json::{Value, json};
 use super::super::annotations::{CHANGE_NETWORK, Outcome, REQUEST_ID};
 use super::super::plan::{Memory, Write};
 use super::{namespace, network, node};
-use crate::store::{Key, Listing, Object};
+use crate::store::{Listing, Object, ObjectRef};
 
 /// A store that takes every write.
 #[derive(Default)]
 struct Cluster {
-    objects: BTreeMap<Key, Object>,
+    objects: BTreeMap<ObjectRef, Object>,
     memory: Memory,
     random: u32,
 }
@@ -36,11 +36,13 @@ impl Cluster {
     }
 
     fn remove(&mut self, kind: &str, name: &str) {
-        self.objects.remove(&Key::cluster(kind, name)).unwrap();
+        self.objects
+            .remove(&ObjectRef::cluster(kind, name))
+            .unwrap();
     }
 
     fn get(&self, kind: &str, name: &str) -> &Value {
-        &self.objects[&Key::cluster(kind, name)].value
+        &self.objects[&ObjectRef::cluster(kind, name)].value
     }
 
     fn netid(&self, name: &str) -> u64 {
@@ -48,7 +50,7 @@ impl Cluster {
     }
 
     fn has(&self, kind: &str, name: &str) -> bool {
-        self.objects.contains_key(&Key::cluster(kind, name))
+        self.objects.contains_key(&ObjectRef::cluster(kind, name))
     }
 
     /// One pass; answers how many writes there were, and the problems.
@@ -95,14 +97,14 @@ impl Cluster {
     fn ask(&mut self, name: &str, request: &str, id: &str) {
         let object = self
             .objects
-            .get_mut(&Key::cluster("NetNamespace", name))
+            .get_mut(&ObjectRef::cluster("NetNamespace", name))
             .unwrap();
         object.set_annotation(CHANGE_NETWORK, Some(request));
         object.set_annotation(REQUEST_ID, Some(id));
     }
 
     fn outcome(&self, name: &str) -> Outcome {
-        let object = &self.objects[&Key::cluster("NetNamespace", name)];
+        let object = &self.objects[&ObjectRef::cluster("NetNamespace", name)];
         assert_eq!(
             object.annotation(CHANGE_NETWORK),
             None,

@@ -10,14 +10,14 @@ use weft_core::model::{Change, LocalNode, Vnid, World};
 use super::super::{Event, Intake, spawn};
 use super::{host, network, object, project};
 use crate::store::scratch::Scratch;
-use crate::store::{Delta, Key, Manifests, Object};
+use crate::store::{Delta, Manifests, Object, ObjectRef};
 
 fn put(object: Object) -> Delta {
     Delta::Put(Arc::new(object))
 }
 
 fn gone(kind: &str, name: &str) -> Delta {
-    Delta::Gone(Key::cluster(kind, name))
+    Delta::Gone(ObjectRef::cluster(kind, name))
 }
 
 fn problems(intake: &Intake) -> String {

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::store::{Delta, Key, Object};
+use weft_core::model::Kind;
+
+use crate::store::{Delta, Object, ObjectRef};
 
 /// Objects in force, or only their names where nobody lists.
 ///
@@ -12,13 +14,13 @@ use crate::store::{Delta, Key, Object};
 #[derive(Debug)]
 pub(super) struct Cache {
     keep: Keep,
-    held: BTreeMap<Key, Held>,
+    held: BTreeMap<ObjectRef, Held>,
     /// Objects that were deleted by us, with the version that was: the watch may tell of it once more.
-    buried: BTreeMap<Key, u64>,
+    buried: BTreeMap<ObjectRef, u64>,
     /// Number of the latest list of each kind.
-    lists: BTreeMap<&'static str, u32>,
-    listing: BTreeSet<&'static str>,
-    unlisted: BTreeSet<&'static str>,
+    lists: BTreeMap<Kind, u32>,
+    listing: BTreeSet<Kind>,
+    unlisted: BTreeSet<Kind>,
 }
 
 /// How much of each object stays in memory.
@@ -26,7 +28,7 @@ pub(super) struct Cache {
 pub(super) enum Keep {
     /// All of it, for [`Cache::objects`].
     Objects,
-    /// Key and version, which is what it takes to notice that an object vanished.
+    /// ObjectRef and version, which is what it takes to notice that an object vanished.
     Names,
 }
 
@@ -48,7 +50,7 @@ struct Held {
 }
 
 impl Cache {
-    pub(super) fn new(keep: Keep, kinds: impl IntoIterator<Item = &'static str>) -> Self {
+    pub(super) fn new(keep: Keep, kinds: impl IntoIterator<Item = Kind>) -> Self {
         Self {
             keep,
             held: BTreeMap::new(),
@@ -71,9 +73,8 @@ impl Cache {
     }
 
     /// An object.
-    pub(super) fn get(&self, key: &Key) -> Known {
-        let kind = self.lists.get_key_value(key.kind.as_str());
-        let whole = kind.is_some_and(|(kind, _)| !self.unlisted.contains(kind));
+    pub(super) fn get(&self, key: &ObjectRef) -> Known {
+        let whole = self.lists.contains_key(&key.kind) && !self.unlisted.contains(&key.kind);
         if self.keep == Keep::Names || !whole {
             return Known::Unknown;
         }
@@ -84,9 +85,9 @@ impl Cache {
     }
 
     /// A list of a kind begins. One that ended in the midst is forgotten.
-    pub(super) fn begin(&mut self, kind: &'static str) {
-        *self.lists.entry(kind).or_default() += 1;
-        self.listing.insert(kind);
+    pub(super) fn begin(&mut self, kind: &Kind) {
+        *self.lists.entry(kind.clone()).or_default() += 1;
+        self.listing.insert(kind.clone());
     }
 
     /// An object was listed, changed or written. `None` if this state or a newer one is known already.
@@ -119,7 +120,7 @@ impl Cache {
     }
 
     /// An object was removed, `version` being that of its removal.
-    pub(super) fn gone(&mut self, key: Key, version: &str) -> Option<Delta> {
+    pub(super) fn gone(&mut self, key: ObjectRef, version: &str) -> Option<Delta> {
         self.buried.remove(&key);
         // A newer one of the same name was made by us meanwhile.
         if self.held.get(&key)?.version > number(version) {
@@ -130,7 +131,7 @@ impl Cache {
     }
 
     /// This state of an object was removed by us, or somebody else has done so.
-    pub(super) fn bury(&mut self, key: Key, version: &str) -> Option<Delta> {
+    pub(super) fn bury(&mut self, key: ObjectRef, version: &str) -> Option<Delta> {
         let version = number(version);
         if self
             .held
@@ -145,18 +146,18 @@ impl Cache {
     }
 
     /// A list of a kind is complete: what it did not have is gone.
-    pub(super) fn end(&mut self, kind: &'static str) -> Vec<Delta> {
+    pub(super) fn end(&mut self, kind: &Kind) -> Vec<Delta> {
         let list = self.list(kind);
         self.listing.remove(kind);
         self.unlisted.remove(kind);
-        self.buried.retain(|key, _| key.kind != kind);
+        self.buried.retain(|key, _| key.kind != *kind);
         let gone = self
             .held
-            .extract_if(.., |key, held| key.kind == kind && held.list != list);
+            .extract_if(.., |key, held| key.kind == *kind && held.list != list);
         gone.map(|(key, _)| Delta::Gone(key)).collect()
     }
 
-    fn list(&self, kind: &str) -> u32 {
+    fn list(&self, kind: &Kind) -> u32 {
         self.lists.get(kind).copied().unwrap_or_default()
     }
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::error::Error as _;
 use std::time::SystemTime;
 
-use weft_core::model::Problem;
+use weft_core::model::{Kind, Problem, Subject};
 
-use super::kinds::Kind;
+use super::kinds::ServedKind;
 
 /// Why a request failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +43,7 @@ impl Cause {
     }
 
     /// What is wrong and what to do, for whoever asked.
-    pub(super) fn explained(&self, kind: &Kind) -> String {
+    pub(super) fn explained(&self, kind: &ServedKind) -> String {
         match self {
             Self::Away(reason) => format!("no answer: {reason}"),
             Self::Unauthorized(reason) => format!(
@@ -56,10 +56,10 @@ impl Cause {
     }
 }
 
-fn no_such_resource(kind: &Kind) -> String {
+fn no_such_resource(kind: &ServedKind) -> String {
     format!(
         "the server has no resource {}: install the custom resource definitions (deploy/crds)",
-        kind.resource()
+        kind.name()
     )
 }
 
@@ -87,7 +87,7 @@ struct Failure {
 #[derive(Debug)]
 pub(super) struct Failures {
     server: String,
-    of: BTreeMap<&'static str, (&'static Kind, Failure)>,
+    of: BTreeMap<Kind, (&'static ServedKind, Failure)>,
 }
 
 impl Failures {
@@ -101,18 +101,18 @@ impl Failures {
     /// A request for a kind failed. Since when is that of the first failure in a row.
     pub(super) fn failed(
         &mut self,
-        kind: &'static Kind,
+        kind: &'static ServedKind,
         verb: &'static str,
         cause: Cause,
         now: SystemTime,
     ) {
-        let since = self.of.get(kind.name).map_or(now, |(_, old)| old.since);
+        let since = self.of.get(&kind.kind).map_or(now, |(_, old)| old.since);
         let failure = Failure { verb, cause, since };
-        self.of.insert(kind.name, (kind, failure));
+        self.of.insert(kind.kind.clone(), (kind, failure));
     }
 
     /// A request for a kind was answered. A list says nothing about a watch that is refused.
-    pub(super) fn answered(&mut self, kind: &str, verb: &str) {
+    pub(super) fn answered(&mut self, kind: &Kind, verb: &str) {
         let mended = self.of.get(kind).is_some_and(|(_, failure)| {
             let refused = matches!(failure.cause, Cause::Forbidden(_) | Cause::Other(_));
             failure.verb == verb || verb == "watch" || !refused
@@ -125,6 +125,10 @@ impl Failures {
     /// Since when not all kinds can be followed.
     pub(super) fn since(&self) -> Option<SystemTime> {
         self.of.values().map(|(_, failure)| failure.since).min()
+    }
+
+    fn subject(&self) -> Subject {
+        Subject::Part(format!("API server {}", self.server))
     }
 
     /// What to tell: one problem for what is wrong with the server, one a kind for what is wrong with that.
@@ -140,7 +144,7 @@ impl Failures {
         for (kind, failure) in self.of.values() {
             let Failure { verb, cause, since } = failure;
             let of_kind = |reason: String| Problem {
-                object: format!("API server {}", self.server),
+                object: self.subject(),
                 message: format!("{reason} (since {})", time(*since)),
             };
             match cause {
@@ -148,28 +152,25 @@ impl Failures {
                 Cause::Unauthorized(reason) => first(&mut unknown, *since, reason.as_str()),
                 Cause::Forbidden(reason) => problems.push(of_kind(format!(
                     "{reason}; {KEPT}: let this account list and watch {}",
-                    kind.resource()
+                    kind.name()
                 ))),
                 Cause::NoSuchResource => {
                     problems.push(of_kind(format!("{}; {KEPT}", no_such_resource(kind))));
                 }
                 Cause::Other(reason) => {
-                    problems.push(of_kind(format!(
-                        "{verb} {}: {reason}; {KEPT}",
-                        kind.resource()
-                    )));
+                    problems.push(of_kind(format!("{verb} {}: {reason}; {KEPT}", kind.name())));
                 }
             }
         }
         problems.extend(away.map(|(since, reason)| Problem {
-            object: format!("API server {}", self.server),
+            object: self.subject(),
             message: format!(
                 "does not answer since {}: {reason}; {KEPT}: look at the server, and at the way to it",
                 time(since)
             ),
         }));
         problems.extend(unknown.map(|(since, reason)| Problem {
-            object: format!("API server {}", self.server),
+            object: self.subject(),
             message: format!(
                 "does not accept our credentials since {}: {reason}; {KEPT}: renew the token or certificate",
                 time(since)

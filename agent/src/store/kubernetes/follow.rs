@@ -17,10 +17,10 @@ use weft_core::model::Problem;
 use super::cache::{Cache, Keep, Known};
 use super::failures::{Cause, Failures};
 use super::heard::Heard;
-use super::kinds::{Kind, Part};
+use super::kinds::{Part, ServedKind};
 use super::patience::Patience;
 use super::received::{NodeAddresses, PodReadiness, Received, key, object};
-use crate::store::{Delta, Key, Listing, Notice, Object};
+use crate::store::{Delta, Listing, Notice, Object, ObjectRef};
 
 /// Objects that are told together at most; a page of a list.
 const PAGE: u32 = 500;
@@ -44,7 +44,7 @@ struct State {
 impl Following {
     /// Starts a watch of each kind on the connection's thread.
     pub(super) fn start(
-        kinds: &'static [&'static Kind],
+        kinds: &[&'static ServedKind],
         keep: Keep,
         to: Sender<Notice>,
         home: &str,
@@ -53,7 +53,7 @@ impl Following {
         let following = Arc::new(Self {
             state: Mutex::new(State {
                 to: Some(to),
-                cache: Cache::new(keep, kinds.iter().map(|kind| kind.name)),
+                cache: Cache::new(keep, kinds.iter().map(|it| it.kind.clone())),
                 failures: Failures::new(server.to_owned()),
                 told_problems: Vec::new(),
                 told_listed: false,
@@ -61,13 +61,14 @@ impl Following {
             tasks: Mutex::new(Vec::new()),
         });
         let weak = Arc::downgrade(&following);
+        let followed = kinds.to_vec();
         heard.listen(Box::new(move |path, watch| {
             let following = Weak::upgrade(&weak);
             let Some(following) = following else {
                 return false;
             };
             // A watch that goes on where it broke off brings no event, only this answer.
-            if let Some(kind) = kinds.iter().find(|kind| path.ends_with(kind.plural)) {
+            if let Some(kind) = followed.iter().find(|kind| path.ends_with(kind.plural)) {
                 following.answered(kind, if watch { "watch" } else { "list" });
             }
             true
@@ -122,7 +123,7 @@ impl Following {
     }
 
     /// An object, on the same terms.
-    pub(super) fn get(&self, key: &Key) -> Known {
+    pub(super) fn get(&self, key: &ObjectRef) -> Known {
         let state = self.state();
         match state.to {
             Some(_) => state.cache.get(key),
@@ -138,29 +139,29 @@ impl Following {
     }
 
     /// Takes in that this state of an object is no more.
-    pub(super) fn removed(&self, key: Key, version: &str) {
+    pub(super) fn removed(&self, key: ObjectRef, version: &str) {
         let mut state = self.state();
         let delta = state.cache.bury(key, version);
         state.tell(delta.into_iter().collect());
     }
 
-    fn answered(&self, kind: &Kind, verb: &str) {
+    fn answered(&self, kind: &ServedKind, verb: &str) {
         let mut state = self.state();
-        state.failures.answered(kind.name, verb);
+        state.failures.answered(&kind.kind, verb);
         state.tell(Vec::new());
     }
 
-    fn take<K: Received>(&self, kind: &'static Kind, events: Vec<watcher::Result<Event<K>>>) {
+    fn take<K: Received>(&self, kind: &'static ServedKind, events: Vec<watcher::Result<Event<K>>>) {
         let mut state = self.state();
         let mut deltas = Vec::new();
         for event in events {
             match event {
-                Ok(Event::Init) => state.cache.begin(kind.name),
+                Ok(Event::Init) => state.cache.begin(&kind.kind),
                 Ok(Event::InitApply(received) | Event::Apply(received)) => {
                     let object = object(kind, received);
                     deltas.extend(object.and_then(|object| state.cache.put(object)));
                 }
-                Ok(Event::InitDone) => deltas.extend(state.cache.end(kind.name)),
+                Ok(Event::InitDone) => deltas.extend(state.cache.end(&kind.kind)),
                 Ok(Event::Delete(received)) => {
                     let meta = received.meta();
                     let version = meta.resource_version.as_deref().unwrap_or_default();
@@ -180,11 +181,11 @@ impl Following {
 }
 
 impl State {
-    fn failed(&mut self, kind: &'static Kind, error: &watcher::Error) {
+    fn failed(&mut self, kind: &'static ServedKind, error: &watcher::Error) {
         let (verb, cause) = match error {
             // What the watch missed is not there any more: it lists anew by itself.
             watcher::Error::WatchError(status) if status.code == 410 => {
-                tracing::debug!(resource = kind.resource(), "the watch was too far behind");
+                tracing::debug!(resource = kind.name(), "the watch was too far behind");
                 return;
             }
             watcher::Error::InitialListFailed(error) => ("list", Cause::of(error)),
@@ -196,7 +197,7 @@ impl State {
             }
             watcher::Error::NoResourceVersion => ("watch", Cause::Other(error.to_string())),
         };
-        tracing::debug!(resource = kind.resource(), verb, %error, "not followed");
+        tracing::debug!(resource = kind.name(), verb, %error, "not followed");
         self.failures.failed(kind, verb, cause, SystemTime::now());
     }
 
@@ -231,7 +232,7 @@ impl State {
 /// state would take back policies that were in force. A streamed list, as this library asks for it, would be of that kind.
 async fn follow<K: Received>(
     (client, home): (Client, String),
-    kind: &'static Kind,
+    kind: &'static ServedKind,
     answers: watch::Receiver<()>,
     following: Arc<Following>,
 ) {

@@ -1,6 +1,7 @@
 //! The kinds of object that are read and written, and how much of each is kept.
 
 use kube::core::ApiResource;
+use weft_core::model::Kind;
 
 use crate::store::Reader;
 
@@ -17,10 +18,10 @@ pub(super) enum Part {
     Readiness,
 }
 
-/// A kind of object.
+/// What the API server has of a kind.
 #[derive(Debug)]
-pub(super) struct Kind {
-    pub(super) name: &'static str,
+pub(super) struct ServedKind {
+    pub(super) kind: Kind,
     pub(super) group: &'static str,
     version: &'static str,
     pub(super) plural: &'static str,
@@ -28,6 +29,8 @@ pub(super) struct Kind {
     pub(super) part: Part,
     /// Only those with these labels in the namespace that weft runs in.
     pub(super) at_home: Option<&'static str>,
+    /// Who watches it.
+    readers: &'static [Reader],
 }
 
 /// Labels of the agents' pods.
@@ -35,109 +38,117 @@ pub(super) const AGENTS: &str = "app.kubernetes.io/name=weft,app.kubernetes.io/c
 
 const OURS: &str = "network.openshift.io";
 
-const fn ours(name: &'static str, plural: &'static str, namespaced: bool) -> Kind {
-    Kind {
-        name,
+const fn ours(
+    kind: Kind,
+    plural: &'static str,
+    namespaced: bool,
+    readers: &'static [Reader],
+) -> ServedKind {
+    ServedKind {
+        kind,
         group: OURS,
         version: "v1",
         plural,
         namespaced,
         part: Part::Whole,
         at_home: None,
+        readers,
     }
 }
 
-const fn core(name: &'static str, plural: &'static str, part: Part) -> Kind {
-    Kind {
-        name,
+const fn core(
+    kind: Kind,
+    plural: &'static str,
+    part: Part,
+    readers: &'static [Reader],
+) -> ServedKind {
+    ServedKind {
+        kind,
         group: "",
         version: "v1",
         plural,
         namespaced: false,
         part,
         at_home: None,
+        readers,
     }
 }
 
-static CLUSTER_NETWORK: Kind = ours("ClusterNetwork", "clusternetworks", false);
-static HOST_SUBNET: Kind = ours("HostSubnet", "hostsubnets", false);
-static NET_NAMESPACE: Kind = ours("NetNamespace", "netnamespaces", false);
-static EGRESS_NETWORK_POLICY: Kind = ours("EgressNetworkPolicy", "egressnetworkpolicies", true);
-static NODE: Kind = core("Node", "nodes", Part::Addresses);
-static NAMESPACE: Kind = core("Namespace", "namespaces", Part::Metadata);
+/// One that is never watched.
+const fn unwatched(kind: Kind, group: &'static str, plural: &'static str) -> ServedKind {
+    ServedKind {
+        kind,
+        group,
+        version: "v1",
+        plural,
+        namespaced: true,
+        part: Part::Whole,
+        at_home: None,
+        readers: &[],
+    }
+}
+
+const EVERYBODY: &[Reader] = &[Reader::Agent, Reader::Controller, Reader::PodNetwork];
+const DAEMONS: &[Reader] = &[Reader::Agent, Reader::Controller];
+
+static CLUSTER_NETWORK: ServedKind =
+    ours(Kind::ClusterNetwork, "clusternetworks", false, EVERYBODY);
+static HOST_SUBNET: ServedKind = ours(Kind::HostSubnet, "hostsubnets", false, DAEMONS);
+static NET_NAMESPACE: ServedKind = ours(Kind::NetNamespace, "netnamespaces", false, EVERYBODY);
+static EGRESS_NETWORK_POLICY: ServedKind = ours(
+    Kind::EgressNetworkPolicy,
+    "egressnetworkpolicies",
+    true,
+    DAEMONS,
+);
+static NODE: ServedKind = core(Kind::Node, "nodes", Part::Addresses, &[Reader::Controller]);
+static NAMESPACE: ServedKind = core(
+    Kind::Namespace,
+    "namespaces",
+    Part::Metadata,
+    &[Reader::Controller, Reader::PodNetwork],
+);
 /// The agents' pods, to know which of them do not run.
-static POD: Kind = Kind {
+static POD: ServedKind = ServedKind {
+    kind: Kind::Pod,
+    group: "",
+    version: "v1",
+    plural: "pods",
     namespaced: true,
+    part: Part::Readiness,
     at_home: Some(AGENTS),
-    ..core("Pod", "pods", Part::Readiness)
+    readers: &[Reader::Controller],
 };
-/// Never watched: only the lease of the controllers is read and written.
-static LEASE: Kind = Kind {
-    name: "Lease",
-    group: "coordination.k8s.io",
-    version: "v1",
-    plural: "leases",
-    namespaced: true,
-    part: Part::Whole,
-    at_home: None,
-};
+/// Only the lease of the controllers is read and written.
+static LEASE: ServedKind = unwatched(Kind::Lease, "coordination.k8s.io", "leases");
+/// Only made.
+static EVENT: ServedKind = unwatched(Kind::Event, "events.k8s.io", "events");
 
-/// Never watched, and only made.
-static EVENT: Kind = Kind {
-    name: "Event",
-    group: "events.k8s.io",
-    version: "v1",
-    plural: "events",
-    namespaced: true,
-    part: Part::Whole,
-    at_home: None,
-};
-
-static ALL: [&Kind; 9] = [
-    &CLUSTER_NETWORK,
-    &HOST_SUBNET,
-    &NET_NAMESPACE,
-    &EGRESS_NETWORK_POLICY,
-    &NODE,
-    &NAMESPACE,
-    &POD,
-    &LEASE,
-    &EVENT,
-];
+/// What the server has of a kind; `None` for one that weft makes nothing of.
+pub(super) const fn resource(kind: &Kind) -> Option<&'static ServedKind> {
+    Some(match kind {
+        Kind::ClusterNetwork => &CLUSTER_NETWORK,
+        Kind::HostSubnet => &HOST_SUBNET,
+        Kind::NetNamespace => &NET_NAMESPACE,
+        Kind::EgressNetworkPolicy => &EGRESS_NETWORK_POLICY,
+        Kind::Node => &NODE,
+        Kind::Namespace => &NAMESPACE,
+        Kind::Pod => &POD,
+        Kind::Lease => &LEASE,
+        Kind::Event => &EVENT,
+        Kind::Other(_) => return None,
+    })
+}
 
 /// The kinds that a reader needs, and no more.
-pub(super) fn of(reader: Reader) -> &'static [&'static Kind] {
-    static AGENT: [&Kind; 4] = [
-        &CLUSTER_NETWORK,
-        &HOST_SUBNET,
-        &NET_NAMESPACE,
-        &EGRESS_NETWORK_POLICY,
-    ];
-    static CONTROLLER: [&Kind; 7] = [
-        &CLUSTER_NETWORK,
-        &HOST_SUBNET,
-        &NET_NAMESPACE,
-        &EGRESS_NETWORK_POLICY,
-        &NODE,
-        &NAMESPACE,
-        &POD,
-    ];
-    static POD_NETWORK: [&Kind; 3] = [&CLUSTER_NETWORK, &NET_NAMESPACE, &NAMESPACE];
-    match reader {
-        Reader::Agent => &AGENT,
-        Reader::Controller => &CONTROLLER,
-        Reader::PodNetwork => &POD_NETWORK,
-    }
+pub(super) fn of(reader: Reader) -> Vec<&'static ServedKind> {
+    let all = Kind::ALL.iter().filter_map(resource);
+    all.filter(|it| it.readers.contains(&reader)).collect()
 }
 
-/// A kind by its name.
-pub(super) fn named(name: &str) -> Option<&'static Kind> {
-    ALL.into_iter().find(|it| it.name == name)
-}
-
-impl Kind {
+impl ServedKind {
     /// As the server's messages name it: `hostsubnets.network.openshift.io`.
-    pub(super) fn resource(&self) -> String {
+    pub(super) fn name(&self) -> String {
         if self.group.is_empty() {
             self.plural.to_owned()
         } else {
@@ -158,7 +169,7 @@ impl Kind {
             group: self.group.into(),
             version: self.version.into(),
             api_version: self.api_version(),
-            kind: self.name.into(),
+            kind: self.kind.to_string(),
             plural: self.plural.into(),
         }
     }

@@ -33,12 +33,12 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Key, Listing, Object, Reader, Store, StoreError, Watch};
+use super::{Listing, Object, ObjectRef, Reader, Store, StoreError, Watch};
 use crate::config::Access;
 use cache::{Keep, Known};
 use connect::{Connection, connect};
 use follow::Following;
-use kinds::{Kind, Part};
+use kinds::{Part, ServedKind};
 pub use transport::Limits;
 
 /// The namespace that weft runs in, unless it is told another one.
@@ -47,7 +47,7 @@ pub const HOME: &str = "weft";
 /// The objects of a Kubernetes API server.
 pub struct Kubernetes {
     connection: Arc<Connection>,
-    kinds: &'static [&'static Kind],
+    kinds: Vec<&'static ServedKind>,
     keep: Keep,
     /// Whether a refused write is followed by a look at what is there. A controller's next plan comes from its watch, and
     /// its account may not `get`.
@@ -103,12 +103,12 @@ impl Kubernetes {
     }
 
     /// The kind of an object that is to be written.
-    fn writable(object: &Object) -> Result<&'static Kind, StoreError> {
+    fn writable(object: &Object) -> Result<&'static ServedKind, StoreError> {
         let unwritable = |reason: &str| StoreError::Unwritable {
             object: object.key.clone(),
             reason: reason.into(),
         };
-        let kind = kinds::named(&object.key.kind);
+        let kind = kinds::resource(&object.key.kind);
         let kind = kind.ok_or_else(|| unwritable("this program does not write this kind"))?;
         if kind.part != Part::Whole {
             return Err(unwritable("only a part of it was read"));
@@ -134,8 +134,8 @@ impl Kubernetes {
     }
 
     /// Sets fields of an object's status, whatever its version, and nothing else of it; null removes one.
-    pub fn patch_status(&self, key: &Key, fields: &Value) -> Result<(), StoreError> {
-        let kind = kinds::named(&key.kind).ok_or_else(|| StoreError::NotFound {
+    pub fn patch_status(&self, key: &ObjectRef, fields: &Value) -> Result<(), StoreError> {
+        let kind = kinds::resource(&key.kind).ok_or_else(|| StoreError::NotFound {
             object: key.clone(),
         })?;
         let written = request::patch_status(&self.connection, kind, key, fields)?;
@@ -143,12 +143,12 @@ impl Kubernetes {
         Ok(())
     }
 
-    fn watches(&self, kind: &Kind) -> bool {
-        self.kinds.iter().any(|it| it.name == kind.name)
+    fn watches(&self, kind: &ServedKind) -> bool {
+        self.kinds.iter().any(|it| it.kind == kind.kind)
     }
 
     /// What the server has by now, after it refused a write: so that the next try is based on it.
-    fn refresh(&self, kind: &'static Kind, object: &Object) {
+    fn refresh(&self, kind: &'static ServedKind, object: &Object) {
         if !self.looks || !self.watches(kind) {
             return;
         }
@@ -160,14 +160,14 @@ impl Kubernetes {
     }
 
     fn wrote(&self, object: &Object) {
-        let watched = kinds::named(&object.key.kind).is_some_and(|kind| self.watches(kind));
+        let watched = kinds::resource(&object.key.kind).is_some_and(|kind| self.watches(kind));
         if let Some(following) = self.following().filter(|_| watched) {
             following.wrote(object.clone());
         }
     }
 
     fn removed(&self, object: &Object) {
-        let watched = kinds::named(&object.key.kind).is_some_and(|kind| self.watches(kind));
+        let watched = kinds::resource(&object.key.kind).is_some_and(|kind| self.watches(kind));
         if let Some(following) = self.following().filter(|_| watched) {
             following.removed(object.key.clone(), &object.version);
         }
@@ -176,7 +176,7 @@ impl Kubernetes {
     /// Carries the outcome of a write to whoever watches.
     fn settled(
         &self,
-        kind: &'static Kind,
+        kind: &'static ServedKind,
         object: &Object,
         outcome: Result<Object, StoreError>,
     ) -> Result<Arc<Object>, StoreError> {
@@ -201,7 +201,7 @@ impl Store for Kubernetes {
             return Ok(listing);
         }
         let mut objects = Vec::new();
-        for kind in self.kinds {
+        for kind in &self.kinds {
             objects.extend(
                 request::list(&self.connection, kind, &self.home)?
                     .into_iter()
@@ -215,13 +215,13 @@ impl Store for Kubernetes {
         })
     }
 
-    fn get(&self, key: &Key) -> Result<Option<Arc<Object>>, StoreError> {
+    fn get(&self, key: &ObjectRef) -> Result<Option<Arc<Object>>, StoreError> {
         match self.following().map(|following| following.get(key)) {
             Some(Known::Here(object)) => return Ok(Some(object)),
             Some(Known::Absent) => return Ok(None),
             Some(Known::Unknown) | None => {}
         }
-        let kind = kinds::named(&key.kind).ok_or_else(|| StoreError::NotFound {
+        let kind = kinds::resource(&key.kind).ok_or_else(|| StoreError::NotFound {
             object: key.clone(),
         })?;
         Ok(request::get(&self.connection, kind, key)?.map(Arc::new))
@@ -237,7 +237,7 @@ impl Store for Kubernetes {
             ..
         } = self.connection.as_ref();
         let following = Following::start(
-            self.kinds,
+            &self.kinds,
             self.keep,
             to,
             &self.home,

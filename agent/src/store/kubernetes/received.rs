@@ -6,8 +6,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-use super::kinds::Kind;
-use crate::store::{Key, Object};
+use super::kinds::ServedKind;
+use crate::store::{Object, ObjectRef};
 
 /// What a list or a watch of a kind decodes to.
 pub(super) trait Received:
@@ -161,13 +161,13 @@ fn identity(meta: ObjectMeta) -> ObjectMeta {
 }
 
 /// The object; items of a list lack apiVersion and kind, which are put back. `None` if it has no name: no server sends that.
-pub(super) fn object(kind: &Kind, received: impl Received) -> Option<Object> {
+pub(super) fn object(kind: &ServedKind, received: impl Received) -> Option<Object> {
     let (meta, fields) = received.cut();
     let key = key(kind, &meta)?;
     let version = meta.resource_version.clone().unwrap_or_default();
     let mut value = fields;
     value.insert("apiVersion".into(), kind.api_version().into());
-    value.insert("kind".into(), kind.name.into());
+    value.insert("kind".into(), kind.kind.as_str().into());
     value.insert("metadata".into(), serde_json::to_value(meta).ok()?);
     Some(Object {
         key,
@@ -179,9 +179,9 @@ pub(super) fn object(kind: &Kind, received: impl Received) -> Option<Object> {
 }
 
 /// The name of a received object.
-pub(super) fn key(kind: &Kind, meta: &ObjectMeta) -> Option<Key> {
-    Some(Key {
-        kind: kind.name.into(),
+pub(super) fn key(kind: &ServedKind, meta: &ObjectMeta) -> Option<ObjectRef> {
+    Some(ObjectRef {
+        kind: kind.kind.clone(),
         namespace: meta.namespace.clone().unwrap_or_default(),
         name: meta.name.clone()?,
     })

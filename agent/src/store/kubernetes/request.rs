@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 
 use super::connect::Connection;
 use super::failures::Cause;
-use super::kinds::{Kind, Part};
+use super::kinds::{Part, ServedKind};
 use super::received::{NodeAddresses, PodReadiness, Received, object};
-use crate::store::{Key, Object, StoreError};
+use crate::store::{Object, ObjectRef, StoreError};
 
 /// For one answer of the server; a lease is lost in little more.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -21,14 +21,14 @@ const PAGE: u32 = 500;
 /// What a request is about, for its error.
 struct About<'a> {
     verb: &'static str,
-    kind: &'static Kind,
-    key: Option<&'a Key>,
+    kind: &'static ServedKind,
+    key: Option<&'a ObjectRef>,
 }
 
 /// Every object of a kind; `home` is the namespace that weft runs in.
 pub(super) fn list(
     on: &Connection,
-    kind: &'static Kind,
+    kind: &'static ServedKind,
     home: &str,
 ) -> Result<Vec<Object>, StoreError> {
     let about = About {
@@ -81,8 +81,8 @@ fn list_of<K: Received>(
 /// One object; `None` if there is none.
 pub(super) fn get(
     on: &Connection,
-    kind: &'static Kind,
-    key: &Key,
+    kind: &'static ServedKind,
+    key: &ObjectRef,
 ) -> Result<Option<Object>, StoreError> {
     let about = About {
         verb: "get",
@@ -100,7 +100,7 @@ pub(super) fn get(
 fn get_of<K: Received>(
     on: &Connection,
     about: &About<'_>,
-    key: &Key,
+    key: &ObjectRef,
 ) -> Result<Option<Object>, StoreError> {
     let (api, name) = (
         api::<K>(on, about.kind, namespace(about.kind, key)),
@@ -114,7 +114,7 @@ fn get_of<K: Received>(
 /// Adds an object.
 pub(super) fn create(
     on: &Connection,
-    kind: &'static Kind,
+    kind: &'static ServedKind,
     new: &Object,
 ) -> Result<Object, StoreError> {
     let about = About {
@@ -135,7 +135,7 @@ pub(super) fn create(
 /// Replaces the object of the same version.
 pub(super) fn update(
     on: &Connection,
-    kind: &'static Kind,
+    kind: &'static ServedKind,
     new: &Object,
 ) -> Result<Object, StoreError> {
     replace(on, kind, new, ("update", Subresource::None))
@@ -144,7 +144,7 @@ pub(super) fn update(
 /// Replaces the status of the object of the same version.
 pub(super) fn update_status(
     on: &Connection,
-    kind: &'static Kind,
+    kind: &'static ServedKind,
     new: &Object,
 ) -> Result<Object, StoreError> {
     replace(on, kind, new, ("update the status of", Subresource::Status))
@@ -153,8 +153,8 @@ pub(super) fn update_status(
 /// Sets fields of an object's status, whatever its version; null removes one.
 pub(super) fn patch_status(
     on: &Connection,
-    kind: &'static Kind,
-    key: &Key,
+    kind: &'static ServedKind,
+    key: &ObjectRef,
     fields: &Value,
 ) -> Result<Object, StoreError> {
     let about = About {
@@ -178,7 +178,7 @@ enum Subresource {
 
 fn replace(
     on: &Connection,
-    kind: &'static Kind,
+    kind: &'static ServedKind,
     new: &Object,
     (verb, part): (&'static str, Subresource),
 ) -> Result<Object, StoreError> {
@@ -203,7 +203,7 @@ fn replace(
 /// Removes the object of the same version. `Some`: something holds it back, and this is what it looks like.
 pub(super) fn delete(
     on: &Connection,
-    kind: &'static Kind,
+    kind: &'static ServedKind,
     old: &Object,
 ) -> Result<Option<Object>, StoreError> {
     let about = About {
@@ -229,11 +229,11 @@ pub(super) fn delete(
     Ok(remains.and_then(|received| object(kind, received)))
 }
 
-fn one(on: &Connection, kind: &Kind, key: &Key) -> Api<DynamicObject> {
+fn one(on: &Connection, kind: &ServedKind, key: &ObjectRef) -> Api<DynamicObject> {
     api(on, kind, namespace(kind, key))
 }
 
-fn api<K: Received>(on: &Connection, kind: &Kind, namespace: Option<&str>) -> Api<K> {
+fn api<K: Received>(on: &Connection, kind: &ServedKind, namespace: Option<&str>) -> Api<K> {
     let (client, resource) = (on.client.clone(), kind.api_resource());
     match namespace {
         Some(namespace) => Api::namespaced_with(client, namespace, &resource),
@@ -241,7 +241,7 @@ fn api<K: Received>(on: &Connection, kind: &Kind, namespace: Option<&str>) -> Ap
     }
 }
 
-fn namespace<'a>(kind: &Kind, key: &'a Key) -> Option<&'a str> {
+fn namespace<'a>(kind: &ServedKind, key: &'a ObjectRef) -> Option<&'a str> {
     kind.namespaced.then_some(key.namespace.as_str())
 }
 
@@ -277,7 +277,7 @@ fn sendable(object: &Object) -> Result<DynamicObject, StoreError> {
 fn written(
     on: &Connection,
     about: &About<'_>,
-    key: &Key,
+    key: &ObjectRef,
     answer: kube::Result<DynamicObject>,
 ) -> Result<Object, StoreError> {
     let received = answer.map_err(|error| failed(on, about, key, &error))?;
@@ -286,7 +286,7 @@ fn written(
 }
 
 /// Why a write was refused.
-fn failed(on: &Connection, about: &About<'_>, key: &Key, error: &kube::Error) -> StoreError {
+fn failed(on: &Connection, about: &About<'_>, key: &ObjectRef, error: &kube::Error) -> StoreError {
     let object = key.clone();
     let kube::Error::Api(status) = error else {
         return refused(on, about, error);
@@ -337,7 +337,7 @@ fn error_of(on: &Connection, about: &About<'_>, reason: String) -> StoreError {
         verb: about.verb,
         what: about
             .key
-            .map_or_else(|| about.kind.resource(), ToString::to_string),
+            .map_or_else(|| about.kind.name(), ToString::to_string),
         server: on.server.clone(),
         reason,
     }

@@ -4,31 +4,31 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use weft_core::model::Problem;
+use weft_core::model::{Problem, Subject};
 
 use super::kept::Kept;
 use super::read::{Reading, Stamp};
-use crate::store::{Delta, Key, Object};
+use crate::store::{Delta, Object, ObjectRef};
 
 /// Objects that were just read. Those that are told need not be made from their texts again.
-type Fresh = HashMap<Key, Vec<Arc<Object>>>;
+type Fresh = HashMap<ObjectRef, Vec<Arc<Object>>>;
 
 /// Files and the objects in force. A plain value.
 #[derive(Debug, Default)]
 pub(super) struct Contents {
     files: BTreeMap<PathBuf, FileEntry>,
     /// Which files define a key.
-    claims: HashMap<Key, BTreeSet<PathBuf>>,
-    in_force: BTreeMap<Key, Arc<Kept>>,
+    claims: HashMap<ObjectRef, BTreeSet<PathBuf>>,
+    in_force: BTreeMap<ObjectRef, Arc<Kept>>,
 }
 
 #[derive(Debug, Default)]
 struct FileEntry {
     stamp: Option<Stamp>,
     /// The last good ones.
-    objects: BTreeMap<Key, Arc<Kept>>,
+    objects: BTreeMap<ObjectRef, Arc<Kept>>,
     /// Keys that the file defines more than once.
-    repeated: BTreeSet<Key>,
+    repeated: BTreeSet<ObjectRef>,
     error: Option<String>,
 }
 
@@ -39,12 +39,12 @@ impl Contents {
     }
 
     /// The object in force.
-    pub(super) fn get(&self, key: &Key) -> Option<Arc<Object>> {
+    pub(super) fn get(&self, key: &ObjectRef) -> Option<Arc<Object>> {
         self.in_force.get(key)?.object()
     }
 
     /// The file of the object in force.
-    pub(super) fn file_of(&self, key: &Key) -> Option<&PathBuf> {
+    pub(super) fn file_of(&self, key: &ObjectRef) -> Option<&PathBuf> {
         self.in_force.get(key)?.file()
     }
 
@@ -78,7 +78,7 @@ impl Contents {
         &mut self,
         file: PathBuf,
         reading: Option<Reading>,
-        touched: &mut BTreeSet<Key>,
+        touched: &mut BTreeSet<ObjectRef>,
         fresh: &mut Fresh,
     ) {
         let mut new = FileEntry::default();
@@ -122,7 +122,7 @@ impl Contents {
     }
 
     /// Picks the object in force for a key whose files changed.
-    fn settle(&mut self, key: Key, fresh: &mut Fresh) -> Option<Delta> {
+    fn settle(&mut self, key: ObjectRef, fresh: &mut Fresh) -> Option<Delta> {
         let old = self.in_force.get(&key);
         let incumbent = old.and_then(|kept| kept.file());
         let files = self.claims.get(&key);
@@ -160,13 +160,13 @@ impl Contents {
                     n => format!("its {n} objects as last read stay in force"),
                 };
                 problems.push(Problem {
-                    object: file.display().to_string(),
+                    object: Subject::Part(file.display().to_string()),
                     message: format!("{error}; {kept}: mend the file"),
                 });
             }
             for key in &entry.repeated {
                 problems.push(Problem {
-                    object: key.to_string(),
+                    object: key.into(),
                     message: format!(
                         "is defined more than once in {}; the first one counts: remove the others",
                         file.display()
@@ -184,7 +184,7 @@ impl Contents {
                 .collect();
             let incumbent = incumbent.map(|file| file.display().to_string());
             problems.push(Problem {
-                object: key.to_string(),
+                object: key.into(),
                 message: format!(
                     "is defined in {} too; the one in {} stays in force: remove one",
                     others.join(", "),

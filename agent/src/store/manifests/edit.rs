@@ -3,13 +3,13 @@
 use serde_json::Value;
 
 use super::document::{Body, Document, Format, is_marker, is_trivia, parse};
-use crate::store::{Key, Object};
+use crate::store::{Object, ObjectRef};
 
 /// A text with one object replaced (`Some`) or taken out (`None`); `None` if nothing but blank lines is left.
 pub(super) fn edit(
     text: &str,
     format: Format,
-    key: &Key,
+    key: &ObjectRef,
     new: Option<&Value>,
 ) -> Result<Option<String>, String> {
     let documents = parse(text, format)?;
@@ -32,7 +32,7 @@ pub(super) fn edit(
 fn rewrite(
     document: &Document<'_>,
     format: Format,
-    key: &Key,
+    key: &ObjectRef,
     new: Option<&Value>,
 ) -> Result<String, String> {
     let value = match (&document.body, new) {
@@ -99,7 +99,7 @@ fn verify(
     before: &[Document<'_>],
     edited: &str,
     format: Format,
-    key: &Key,
+    key: &ObjectRef,
     new: Option<&Value>,
 ) -> Result<(), String> {
     let objects = |documents: &[Document<'_>]| -> Vec<Object> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::store::{Key, Object};
+use crate::store::{Object, ObjectRef};
 
 /// Deeper trees than this are kept as they are: the parser of texts has a limit of its own, 128.
 const DEPTH: usize = 100;
@@ -18,7 +18,7 @@ pub(super) struct Kept(Content);
 enum Content {
     Tree(Arc<Object>),
     Text {
-        key: Key,
+        key: ObjectRef,
         api_version: String,
         version: String,
         file: Option<PathBuf>,

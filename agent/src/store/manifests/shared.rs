@@ -6,12 +6,12 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use weft_core::model::Problem;
+use weft_core::model::{Problem, Subject};
 
 use super::contents::Contents;
 use super::read::{Reading, read, scan};
 use super::watch::Input;
-use crate::store::{Delta, Key, Listing, Notice, Object};
+use crate::store::{Delta, Listing, Notice, Object, ObjectRef};
 
 /// A directory, what is in force in it, and who is told.
 pub(super) struct Shared {
@@ -58,11 +58,11 @@ impl State {
         error.map_or(Duration::ZERO, |(_, since)| since.elapsed())
     }
 
-    pub(super) fn get(&self, key: &Key) -> Option<Arc<Object>> {
+    pub(super) fn get(&self, key: &ObjectRef) -> Option<Arc<Object>> {
         self.contents.get(key)
     }
 
-    pub(super) fn file_of(&self, key: &Key) -> Option<&PathBuf> {
+    pub(super) fn file_of(&self, key: &ObjectRef) -> Option<&PathBuf> {
         self.contents.file_of(key)
     }
 
@@ -162,7 +162,7 @@ impl State {
         let mut problems = self.contents.problems();
         if let Some((error, _)) = &self.directory_error {
             problems.push(Problem {
-                object: dir.display().to_string(),
+                object: Subject::Part(dir.display().to_string()),
                 message: format!(
                     "the manifests directory cannot be read: {error}; what was read before stays in force: create it \
                      or mend its permissions"

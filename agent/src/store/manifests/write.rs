@@ -12,7 +12,7 @@ use super::document::{Format, parse};
 use super::edit::{edit, render};
 use super::read::{Reading, Stamp, objects, read_text};
 use super::shared::{Shared, State};
-use crate::store::{Key, Object, StoreError, check_name};
+use crate::store::{Object, ObjectRef, StoreError, check_name};
 
 /// Adds an object in a file of its own, `kind-name.yaml` or `kind-namespace_name.yaml`.
 pub(super) fn create(shared: &Shared, object: &Object) -> Result<Arc<Object>, StoreError> {
@@ -121,7 +121,7 @@ fn find(
 }
 
 /// A file's text, if it does not parse or holds the object; `None` if it parses and does not hold it.
-fn text_with(path: &Path, key: &Key) -> Result<Option<String>, StoreError> {
+fn text_with(path: &Path, key: &ObjectRef) -> Result<Option<String>, StoreError> {
     let text = match read_text(path).map_err(StoreError::io("read", path))? {
         None => return Ok(None),
         Some((_, text)) => text.map_err(|reason| StoreError::Unparsable {
@@ -147,7 +147,7 @@ fn took(
     path: &Path,
     stamp: Stamp,
     text: &str,
-    key: &Key,
+    key: &ObjectRef,
 ) -> Result<Arc<Object>, StoreError> {
     let reading = Reading {
         stamp: Some(stamp),
@@ -159,7 +159,7 @@ fn took(
     })
 }
 
-fn same_key(key: &Key, value: &serde_json::Value) -> Result<(), StoreError> {
+fn same_key(key: &ObjectRef, value: &serde_json::Value) -> Result<(), StoreError> {
     let unwritable = |reason| StoreError::Unwritable {
         object: key.clone(),
         reason,
@@ -175,10 +175,10 @@ fn same_key(key: &Key, value: &serde_json::Value) -> Result<(), StoreError> {
     }
 }
 
-fn file_name(key: &Key) -> Result<String, String> {
+fn file_name(key: &ObjectRef) -> Result<String, String> {
     check_name(&key.name)?;
-    check_name(&key.kind.to_lowercase())?;
-    let kind = key.kind.to_lowercase();
+    let kind = key.kind.as_str().to_lowercase();
+    check_name(&kind)?;
     if key.namespace.is_empty() {
         return Ok(format!("{kind}-{}.yaml", key.name));
     }

@@ -79,7 +79,7 @@ impl Api {
             Some((group, version)) => (group, version),
             None => ("", object.api_version.as_str()),
         };
-        let gvk = GroupVersionKind::gvk(group, version, &object.key.kind);
+        let gvk = GroupVersionKind::gvk(group, version, object.key.kind.as_str());
         self.client.kind(&gvk)?.ok_or_else(|| Error::Server {
             what: format!("write {}", object.key),
             why: format!(
@@ -130,7 +130,7 @@ impl Api {
     fn patch_status(
         &self,
         resource: &Resource,
-        key: &weft_agent::store::Key,
+        key: &weft_agent::store::ObjectRef,
         status: &Value,
     ) -> Result<Value, Error> {
         let patch = Patch::Merge(json!({ "status": status }));
@@ -163,7 +163,11 @@ impl Objects for Api {
 
     fn create(&self, value: Value) -> Result<(), Error> {
         let object = objects::checked(value)?;
-        match self.get(&object.key.kind, &object.key.namespace, &object.key.name)? {
+        match self.get(
+            object.key.kind.as_str(),
+            &object.key.namespace,
+            &object.key.name,
+        )? {
             Some(_) => Ok(()),
             None => self.apply(&object).map(drop),
         }
@@ -178,8 +182,8 @@ impl Objects for Api {
     ) -> Result<(), Error> {
         let missing = || Error::missing(kind, namespace, name);
         let resource = self.client.kind_called(kind)?.ok_or_else(missing)?;
-        let key = weft_agent::store::Key {
-            kind: resource.0.kind.clone(),
+        let key = weft_agent::store::ObjectRef {
+            kind: resource.0.kind.as_str().into(),
             namespace: namespace.to_owned(),
             name: name.to_owned(),
         };
@@ -206,7 +210,7 @@ impl Objects for Api {
         match patched {
             Err(error) if error.is(404) => Err(missing()),
             patched => {
-                let key = weft_agent::store::Key::cluster(kind, name);
+                let key = weft_agent::store::ObjectRef::cluster(kind, name);
                 objects::checked(value(&key, &patched?)?).map(Arc::new)
             }
         }
@@ -246,7 +250,7 @@ impl Objects for Api {
             api.get_opt(name).await
         })?;
         let Some(found) = found else { return Ok(None) };
-        let key = weft_agent::store::Key::cluster(kind, name);
+        let key = weft_agent::store::ObjectRef::cluster(kind, name);
         objects::checked(value(&key, &found)?).map(|object| Some(Arc::new(object)))
     }
 }
@@ -268,7 +272,7 @@ fn bare(object: &Object) -> Result<DynamicObject, Error> {
 }
 
 /// As the lab has objects; who wrote which field is nothing to it.
-fn value(key: &weft_agent::store::Key, object: &DynamicObject) -> Result<Value, Error> {
+fn value(key: &weft_agent::store::ObjectRef, object: &DynamicObject) -> Result<Value, Error> {
     let mut value = serde_json::to_value(object).map_err(|error| Error::Server {
         what: format!("read {key}"),
         why: error.to_string(),

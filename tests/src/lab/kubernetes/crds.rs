@@ -28,7 +28,7 @@ impl Crds {
             let text = fs::read_to_string(path).map_err(file("read", path))?;
             all.extend(objects::parse(&text, &path.display().to_string())?);
         }
-        all.retain(|object| object.key.kind == "CustomResourceDefinition");
+        all.retain(|object| object.key.kind.as_str() == "CustomResourceDefinition");
         if all.is_empty() {
             let why = format!("{}: no CustomResourceDefinition in it", directory.display());
             return Err(Error::Invalid(why));
@@ -56,7 +56,7 @@ impl Crds {
 /// Established, and ready to be watched, which is a moment later.
 fn established(api: &Api, object: &Object) -> Result<bool, Error> {
     let key = &object.key;
-    let found = api.get(&key.kind, "", &key.name)?;
+    let found = api.get(key.kind.as_str(), "", &key.name)?;
     let conditions =
         found.and_then(|found| found.value["status"]["conditions"].as_array().cloned());
     let is =

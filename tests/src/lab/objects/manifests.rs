@@ -125,7 +125,7 @@ impl Objects for Manifests {
         let found = listing.objects.iter().find(|object| {
             let key = &object.key;
             let here = key.namespace == namespace || key.namespace.is_empty();
-            key.name == name && here && is_kind(&kind, &key.kind.to_lowercase())
+            key.name == name && here && is_kind(&kind, &key.kind.as_str().to_lowercase())
         });
         Ok(found.cloned())
     }

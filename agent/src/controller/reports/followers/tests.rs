@@ -47,7 +47,7 @@ fn scene() -> Followers {
 
 /// The nodes that are told, after a look at this version.
 fn told(followers: &mut Followers, policy: &Object, now: Instant) -> Vec<String> {
-    followers.look(std::iter::once(policy), now);
+    followers.look(std::iter::once((policy, "Enforced")), now);
     verdict(followers, policy).behind
 }
 
@@ -100,11 +100,11 @@ fn what_a_node_followed_before_it_went_it_keeps() {
     let second = policy(2, &Value::Null);
     assert_eq!(told(&mut followers, &second, later), ["n1"]);
     // Kubernetes notices late that a node is cut off.
-    followers.take(&Delta::Gone(Key {
-        kind: "Pod".into(),
-        namespace: "weft".into(),
-        name: "agent-n2".into(),
-    }));
+    followers.take(&Delta::Gone(ObjectRef::namespaced(
+        Kind::Pod,
+        "weft",
+        "agent-n2",
+    )));
     let soon = later + BELATED / 2;
     assert_eq!(told(&mut followers, &second, soon), ["n1", "n2"]);
 }

@@ -8,16 +8,16 @@ use weft_core::model::{Change, EgressState, LocalNode, World};
 use super::super::super::Intake;
 use super::super::{network, project};
 use super::to;
-use crate::store::{Delta, Key, Object};
+use crate::store::{Delta, Object, ObjectRef};
 
 fn put(object: Object) -> Delta {
     Delta::Put(Arc::new(object))
 }
 
 fn gone(name: &str) -> Delta {
-    Delta::Gone(Key {
+    Delta::Gone(ObjectRef {
         namespace: "a".into(),
-        ..Key::cluster("EgressNetworkPolicy", name)
+        ..ObjectRef::cluster("EgressNetworkPolicy", name)
     })
 }
 

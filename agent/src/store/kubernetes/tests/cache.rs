@@ -1,20 +1,21 @@
 use serde_json::json;
+use weft_core::model::Kind;
 
 use super::super::cache::{Cache, Keep, Known};
-use crate::store::{Delta, Key, Object};
+use crate::store::{Delta, Object, ObjectRef};
 
-const KIND: &str = "NetNamespace";
+const KIND: Kind = Kind::NetNamespace;
 
 fn object(name: &str, version: u64) -> Object {
-    let value = json!({"apiVersion": "v1", "kind": KIND, "metadata": {"name": name}});
+    let value = json!({"apiVersion": "v1", "kind": KIND.as_str(), "metadata": {"name": name}});
     Object {
         version: version.to_string(),
         ..Object::from_value(value).unwrap()
     }
 }
 
-fn key(name: &str) -> Key {
-    Key::cluster(KIND, name)
+fn key(name: &str) -> ObjectRef {
+    ObjectRef::cluster(KIND, name)
 }
 
 fn text(delta: Option<Delta>) -> String {
@@ -28,21 +29,21 @@ fn text(delta: Option<Delta>) -> String {
 /// A cache that was listed with these objects.
 fn listed(keep: Keep, objects: &[(&str, u64)]) -> Cache {
     let mut cache = Cache::new(keep, [KIND]);
-    cache.begin(KIND);
+    cache.begin(&KIND);
     for (name, version) in objects {
         assert_eq!(
             text(cache.put(object(name, *version))),
             format!("+{name} {version}")
         );
     }
-    assert!(cache.end(KIND).is_empty(), "there was nothing before");
+    assert!(cache.end(&KIND).is_empty(), "there was nothing before");
     cache
 }
 
 #[test]
 fn a_list_tells_what_vanished_when_it_is_complete() {
     let mut cache = listed(Keep::Names, &[("stays", 1), ("goes", 2)]);
-    cache.begin(KIND);
+    cache.begin(&KIND);
     assert_eq!(
         text(cache.put(object("stays", 1))),
         "nothing",
@@ -50,7 +51,7 @@ fn a_list_tells_what_vanished_when_it_is_complete() {
     );
     assert_eq!(text(cache.put(object("new", 9))), "+new 9");
     let gone: Vec<_> = cache
-        .end(KIND)
+        .end(&KIND)
         .into_iter()
         .map(|delta| text(Some(delta)))
         .collect();
@@ -60,13 +61,13 @@ fn a_list_tells_what_vanished_when_it_is_complete() {
 #[test]
 fn a_list_that_broke_off_takes_nothing() {
     let mut cache = listed(Keep::Names, &[("a", 1), ("b", 2)]);
-    cache.begin(KIND);
+    cache.begin(&KIND);
     assert_eq!(text(cache.put(object("a", 1))), "nothing");
     // No end: the list begins anew.
-    cache.begin(KIND);
+    cache.begin(&KIND);
     assert_eq!(text(cache.put(object("b", 2))), "nothing");
     let gone: Vec<_> = cache
-        .end(KIND)
+        .end(&KIND)
         .into_iter()
         .map(|delta| text(Some(delta)))
         .collect();
@@ -75,15 +76,15 @@ fn a_list_that_broke_off_takes_nothing() {
 
 #[test]
 fn another_kind_is_none_of_a_lists_business() {
-    let mut cache = Cache::new(Keep::Names, [KIND, "HostSubnet"]);
-    cache.begin("HostSubnet");
+    let mut cache = Cache::new(Keep::Names, [KIND, Kind::HostSubnet]);
+    cache.begin(&Kind::HostSubnet);
     let mut host = object("n1", 1);
-    host.key.kind = "HostSubnet".into();
+    host.key.kind = Kind::HostSubnet;
     cache.put(host);
-    cache.end("HostSubnet");
+    cache.end(&Kind::HostSubnet);
     assert!(!cache.is_listed(), "one kind is missing");
-    cache.begin(KIND);
-    assert!(cache.end(KIND).is_empty());
+    cache.begin(&KIND);
+    assert!(cache.end(&KIND).is_empty());
     assert!(cache.is_listed());
 }
 
@@ -111,10 +112,10 @@ fn older_news_never_take_back_what_a_write_answered() {
 #[test]
 fn a_write_during_a_list_is_not_lost_by_it() {
     let mut cache = listed(Keep::Objects, &[]);
-    cache.begin(KIND);
+    cache.begin(&KIND);
     assert_eq!(text(cache.put(object("ours", 7))), "+ours 7");
     assert!(
-        cache.end(KIND).is_empty(),
+        cache.end(&KIND).is_empty(),
         "the server may have read before"
     );
 }
@@ -162,12 +163,12 @@ fn objects_are_only_there_if_they_are_kept_and_complete() {
     assert!(matches!(cache.get(&key("a")), Known::Here(_)));
     assert_eq!(cache.get(&key("x")), Known::Absent);
     assert_eq!(
-        cache.get(&Key::cluster("Lease", "x")),
+        cache.get(&ObjectRef::cluster("Lease", "x")),
         Known::Unknown,
         "nobody watches leases"
     );
     let mut fresh = Cache::new(Keep::Objects, [KIND]);
-    fresh.begin(KIND);
+    fresh.begin(&KIND);
     fresh.put(object("a", 1));
     assert!(fresh.objects().is_none());
     assert_eq!(

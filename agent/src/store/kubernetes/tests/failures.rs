@@ -1,5 +1,7 @@
 use std::time::{Duration, SystemTime};
 
+use weft_core::model::Kind;
+
 use super::super::failures::{Cause, Failures};
 use super::super::kinds;
 use crate::store::Reader;
@@ -32,7 +34,7 @@ fn one_server_away_is_one_problem_since_the_first_failure() {
         ]
     );
     for kind in kinds::of(Reader::Agent) {
-        failures.answered(kind.name, "watch");
+        failures.answered(&kind.kind, "watch");
     }
     assert!(messages(&failures).is_empty());
     let kind = kinds::of(Reader::Agent)[0];
@@ -46,7 +48,7 @@ fn one_server_away_is_one_problem_since_the_first_failure() {
 #[test]
 fn what_is_wrong_with_a_kind_is_told_of_that_kind() {
     let mut failures = Failures::new("https://s".into());
-    let [network, host, ..] = kinds::of(Reader::Agent) else {
+    let [network, host, ..] = kinds::of(Reader::Agent)[..] else {
         panic!()
     };
     failures.failed(network, "list", Cause::NoSuchResource, at(1));
@@ -68,13 +70,13 @@ fn what_is_wrong_with_a_kind_is_told_of_that_kind() {
             .any(|it| it.contains("you cannot watch") && it.contains("let this account")),
         "{told:?}"
     );
-    failures.answered("HostSubnet", "list");
+    failures.answered(&Kind::HostSubnet, "list");
     assert_eq!(
         messages(&failures).len(),
         2,
         "a list that works does not mend a watch that is refused"
     );
-    failures.answered("HostSubnet", "watch");
-    failures.answered("ClusterNetwork", "list");
+    failures.answered(&Kind::HostSubnet, "watch");
+    failures.answered(&Kind::ClusterNetwork, "list");
     assert!(messages(&failures).is_empty());
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::net_namespace;
 use crate::store::scratch::Scratch;
-use crate::store::{Key, Manifests, Object, Store, StoreError};
+use crate::store::{Manifests, Object, ObjectRef, Store, StoreError};
 
 fn keys(store: &dyn Store) -> Vec<String> {
     let listing = store.list().unwrap();
@@ -251,6 +251,6 @@ fn a_missing_directory_is_an_error_that_names_it() {
     let object = Object::cluster("v1", "Namespace", "a", serde_json::Map::new());
     let error = store.create(&object).unwrap_err().to_string();
     assert!(error.contains("/nonexistent/manifests"), "{error}");
-    let key = Key::cluster("Namespace", "a");
+    let key = ObjectRef::cluster("Namespace", "a");
     assert!(store.shared.lock().get(&key).is_none());
 }

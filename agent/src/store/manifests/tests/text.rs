@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::super::document::{Body, Format, parse, split};
 use super::super::edit::{edit, render};
 use super::net_namespace;
-use crate::store::Key;
+use crate::store::ObjectRef;
 
 fn names(text: &str) -> Vec<String> {
     let documents = parse(text, Format::Yaml).unwrap_or_else(|e| panic!("{e}: {text:?}"));
@@ -87,7 +87,7 @@ fn an_edit_keeps_comments_and_other_documents() {
     let text = format!("# head\n{a}--- # second\n# about b\n{b}# after b\n---\n{c}");
     let new = json!({"apiVersion": "network.openshift.io/v1", "kind": "NetNamespace",
                      "metadata": {"name": "b"}, "netname": "b", "netid": 7});
-    let key = Key::cluster("NetNamespace", "b");
+    let key = ObjectRef::cluster("NetNamespace", "b");
     let edited = edit(&text, Format::Yaml, &key, Some(&new))
         .unwrap()
         .unwrap();
@@ -105,7 +105,7 @@ fn an_edit_keeps_comments_and_other_documents() {
 fn an_item_of_a_list_is_edited_in_place() {
     let item = |name: &str, n: u32| json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "n": n});
     let list = json!({"apiVersion": "v1", "kind": "List", "items": [item("a", 1), item("b", 2)]});
-    let key = Key::cluster("Pod", "a");
+    let key = ObjectRef::cluster("Pod", "a");
     for (text, format) in [
         (render(&list).unwrap(), Format::Yaml),
         (list.to_string(), Format::Json),
@@ -194,7 +194,7 @@ proptest! {
     #[test]
     fn an_object_reads_back_as_it_was_written(extra in any_value()) {
         let new = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "b"}, "x": extra});
-        let key = Key::cluster("Pod", "b");
+        let key = ObjectRef::cluster("Pod", "b");
         let (a, c) = (net_namespace("a", 1), net_namespace("c", 2));
         let old = "---\napiVersion: v1\nkind: Pod\nmetadata: {name: b}\n";
         let text = format!("{a}{old}---\n{c}");

@@ -145,7 +145,7 @@ fn problems_come_and_go() {
     seen.until_is(&[("a", 1)]);
     dir.write("a.yaml", "kind: [");
     seen.until("a problem", |seen| seen.problems.len() == 1);
-    assert!(seen.problems[0].object.ends_with("a.yaml"));
+    assert!(seen.problems[0].object.to_string().ends_with("a.yaml"));
     assert_eq!(seen.objects.len(), 1, "the last good object stays");
     dir.write("a.yaml", net_namespace("a", 2));
     seen.until("no problem", |seen| seen.problems.is_empty());
@@ -160,7 +160,7 @@ fn a_directory_that_comes_later_is_picked_up() {
     let mut seen = Seen::new(&store);
     seen.until("a problem", |seen| seen.problems.len() == 1);
     assert!(!seen.listed, "nothing was listed");
-    assert!(seen.problems[0].object.ends_with("manifests"));
+    assert!(seen.problems[0].object.to_string().ends_with("manifests"));
     std::fs::create_dir(&dir).unwrap();
     std::fs::write(dir.join("a.yaml"), net_namespace("a", 1)).unwrap();
     seen.until_is(&[("a", 1)]);
