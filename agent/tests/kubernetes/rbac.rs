@@ -189,10 +189,17 @@ fn work_on_status(server: &Server) {
     });
     server.apply(&policy.to_string());
     server.apply(&stray.to_string());
+    let second = json!({
+        "apiVersion": "network.openshift.io/v1", "kind": "ClusterNetwork", "metadata": {"name": "second"},
+        "clusterNetworks": [{"CIDR": "10.200.0.0/16", "hostSubnetLength": 9}], "serviceNetwork": "172.31.0.0/16",
+        "pluginName": "redhat/openshift-ovs-multitenant",
+    });
+    server.apply(&second.to_string());
     for object in [
         &["egressnetworkpolicy", "joined", "-n", "a"][..],
         &["netnamespace", "b"],
         &["hostsubnet", "stray"],
+        &["clusternetwork", "second"],
     ] {
         let args = [
             &["get", "-o", "jsonpath={.status.conditions[*].reason}"],
@@ -204,6 +211,7 @@ fn work_on_status(server: &Server) {
         });
     }
     server.kubectl(&["delete", "hostsubnet", "stray"]);
+    server.kubectl(&["delete", "clusternetwork", "second"]);
     server.kubectl(&["delete", "egressnetworkpolicy", "joined", "-n", "a"]);
 }
 

@@ -1,5 +1,6 @@
 //! Objects -> verdicts: one judge a kind.
 
+mod cluster_network;
 mod egress_network_policy;
 mod net_namespace;
 mod verdict;
@@ -31,6 +32,11 @@ pub(super) struct OfKind {
 /// What judges a kind; `None` for kinds that weft says nothing about.
 pub(super) const fn of_kind(kind: &Kind) -> Option<OfKind> {
     Some(match kind {
+        Kind::ClusterNetwork => OfKind {
+            condition: "Accepted",
+            followed: false,
+            verdict: Judge::cluster_network,
+        },
         Kind::EgressNetworkPolicy => OfKind {
             condition: "Enforced",
             followed: true,
@@ -46,13 +52,9 @@ pub(super) const fn of_kind(kind: &Kind) -> Option<OfKind> {
             followed: false,
             verdict: Judge::net_namespace,
         },
-        Kind::ClusterNetwork
-        | Kind::Node
-        | Kind::Namespace
-        | Kind::Pod
-        | Kind::Lease
-        | Kind::Event
-        | Kind::Other(_) => return None,
+        Kind::Node | Kind::Namespace | Kind::Pod | Kind::Lease | Kind::Event | Kind::Other(_) => {
+            return None;
+        }
     })
 }
 

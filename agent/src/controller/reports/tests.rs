@@ -166,6 +166,39 @@ fn a_status_is_written_once_and_an_event_made_at_a_transition() {
 }
 
 #[test]
+fn a_cluster_network_that_no_agent_can_take_is_told() {
+    let of = |judge: &Judge| {
+        let verdict = judge.verdict(&ObjectRef::cluster_network()).unwrap();
+        (verdict.status.name(), verdict.reason, verdict.message)
+    };
+    let mut fresh = Judge::new(Conflicts::Drop);
+    fresh.take(vec![network("networkpolicy")]);
+    let (status, reason, message) = of(&fresh);
+    assert_eq!((status, reason), ("False", "Invalid"));
+    assert!(
+        message.contains("pluginName") && message.contains("agents that had one before keep it"),
+        "{message}"
+    );
+
+    let mut judge = Judge::new(Conflicts::Drop);
+    judge.take(vec![network("multitenant")]);
+    assert_eq!(of(&judge).1, "Accepted");
+    judge.take(vec![network("networkpolicy")]);
+    let (status, _, message) = of(&judge);
+    assert_eq!(status, "False");
+    assert!(
+        message.contains("the last good one stays in force") && !message.contains("restarted"),
+        "{message}"
+    );
+    assert!(
+        judge
+            .objects()
+            .any(|(it, _)| it.key == ObjectRef::cluster_network()),
+        "it is looked at"
+    );
+}
+
+#[test]
 fn an_object_that_goes_is_left_alone() {
     let good = rules("192.0.2.0/24");
     let mut object = policy_object("a", &good, 1);

@@ -6,6 +6,47 @@ use super::Scene;
 use crate::rig::until;
 
 #[test]
+fn the_cluster_network_says_what_is_wrong() {
+    let scene = Scene::new("");
+    let network = |name: &str, cidr: &str| {
+        let network = json!({
+            "apiVersion": "network.openshift.io/v1", "kind": "ClusterNetwork", "metadata": {"name": name},
+            "clusterNetworks": [{"CIDR": cidr, "hostSubnetLength": 9}], "serviceNetwork": "172.30.0.0/16",
+            "pluginName": "redhat/openshift-ovs-multitenant",
+        });
+        scene.server.apply(&network.to_string());
+    };
+    let host = json!({
+        "apiVersion": "network.openshift.io/v1", "kind": "HostSubnet", "metadata": {"name": "n"},
+        "host": "n", "hostIP": "192.0.2.10", "subnet": "10.128.0.0/23",
+    });
+    scene.server.apply(&host.to_string());
+    // The same writer takes the objects in the order of their versions: the host counts before the network would strand it.
+    network("default", "10.132.0.0/14");
+    let conflict = scene.until(&["clusternetwork", "default"], "False Conflict");
+    let message = conflict["message"].as_str().unwrap();
+    assert!(
+        message.contains("HostSubnet/n would be cut off")
+            && message.contains("the last good one stays"),
+        "{conflict}"
+    );
+    let shown = scene.server.kubectl(&["get", "clusternetworks"]);
+    assert!(shown.contains("Conflict"), "{shown}");
+    network("default", "10.128.0.0/14");
+    scene.until(&["clusternetwork", "default"], "True Accepted");
+    assert_eq!(
+        scene.events("ClusterNetwork", "default"),
+        ["Warning Conflict", "Normal Accepted"]
+    );
+    network("second", "10.200.0.0/16");
+    scene.until(&["clusternetwork", "second"], "False Invalid");
+    assert_eq!(
+        scene.events("ClusterNetwork", "second"),
+        ["Warning Invalid"]
+    );
+}
+
+#[test]
 fn nodes_and_projects_say_what_is_wrong() {
     let scene = Scene::new("");
     let host = |name: &str, subnet: &str| {
