@@ -16,10 +16,13 @@ pub use tables::{Tables, project_key};
 use std::collections::BTreeSet;
 
 use weft_ebpf::addr::Addr;
-use weft_ebpf::rows::{EndpointRow, ProjectRow, VNID_CLOSED, egress::NO_POLICY};
+use weft_ebpf::rows::{EndpointRow, ProjectRow, VNID_CLOSED, VNID_MAX, egress::NO_POLICY};
 
-use crate::model::{Endpoint, Mode, NamePattern, World};
+use crate::model::{Endpoint, Mode, NamePattern, Vnid, World};
 use egress::Memo;
+
+// What the model calls a network's number, the rows have room for.
+const _: () = assert!(Vnid::MAX.number() == VNID_MAX);
 
 /// Compiles the whole world.
 pub fn compile(world: &World) -> Tables {

@@ -90,13 +90,12 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// Its IP protocol number.
+    /// Its IP protocol number, as IANA assigned it.
     pub const fn number(self) -> u8 {
-        use weft_ebpf::packet::proto;
         match self {
-            Self::Tcp => proto::TCP,
-            Self::Udp => proto::UDP,
-            Self::Sctp => proto::SCTP,
+            Self::Tcp => 6,
+            Self::Udp => 17,
+            Self::Sctp => 132,
         }
     }
 }

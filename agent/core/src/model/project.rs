@@ -1,7 +1,9 @@
 //! Projects and their network numbers.
 
 use serde::{Deserialize, Serialize};
-use weft_ebpf::rows::VNID_MAX;
+
+/// A VXLAN network identifier has 24 bits (RFC 7348, section 5).
+const MAX: u32 = 0x00ff_ffff;
 
 /// Number of a project's network, 0..=16777215. Equal numbers talk; 0 talks to all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -19,11 +21,11 @@ impl Vnid {
     /// The first number that the controller gives out; 1 to 9 are reserved for an administrator.
     pub const FIRST_ALLOCATABLE: Self = Self(10);
     /// The last number.
-    pub const MAX: Self = Self(VNID_MAX);
+    pub const MAX: Self = Self(MAX);
 
     /// Checks the range.
     pub const fn new(n: u64) -> Result<Self, VnidOutOfRange> {
-        if n > VNID_MAX as u64 {
+        if n > MAX as u64 {
             return Err(VnidOutOfRange(n));
         }
         #[expect(clippy::cast_possible_truncation, reason = "24 bits, as just checked")]
