@@ -7,13 +7,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use weft_core::model::Conflicts;
-
-use crate::store::kubernetes::HOME;
+use weft_core::model::{Conflicts, check_name};
 
 pub use dns::DnsConfig;
 pub use source::{Access, DEFAULT_MANIFESTS, Source, SourceArgs};
 use source::{Fallback, SourceKeys, Surroundings, source};
+
+/// The namespace that weft runs in, unless it is told another one.
+pub const HOME: &str = "weft";
 
 /// Configuration of `weft agent` and `weft controller`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -199,11 +200,11 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        crate::store::check_name(&self.node_name).map_err(|reason| ConfigError::Value {
+        check_name(&self.node_name).map_err(|reason| ConfigError::Value {
             key: "nodeName",
             reason,
         })?;
-        crate::store::check_name(&self.lease_namespace).map_err(|reason| ConfigError::Value {
+        check_name(&self.lease_namespace).map_err(|reason| ConfigError::Value {
             key: "leaseNamespace",
             reason,
         })?;

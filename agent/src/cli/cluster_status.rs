@@ -12,8 +12,7 @@ use serde::Serialize;
 use super::pod_network::Selector;
 use super::{Output, print};
 use crate::api::view::Summary;
-use crate::config::{Source, SourceArgs, StoreArgs};
-use crate::store::kubernetes::HOME;
+use crate::config::{HOME, Source, SourceArgs, StoreArgs};
 use crate::store::kubernetes::agents::{Answer, Inquiry, ask_agents};
 
 /// Flags of `kubectl weft status`, named as kubectl's.

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use ipnet::{IpNet, Ipv4Net};
 use serde::Deserialize;
 use weft_core::model::{
-    Action, Destination, EgressPolicy, EgressRule, NamePattern, Ports, Protocol,
+    Action, Destination, EgressPolicy, EgressRule, NamePattern, Ports, Protocol, check_name,
 };
 
 use super::fields::{API_VERSION, Invalid, Valid, decode_fields, invalid, parse_range};
-use crate::store::{Object, check_name};
+use crate::store::Object;
 
 /// The version that OpenShift served before it had groups.
 const OLD_API_VERSION: &str = "v1";

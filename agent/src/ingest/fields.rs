@@ -6,7 +6,9 @@ use ipnet::IpNet;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::store::{Object, check_name};
+use weft_core::model::check_name;
+
+use crate::store::Object;
 
 /// Group and version of our own kinds.
 pub const API_VERSION: &str = "network.openshift.io/v1";

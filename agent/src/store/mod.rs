@@ -20,7 +20,7 @@ use weft_core::model::{Kind, Problem};
 pub use error::StoreError;
 pub use kubernetes::Kubernetes;
 pub use manifests::Manifests;
-pub use object::{Object, check_name};
+pub use object::Object;
 pub use weft_core::model::ObjectRef;
 
 use crate::config::Source;

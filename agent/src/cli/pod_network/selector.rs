@@ -130,7 +130,7 @@ fn requirement(part: &str) -> Result<Requirement, SelectorError> {
 /// A name, or a DNS subdomain, a slash and a name.
 fn is_key(key: &str) -> bool {
     match key.split_once('/') {
-        Some((prefix, name)) => crate::store::check_name(prefix).is_ok() && is_name(name),
+        Some((prefix, name)) => weft_core::model::check_name(prefix).is_ok() && is_name(name),
         None => is_name(key),
     }
 }

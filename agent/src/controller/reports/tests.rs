@@ -212,7 +212,7 @@ fn events_keep_to_the_limits_of_the_server() {
     object.key.name = format!("{}.b", "a".repeat(240));
     let news = super::News::warning("Invalid", "é".repeat(2_000), String::new());
     let event = event(&object, &news, &"m".repeat(300), NOW).unwrap();
-    assert!(event.key.name.len() <= 253 && crate::store::check_name(&event.key.name).is_ok());
+    assert!(event.key.name.len() <= 253 && weft_core::model::check_name(&event.key.name).is_ok());
     assert_eq!(event.value["note"].as_str().unwrap().len(), 1_024);
     assert_eq!(
         event.value["reportingInstance"].as_str().unwrap().len(),

@@ -34,15 +34,12 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{Listing, Object, ObjectRef, Reader, Store, StoreError, Watch};
-use crate::config::Access;
+use crate::config::{Access, HOME};
 use cache::{Keep, Known};
 use connect::{Connection, connect};
 use follow::Following;
 use kinds::{Part, ServedKind};
 pub use transport::Limits;
-
-/// The namespace that weft runs in, unless it is told another one.
-pub const HOME: &str = "weft";
 
 /// The objects of a Kubernetes API server.
 pub struct Kubernetes {

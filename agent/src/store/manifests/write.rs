@@ -12,7 +12,9 @@ use super::document::{Format, parse};
 use super::edit::{edit, render};
 use super::read::{Reading, Stamp, objects, read_text};
 use super::shared::{Shared, State};
-use crate::store::{Object, ObjectRef, StoreError, check_name};
+use weft_core::model::check_name;
+
+use crate::store::{Object, ObjectRef, StoreError};
 
 /// Adds an object in a file of its own, `kind-name.yaml` or `kind-namespace_name.yaml`.
 pub(super) fn create(shared: &Shared, object: &Object) -> Result<Arc<Object>, StoreError> {
