@@ -15,7 +15,7 @@ mod rehearsal;
 use std::path::Path;
 
 use serde::Serialize;
-use weft_core::compile::host::OVERLAY_OVERHEAD;
+use weft_core::host::OVERLAY_OVERHEAD;
 use weft_core::model::ClusterNetwork;
 
 use crate::apply::iptables::Iptables;

@@ -2,6 +2,7 @@
 //!
 //! # Layout
 //! - [`model`]: the world, a plain value made from API objects and configuration
+//! - [`host`]: devices and routes of a host, as they are asked for and as they are
 //! - [`compile`]: world -> tables, the whole wanted content of the data path
 //! - [`names`]: which addresses domain names stand for, and when to ask again
 //! - [`diff`]: wanted tables x actual tables -> writes
@@ -13,5 +14,6 @@
 pub mod compile;
 pub mod diff;
 pub mod explain;
+pub mod host;
 pub mod model;
 pub mod names;

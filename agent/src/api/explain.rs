@@ -7,8 +7,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use weft_core::compile::host::OVERLAY;
 use weft_core::compile::project_key;
+use weft_core::host::OVERLAY;
 use weft_core::model::{DnsName, Endpoint, HostSubnet, NamePattern, World};
 use weft_ebpf::decide::Tables as _;
 use weft_ebpf::rows::VNID_MAX;

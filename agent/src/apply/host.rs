@@ -5,8 +5,9 @@ use std::io;
 
 use ipnet::IpNet;
 use nix::errno::Errno;
-use weft_core::compile::host::{HostPlan, Route};
+use weft_core::compile::host::HostPlan;
 use weft_core::diff::host::{HostOp, Obstacle, diff};
+use weft_core::host::Route;
 use weft_netns::sysctl;
 
 use crate::netlink::route::{Placing, new_route};
@@ -217,7 +218,7 @@ impl Host {
     /// Whether an endpoint route is there as it should be.
     pub fn has_endpoint_route(&mut self, route: &Route) -> Result<bool, HostError> {
         let index = self.device_index(&route.device)?;
-        let own = |r: &weft_core::diff::host::InstalledRoute| {
+        let own = |r: &weft_core::host::InstalledRoute| {
             r.destination == route.destination
                 && r.device == Some(index)
                 && r.source == Some(route.source)
@@ -230,12 +231,12 @@ impl Host {
         let Some(device) = self.netlink.device(&route.device)? else {
             return Ok(()); // the kernel took the routes with the device
         };
-        let own = weft_core::diff::host::InstalledRoute {
+        let own = weft_core::host::InstalledRoute {
             destination: route.destination,
             device: Some(device.index),
             source: Some(route.source),
             gateway: None,
-            metric: weft_core::diff::host::metric(&route.destination),
+            metric: weft_core::host::metric(&route.destination),
         };
         Ok(self.netlink.remove_route(&own)?)
     }

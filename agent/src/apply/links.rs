@@ -16,7 +16,7 @@ mod tcx;
 
 use aya::Ebpf;
 use aya::programs::{ProgramError, SchedClassifier, TcAttachType};
-use weft_core::compile::host::OVERLAY;
+use weft_core::host::OVERLAY;
 
 use super::pins::{PinError, Pins};
 use crate::netlink::NetlinkError;

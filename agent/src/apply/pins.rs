@@ -12,7 +12,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use weft_core::compile::host::DEVICE_PREFIX;
+use weft_core::host::DEVICE_PREFIX;
 use weft_ebpf::ABI;
 
 /// Folder of the programs.

@@ -8,8 +8,8 @@ use netlink_packet_route::{
         LinkFlags, LinkInfo, LinkMessage,
     },
 };
-use weft_core::compile::host::Overlay;
-use weft_core::diff::host::{Device, Vxlan};
+use weft_core::host::Overlay;
+use weft_core::host::{Device, Vxlan};
 
 use super::{Netlink, NetlinkError};
 

@@ -9,7 +9,7 @@ use netlink_packet_route::route::{
     RouteType,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
-use weft_core::compile::host::ROUTE_PROTOCOL;
+use weft_core::host::ROUTE_PROTOCOL;
 
 use super::address::new_address;
 use super::neighbour::put_neighbour;

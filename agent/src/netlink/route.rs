@@ -11,8 +11,8 @@ use netlink_packet_route::{
         RouteType,
     },
 };
-use weft_core::compile::host::{ROUTE_PROTOCOL, Route};
-use weft_core::diff::host::{InstalledRoute, metric};
+use weft_core::host::{InstalledRoute, metric};
+use weft_core::host::{ROUTE_PROTOCOL, Route};
 
 use super::request::Request;
 use super::{Netlink, NetlinkError};

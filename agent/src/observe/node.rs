@@ -5,8 +5,8 @@ mod watch;
 use std::net::IpAddr;
 
 use netlink_packet_route::AddressFamily;
-use weft_core::compile::host::{DEVICE_PREFIX, OVERLAY_OVERHEAD};
-use weft_core::diff::host::Device;
+use weft_core::host::Device;
+use weft_core::host::{DEVICE_PREFIX, OVERLAY_OVERHEAD};
 use weft_core::model::{ClusterNetwork, LocalNode, ObjectRef, Problem};
 
 pub use watch::watch;

@@ -16,7 +16,7 @@ use netlink_packet_route::route::RouteProtocol;
 use netlink_packet_route::{RouteNetlinkMessage, tc::TcMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
-use weft_core::compile::host::{OVERLAY, ROUTE_PROTOCOL};
+use weft_core::host::{OVERLAY, ROUTE_PROTOCOL};
 
 use crate::apply::links;
 use crate::netlink::announce::{Announcements, Watch};

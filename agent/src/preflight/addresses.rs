@@ -1,7 +1,7 @@
 //! Ranges of the cluster that the node uses for something else.
 
 use ipnet::IpNet;
-use weft_core::compile::host::DEVICE_PREFIX;
+use weft_core::host::DEVICE_PREFIX;
 use weft_core::model::ClusterNetwork;
 
 use super::{Check, State};

@@ -3,8 +3,8 @@
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 
-use weft_core::compile::host::{OVERLAY, Overlay};
 use weft_core::compile::iptables::Family;
+use weft_core::host::{OVERLAY, Overlay};
 use weft_netns::NetNs;
 
 use super::{Check, State};

@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use weft_core::diff::host::Device;
+use weft_core::host::Device;
 use weft_core::model::{ClusterNetwork, LocalNode, Mode, NetworkEntry};
 
 use super::addresses::{Found, overlaps};

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use weft_core::compile::host::{OVERLAY, Route, endpoint_routes};
+use weft_core::compile::host::endpoint_routes;
+use weft_core::host::{OVERLAY, Route};
 use weft_core::model::Endpoint;
 use weft_ebpf::addr::Addr;
 

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use weft_core::compile::host::OVERLAY;
+use weft_core::host::OVERLAY;
 use weft_core::model::{Endpoint, Problem, Subject, World};
 
 use super::shared::Shared;

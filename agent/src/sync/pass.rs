@@ -4,9 +4,10 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use weft_core::compile::host::{HostPlan, OVERLAY, endpoint_routes, host_plan};
+use weft_core::compile::host::{HostPlan, endpoint_routes, host_plan};
 use weft_core::compile::{Scope, Tables, compile_scope};
 use weft_core::diff::diff;
+use weft_core::host::OVERLAY;
 use weft_core::model::{Change, EgressPolicy, Endpoint, ObjectRef, Problem, World};
 
 use super::kernel::{Kernel, KernelError, gateways};
@@ -137,7 +138,7 @@ impl Kernel {
         &mut self,
         shared: &Shared,
         plan: &HostPlan,
-        routes: &[weft_core::compile::host::Route],
+        routes: &[weft_core::host::Route],
         report: &mut PassReport,
     ) -> Option<u32> {
         let done = match self.host.sync(plan, routes) {

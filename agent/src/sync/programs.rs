@@ -5,8 +5,8 @@
 //! maps of the old one go on. A program is replaced in place, one hook after the other, so that each packet meets exactly
 //! one; a start that is killed half-way leaves hooks of both, and the next one goes on from there.
 
-use weft_core::compile::host::OVERLAY;
 use weft_core::compile::project_key;
+use weft_core::host::OVERLAY;
 use weft_core::model::Endpoint;
 
 use super::kernel::{Kernel, KernelError};

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use weft_agent::apply::{host::Host, iptables::Iptables};
-use weft_core::compile::host::Route;
+use weft_core::host::Route;
 use weft_netns::NetNs;
 
 use crate::namespace::{dual, namespace, sh, veth};

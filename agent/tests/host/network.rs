@@ -1,7 +1,8 @@
 //! Overlay device, addresses, routes and settings.
 
 use weft_agent::apply::host::{Host, HostError, Report};
-use weft_core::compile::host::{HostPlan, Route};
+use weft_core::compile::host::HostPlan;
+use weft_core::host::Route;
 use weft_netns::NetNs;
 
 use crate::namespace::{dual, ipv4, namespace, plan, sh};

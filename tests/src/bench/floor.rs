@@ -12,7 +12,7 @@ use weft_agent::netlink::Netlink;
 use weft_agent::netlink::pod::PodInterface;
 use weft_agent::netlink::route::Placing;
 use weft_agent::netlink::veth::VethPair;
-use weft_core::compile::host::Route;
+use weft_core::host::Route;
 use weft_ebpf::rows::GATEWAY_MAC;
 use weft_netns::NetNs;
 

@@ -6,16 +6,8 @@ use ipnet::IpNet;
 use weft_ebpf::rows::OVERLAY_MAC;
 
 use super::iptables::{self, Ruleset};
+use crate::host::{OVERLAY, Overlay, Route};
 use crate::model::{ClusterNetwork, Endpoint, HostSubnet, LocalNode};
-
-/// Name of the overlay device.
-pub const OVERLAY: &str = "weft0";
-/// What the names of all our devices begin with; firewall rules match `weft+`.
-pub const DEVICE_PREFIX: &str = "weft";
-/// Route protocol number of every route that is ours. Other routes are never changed.
-pub const ROUTE_PROTOCOL: u8 = 119;
-/// Outer IPv4, UDP and VXLAN headers plus the inner Ethernet header, in bytes.
-pub const OVERLAY_OVERHEAD: u32 = 50;
 
 /// The wanted content of the host's network.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,40 +22,6 @@ pub struct HostPlan {
     pub sysctls: Vec<Sysctl>,
     /// One for each address family in use.
     pub firewall: Vec<Ruleset>,
-}
-
-/// The overlay device: VXLAN in collect-metadata mode, no learning, no ARP, up.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Overlay {
-    /// Name.
-    pub name: String,
-    /// MAC address, the same on every node: a frame routed into the overlay fits whichever node receives it.
-    pub mac: [u8; 6],
-    /// UDP port.
-    pub port: u16,
-    /// MTU of the inner packets.
-    pub mtu: u32,
-}
-
-/// A directly connected route of ours in the main table.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Route {
-    /// Where to, no host bits set.
-    pub destination: IpNet,
-    /// Interface name.
-    pub device: String,
-    /// Address that the host's own packets carry.
-    pub source: IpAddr,
-}
-
-impl std::fmt::Display for Route {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "{} dev {} src {} proto {ROUTE_PROTOCOL}",
-            self.destination, self.device, self.source
-        )
-    }
 }
 
 /// A wanted kernel setting.

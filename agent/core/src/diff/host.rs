@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::compile::host::{HostPlan, Overlay, Route};
+use crate::compile::host::HostPlan;
+use crate::host::{Device, InstalledRoute, Overlay, Route, metric};
 
 /// What the kernel holds, as far as it concerns us.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,53 +19,6 @@ pub struct HostState {
     pub routes: Vec<InstalledRoute>,
     /// Settings that the plan names, without the trailing newline; those that do not exist are missing.
     pub sysctls: BTreeMap<String, String>,
-}
-
-/// A network device.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Device {
-    /// Name.
-    pub name: String,
-    /// Index.
-    pub index: u32,
-    /// MAC address; empty for devices that have none.
-    pub mac: Vec<u8>,
-    /// MTU.
-    pub mtu: u32,
-    /// Administratively up.
-    pub up: bool,
-    /// IFF_NOARP.
-    pub noarp: bool,
-    /// The kernel's name of its kind (`vxlan`, `veth`); empty for real hardware.
-    pub kind: String,
-    /// Parameters, when it is a VXLAN device.
-    pub vxlan: Option<Vxlan>,
-}
-
-/// Parameters of a VXLAN device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Vxlan {
-    /// Collect-metadata mode: programs and routes set the tunnel key, packet by packet.
-    pub external: bool,
-    /// Learns where MAC addresses are from what it receives.
-    pub learning: bool,
-    /// UDP port.
-    pub port: u16,
-}
-
-/// A route with our protocol number.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InstalledRoute {
-    /// Where to.
-    pub destination: IpNet,
-    /// Index of the output device; `None` when it has several or none.
-    pub device: Option<u32>,
-    /// Preferred source.
-    pub source: Option<IpAddr>,
-    /// Next hop: ours never have one.
-    pub gateway: Option<IpAddr>,
-    /// Metric.
-    pub metric: u32,
 }
 
 /// One change of the host's network.
@@ -254,14 +208,6 @@ fn routes(
     }
     for stale in present.into_values().flatten() {
         ops.push(HostOp::RemoveRoute(stale.clone()));
-    }
-}
-
-/// The metric of a route of ours as the kernel prints it: IPv6 has no 0.
-pub const fn metric(destination: &IpNet) -> u32 {
-    match destination {
-        IpNet::V4(_) => 0,
-        IpNet::V6(_) => 1024,
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::{RouteNetlinkMessage, link::LinkAttribute};
 use netlink_sys::protocols::NETLINK_ROUTE;
-use weft_core::compile::host::DEVICE_PREFIX;
+use weft_core::host::DEVICE_PREFIX;
 
 use super::{Choice, NodeError, Underlay, observe};
 use crate::netlink::Netlink;

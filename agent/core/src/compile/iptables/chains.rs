@@ -19,7 +19,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 
 use super::{Family, Match, Rule, Ruleset, Table, TableRules, Target};
-use crate::compile::host::{DEVICE_PREFIX, OVERLAY};
+use crate::host::{DEVICE_PREFIX, OVERLAY};
 use crate::model::{ClusterNetwork, LocalNode};
 
 const ALLOW: &str = "OPENSHIFT-FIREWALL-ALLOW";

@@ -1,5 +1,6 @@
 use super::*;
-use crate::compile::host::{ROUTE_PROTOCOL, Sysctl};
+use crate::compile::host::Sysctl;
+use crate::host::{ROUTE_PROTOCOL, Vxlan};
 
 fn overlay_plan() -> HostPlan {
     let gateway: IpAddr = "10.128.2.1".parse().unwrap();
