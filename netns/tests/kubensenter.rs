@@ -4,11 +4,10 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use nix::mount::{MsFlags, mount};
 use weft_netns::{CommandNs as _, MountNs, NetNs};
+use weft_wait::eventually;
 
 mod one_cpu;
 mod scratch;
@@ -83,17 +82,11 @@ impl Host {
 
 /// Waits until a process has entered a namespace.
 fn until_inside(pid: u32, namespace: &str) {
-    let deadline = Instant::now() + Duration::from_secs(10);
     let link = format!("/proc/{pid}/ns/mnt");
-    while fs::read_link(&link).unwrap().as_os_str() != namespace
-        || fs::read_to_string(format!("/proc/{pid}/comm")).unwrap() != "sleep\n"
-    {
-        assert!(
-            Instant::now() < deadline,
-            "{link} is not {namespace} after 10 s"
-        );
-        thread::sleep(Duration::from_millis(2));
-    }
+    eventually(&format!("{link} is {namespace}"), || {
+        let comm = fs::read_to_string(format!("/proc/{pid}/comm"));
+        fs::read_link(&link).unwrap().as_os_str() == namespace && comm.unwrap() == "sleep\n"
+    });
 }
 
 /// As `readlink /proc/PID/ns/mnt` shows it.

@@ -5,7 +5,6 @@
 //! - [`dns`]: name servers whose records change while they run
 //! - [`bpf`]: programs of a few instructions, as somebody else would attach them
 //! - [`bench`]: weft beside its peers; `weft-bench`
-//! - [`patience`]: one factor for every deadline
 //! - [`vm`]: weft on other kernels, in virtual machines
 //! - [`cli`], `demo`, `smoke`: `weft-lab`
 
@@ -15,7 +14,6 @@ pub mod cli;
 mod demo;
 pub mod dns;
 pub mod lab;
-pub mod patience;
 pub mod probe;
 mod smoke;
 pub mod vm;

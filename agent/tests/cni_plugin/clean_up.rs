@@ -6,8 +6,9 @@ use serde_json::json;
 use weft_agent::cni::protocol::{self, Call, PROTOCOL, Verb};
 use weft_agent::cni::request::{Environment, Request};
 use weft_agent::cni::spec::{Command, SpecVersion};
+use weft_wait::eventually;
 
-use crate::node::{Node, Pod, eventually};
+use crate::node::{Node, Pod};
 
 #[test]
 fn gc_removes_what_the_runtime_does_not_list() {

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use weft_agent::cni::{DataPath, Journal, Recovered, Server, plugin, serve};
@@ -12,6 +12,7 @@ use weft_agent::netlink::Netlink;
 use weft_agent::netlink::veth::Link;
 use weft_core::model::EndpointId;
 use weft_netns::NetNs;
+use weft_wait::eventually;
 
 use crate::fake::Fake;
 
@@ -260,12 +261,4 @@ impl Drop for Pod {
 pub fn first_ip(result: &Value) -> String {
     let address = result["ips"][0]["address"].as_str().unwrap();
     address.split('/').next().unwrap().to_owned()
-}
-
-pub fn eventually(what: &str, condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !condition() {
-        assert!(Instant::now() < deadline, "not within 10 s: {what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
 }

@@ -2,8 +2,9 @@ use std::fs;
 
 use weft_agent::cni::Journal;
 use weft_agent::cni::journal::JournalError;
+use weft_wait::eventually;
 
-use crate::node::{Node, Pod, eventually, first_ip};
+use crate::node::{Node, Pod, first_ip};
 
 const V4: &[&str] = &["10.128.4.0/23"];
 

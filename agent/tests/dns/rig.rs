@@ -79,16 +79,13 @@ impl Rig {
 
     #[track_caller]
     pub fn wait(&self, what: &str, done: impl Fn(&Self) -> bool) {
-        let end = Instant::now() + DEADLINE;
-        while !done(self) {
-            assert!(
-                Instant::now() < end,
-                "{what}: {:?}\n{:?}",
-                self.resolver.snapshot(),
-                self.resolver.problems(),
-            );
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        let done = weft_wait::poll(DEADLINE, || done(self).then_some(()));
+        assert!(
+            done.is_some(),
+            "{what}: {:?}\n{:?}",
+            self.resolver.snapshot(),
+            self.resolver.problems(),
+        );
     }
 
     #[track_caller]

@@ -156,10 +156,11 @@ fn whole_controller(server: &Server, projects: u64) -> Value {
     let start = Instant::now();
     let mut controller = Process::start(&mut command, Some(log));
     let of = |resource: &str| count(server, &format!("/apis/network.openshift.io/v1/{resource}"));
-    while (of("hostsubnets"), of("netnamespaces")) != (u64::from(NODES), projects) {
-        assert!(!controller.ended() && start.elapsed() < WORK, "{WORK:?}");
-        std::thread::sleep(Duration::from_millis(250));
-    }
+    weft_wait::answer("all objects are there", WORK, || {
+        assert!(!controller.ended());
+        let made = (of("hostsubnets"), of("netnamespaces"));
+        (made == (u64::from(NODES), projects)).then_some(())
+    });
     let took = start.elapsed();
     figures("the controller", &controller, took)
 }

@@ -15,11 +15,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::Parser as _;
+use weft_wait::patience;
 
 use crate::lab::kubernetes::machines::Machines;
 use crate::lab::objects::change::Field;
 use crate::lab::{self, Lab, LabName, Options, PodSpec, Progress};
-use crate::{demo, patience, probe, smoke};
+use crate::{demo, probe, smoke};
 use args::{AnnotateArgs, Cli, Command, Format, UpArgs};
 
 /// Runs the command line; exit code 0 ok, 1 failed, 2 usage, or that of the program that was run.

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
+use weft_wait::patience;
 
 use super::{interrupt, say, table};
+use crate::lab;
 use crate::vm::{self, Add, Cache, Init, Kernel, LINES, Line, Output, Spec, root};
-use crate::{lab, patience};
 
 /// How many times slower than the machine itself an emulated one is taken to be.
 const PATIENCE: f64 = 10.0;

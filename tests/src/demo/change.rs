@@ -4,12 +4,12 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use weft_wait::patience::patient;
 
 use super::{Member, go_on};
 use crate::cli::interrupt::Interrupt;
 use crate::lab::Lab;
 use crate::lab::output::output_within;
-use crate::patience::patient;
 use crate::probe::Stream;
 
 /// How long a change may take to show.

@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use hickory_proto::rr::RecordType;
+use weft_wait::patience::patient;
 
 use super::{Member, go_on, say};
 use crate::cli::interrupt::Interrupt;
 use crate::dns::{Change, Server};
 use crate::lab::output::output_within;
 use crate::lab::{Action, Lab};
-use crate::patience::patient;
 use crate::probe::{self, Lookup, Outcome};
 
 /// The host outside that answers on a whole prefix, and the one with the name server.

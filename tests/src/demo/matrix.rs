@@ -6,11 +6,11 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
+use weft_wait::patience::patient;
 
 use super::change::{Change, Verb};
 use super::{Member, PORT};
 use crate::cli::table;
-use crate::patience::patient;
 use crate::probe::{self, Outcome};
 
 /// How long a connection may take. All are tried at once, on one machine: an answer comes within a millisecond or so.

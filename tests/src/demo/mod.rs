@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Error, Result, anyhow, bail, ensure};
 use weft_netns::NetNs;
+use weft_wait::patience::patient;
 
 use crate::cli::interrupt::Interrupt;
 use crate::lab::state::Pod;
 use crate::lab::{self, KubernetesMode, Lab, LabName, Options, PodSpec, Progress};
-use crate::patience::patient;
 use crate::probe;
 use change::Change;
 use matrix::Networks;

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use hickory_proto::rr::RecordType;
 use weft_netns::NetNs;
+use weft_wait::patience::patient;
 
 use super::PORT;
 use super::daemon::{Daemon, Directory};
 use super::exchange::{encode, over_udp, question};
-use crate::patience::patient;
 
 /// A resolver inside a namespace, which asks one server and keeps its answers for their TTL; gone when dropped.
 #[derive(Debug)]

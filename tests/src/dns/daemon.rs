@@ -8,9 +8,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use weft_netns::{CommandNs as _, NetNs};
+use weft_wait::patience::patient;
 
 use super::at;
-use crate::patience::patient;
 
 /// How long a server may take from its start to its first answer.
 const READY: Duration = Duration::from_secs(20);

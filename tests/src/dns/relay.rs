@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use weft_netns::NetNs;
+use weft_wait::patience::patient;
 
 use super::at;
 use super::exchange::{over_tcp, over_udp, read_framed, write_framed};
-use crate::patience::patient;
 
 /// How long the server may take.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
 use weft_netns::NetNs;
+use weft_wait::patience::patient;
 
 use super::daemon::{Daemon, Directory, run};
 use super::exchange::{decode, encode, over_tcp, over_udp, question};
 use super::{Change, PORT};
-use crate::patience::patient;
 
 /// How long it may take to answer on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use nix::mount::{MsFlags, mount};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
+use weft_wait::patience::patient;
 use yaml_serde::Mapping;
 
 use super::enter;
@@ -18,7 +19,6 @@ use super::name::{LabName, Place};
 use super::output::output_within;
 use super::process::{Process, spawn_daemon};
 use super::state::{Phase, State};
-use crate::patience::patient;
 
 /// How long an agent may take from its start to its first answer.
 pub fn ready() -> Duration {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use nix::mount::{MntFlags, umount2};
 use nix::sys::signal::Signal;
 use weft_netns::NetNs;
+use weft_wait::patience::patient;
 
 use super::error::{Error, file};
 use super::kubernetes::containers;
@@ -15,7 +16,6 @@ use super::name::{LabName, netns_path};
 use super::process::end_inside;
 use super::state::{Lock, State};
 use super::underlay::remove_netns;
-use crate::patience::patient;
 
 /// How long killed processes may take to disappear.
 const END: Duration = Duration::from_secs(10);

@@ -35,6 +35,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use weft_netns::NetNs;
+use weft_wait::patience::patient;
 
 pub use daemon::{Action, bin_dir, ready};
 pub use down::down;
@@ -44,7 +45,6 @@ pub use options::{ExternalSpec, KubernetesMode, Mode, Options, PodRange};
 pub use pod::PodSpec;
 pub use up::{Progress, up};
 
-use crate::patience::patient;
 use name::netns_path;
 use objects::change::{self, Change, Field};
 use objects::{Manifests, Objects};

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use weft_netns::NetNs;
+use weft_wait::patience::patient;
 
 use super::error::Error;
 use super::name::{is_label, is_subdomain, netns_path};
@@ -14,7 +15,6 @@ use super::process::end_inside;
 use super::state::{Pod, State};
 use super::underlay::remove_netns;
 use super::{Lab, cluster, daemon, enter};
-use crate::patience::patient;
 
 /// How long the plugin may take; kubelet gives it about as much.
 const CNI_PATIENCE: Duration = Duration::from_mins(2);

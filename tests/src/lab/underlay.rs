@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use weft_netns::{CommandNs as _, NetNs, sysctl};
+use weft_wait::patience::patient;
 
 use super::error::Error;
 use super::name::netns_path;
 use super::output::output_within;
 use super::plan::{UNDERLAY, UNDERLAY_MTU, shown, underlay_addresses};
 use super::state::{External, Node, State};
-use crate::patience::patient;
 
 /// Addresses are usable at once, and nobody advertises routers.
 const SYSCTLS: [(&str, &str); 4] = [

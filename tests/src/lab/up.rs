@@ -4,6 +4,8 @@ use std::fs;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use weft_wait::patience::patient;
+
 use super::daemon::{self, ready};
 use super::down::{down_locked, remains};
 use super::error::{Error, file};
@@ -13,7 +15,6 @@ use super::options::Options;
 use super::plan::plan;
 use super::state::{Kubernetes, Lock, Phase, State, boot_id};
 use super::{Lab, cluster, set_agent, underlay};
-use crate::patience::patient;
 
 /// How `up` reports, and is told to give up.
 #[derive(Clone, Copy)]

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use hickory_proto::op::{Edns, Message, ResponseCode};
 use hickory_proto::rr::RecordType;
+use weft_wait::patience::patient;
 
 use super::line::{Outcome, ask};
 use crate::dns::PORT;
 use crate::dns::exchange::{decode, encode, over_tcp, over_udp, question};
-use crate::patience::patient;
 
 /// How a name is looked up, from the calling thread's network namespace.
 #[derive(Clone, Copy, Debug)]

@@ -8,10 +8,9 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use nix::sys::socket::{setsockopt, sockopt};
+use weft_wait::patience::patient;
 
 use weft_netns::NetNs;
-
-use crate::patience::patient;
 
 /// One packet a millisecond, unless told otherwise.
 const PERIOD: Duration = Duration::from_millis(1);

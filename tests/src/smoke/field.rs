@@ -14,6 +14,7 @@ use aya::maps::{MapInfo, loaded_maps};
 use weft_agent::api::view;
 use weft_ebpf::ABI;
 use weft_netns::NetNs;
+use weft_wait::patience::patient;
 
 use super::machine;
 use crate::cli::interrupt::Interrupt;
@@ -21,7 +22,6 @@ use crate::dns::{Change, Server};
 use crate::lab::name::netns_path;
 use crate::lab::output::output_within;
 use crate::lab::{self, Lab, LabName, Options, PodSpec, Progress};
-use crate::patience::patient;
 use crate::probe::{self, Stream};
 
 /// How long something may take that is to happen soon.

@@ -9,10 +9,10 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde::Deserialize;
 use weft_agent::apply::object::{self, AFTER_DNAT, PROGRAMS};
 use weft_agent::apply::pins::Pins;
+use weft_wait::patience::patient;
 
 use crate::lab;
 use crate::lab::output::{Output, output_within};
-use crate::patience::patient;
 
 /// How long preflight may take; it loads the programs.
 const PREFLIGHT: Duration = Duration::from_secs(30);

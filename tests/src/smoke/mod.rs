@@ -14,10 +14,10 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 use weft_ebpf::ABI;
+use weft_wait::patience;
 
 use crate::cli::interrupt::Interrupt;
 use crate::lab::{Action, LabName};
-use crate::patience;
 use field::{Field, OTHER, PREFIX};
 
 /// Runs every step in a lab of its own.

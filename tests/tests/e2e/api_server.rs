@@ -5,13 +5,14 @@ use std::net::IpAddr;
 use weft_netns::NetNs;
 use weft_tests::lab::Action;
 use weft_tests::probe::Stream;
+use weft_wait::eventually;
 
-use crate::cluster::{Cluster, eventually, two_nodes};
+use crate::cluster::{Cluster, Store, two_nodes};
 use crate::plugin::{Attachment, Plugin, path};
 
 #[test]
 fn packets_flow_without_an_api_server_and_changes_follow_when_it_is_back() {
-    let cluster = Cluster::up(&two_nodes());
+    let cluster = Cluster::up_on(Store::ApiServer, &two_nodes());
     let [near, far] =
         [("a/p1", "node1"), ("a/p2", "node2")].map(|(label, node)| cluster.pod(label, node));
     let streams =

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::process::{Child, Stdio};
 
 use weft_tests::lab::{Action, Options, PodSpec};
+use weft_wait::{SOON, eventually, poll};
 
 use crate::bad_input::{Watched, agent};
-use crate::cluster::{Cluster, DEADLINE, eventually, poll};
+use crate::cluster::Cluster;
 use crate::plugin::Plugin;
 
 impl Watched {
@@ -19,7 +20,7 @@ impl Watched {
     /// Waits until node1's status tells of a problem with all these words; then until both nodes' tell of none.
     fn tells(&self, words: &[&str]) {
         let mut problems = Vec::new();
-        let told = poll(DEADLINE, || {
+        let told = poll(SOON, || {
             problems = self.problems("node1");
             problems
                 .iter()
@@ -40,7 +41,7 @@ impl Watched {
 
     fn quiet(&self, after: &str) {
         let mut problems = Vec::new();
-        let quiet = poll(DEADLINE, || {
+        let quiet = poll(SOON, || {
             problems = [self.problems("node1"), self.problems("node2")].concat();
             problems.is_empty().then_some(())
         });

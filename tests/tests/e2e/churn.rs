@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use rand::RngExt as _;
 use weft_netns::NetNs;
 use weft_tests::lab::{Action, Options, PodSpec};
+use weft_wait::{SOON, eventually, poll};
 
-use crate::cluster::{Cluster, DEADLINE, eventually, poll};
+use crate::cluster::Cluster;
 use crate::plugin::{Answer, Attachment, Plugin, finish, path};
 use crate::residue::traces;
 
@@ -78,7 +79,7 @@ fn a_thousand_attachments_some_killed_half_way_leave_nothing() {
     let same = (0..3).find_map(|_| {
         cluster.agent("node1", Action::Kill).unwrap();
         cluster.agent("node1", Action::Start).unwrap();
-        poll(DEADLINE / 3, || {
+        poll(SOON / 3, || {
             after = traces(&cluster, "node1");
             (after == before).then_some(())
         })
@@ -209,7 +210,7 @@ fn kill_agents(cluster: &Cluster, tally: &Tally, over: &AtomicBool) {
     for kill in 1..=AGENT_KILLS {
         let moment = CYCLES * kill / (AGENT_KILLS + 1);
         let reached = || tally.cycles.load(Ordering::Relaxed) >= moment;
-        poll(DEADLINE * 10, || {
+        poll(SOON * 10, || {
             (reached() || over.load(Ordering::Relaxed)).then_some(())
         });
         thread::sleep(Duration::from_micros(random.random_range(0..5_000)));

@@ -4,15 +4,43 @@ use std::fs;
 use std::net::IpAddr;
 use std::ops::Deref;
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::SystemTime;
 
 use serde::de::DeserializeOwned;
 use weft_agent::api::view;
 use weft_netns::NetNs;
-use weft_tests::lab::{self, Lab, Options, PodSpec, Progress, state};
+use weft_tests::lab::{self, KubernetesMode, Lab, Options, PodSpec, Progress, state};
+use weft_wait::{SOON, poll};
 
-/// How long anything may take that is to happen soon. Tests measure; a loaded machine is no failure.
-pub const DEADLINE: Duration = Duration::from_secs(20);
+/// Where a lab keeps its objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Store {
+    /// In a directory of manifests.
+    Manifests,
+    /// On a Kubernetes API server.
+    ApiServer,
+}
+
+/// A test for each store, `NAME::manifests` and `NAME::api_server`, of a function that takes the store. For what weft does by
+/// way of its objects; what the data path does with them is the same whichever store they come from.
+macro_rules! on_both_stores {
+    ($test:ident) => {
+        mod $test {
+            use crate::cluster::Store;
+
+            #[test]
+            fn manifests() {
+                super::$test(Store::Manifests);
+            }
+
+            #[test]
+            fn api_server() {
+                super::$test(Store::ApiServer);
+            }
+        }
+    };
+}
+pub(crate) use on_both_stores;
 
 /// A lab of its own for one test.
 pub struct Cluster {
@@ -74,10 +102,15 @@ pub fn two_nodes() -> Options {
 }
 
 impl Cluster {
+    /// With its objects in a directory of manifests, the store that costs nothing.
     pub fn up(options: &Options) -> Self {
+        Self::up_on(Store::Manifests, options)
+    }
+
+    pub fn up_on(store: Store, options: &Options) -> Self {
         let name = format!("e2e{:08x}", rand::random::<u32>()).parse().unwrap();
         let options = Options {
-            kubernetes: crate::STORE,
+            kubernetes: (store == Store::ApiServer).then_some(KubernetesMode::Api),
             ..options.clone()
         };
         let lab = lab::up(&name, &options, Progress::SILENT).unwrap_or_else(|error| {
@@ -146,7 +179,7 @@ impl Cluster {
     /// Waits for the event of a drop.
     pub fn dropped(&self, node: &str, what: &str, is: impl Fn(&view::Drop) -> bool) -> view::Drop {
         let mut seen = Vec::new();
-        let found = poll(DEADLINE, || {
+        let found = poll(SOON, || {
             seen = self.drops(node).recent;
             seen.iter().rev().find(|drop| is(drop)).cloned()
         });
@@ -217,28 +250,6 @@ impl Drop for Cluster {
             assert!(thread::panicking(), "the lab is not wholly removed");
         }
     }
-}
-
-/// Asks until there is an answer, at most for `patience`.
-pub fn poll<T>(patience: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
-    let end = Instant::now() + patience;
-    loop {
-        if let Some(answer) = ask() {
-            return Some(answer);
-        }
-        if Instant::now() >= end {
-            return None;
-        }
-        thread::sleep(Duration::from_millis(5));
-    }
-}
-
-/// Waits for a condition; returns how long it took.
-pub fn eventually(what: &str, mut is: impl FnMut() -> bool) -> Duration {
-    let start = Instant::now();
-    let done = poll(DEADLINE, || is().then_some(()));
-    assert!(done.is_some(), "not within {DEADLINE:?}: {what}");
-    start.elapsed()
 }
 
 /// Nanoseconds since 1970, as events count them.

@@ -9,8 +9,9 @@ use std::time::Duration;
 use serde_json::Value;
 use weft_netns::{CommandNs as _, NetNs};
 use weft_tests::lab::name::netns_path;
+use weft_wait::{SOON, eventually};
 
-use crate::cluster::{Cluster, DEADLINE, Said, eventually, two_nodes};
+use crate::cluster::{Cluster, Said, two_nodes};
 use crate::icmp::ping;
 
 const MODULE: &str = "github.com/containernetworking/cni/cnitool@v1.3.0";
@@ -105,9 +106,9 @@ fn cnitool_attaches_checks_and_detaches() {
     run("check").ok();
     for (index, ip) in ips.into_iter().enumerate() {
         for pod in [&friend, &remote] {
-            assert!(ping(&pod.netns, ip, DEADLINE), "{} -> {ip}", pod.label());
+            assert!(ping(&pod.netns, ip, SOON), "{} -> {ip}", pod.label());
             assert!(
-                ping(&container.netns, pod.ips[index], DEADLINE),
+                ping(&container.netns, pod.ips[index], SOON),
                 "{ip} -> {}",
                 pod.label()
             );
@@ -118,7 +119,7 @@ fn cnitool_attaches_checks_and_detaches() {
     let address = ips[0].to_string();
     cluster.run("node1", &["ip", "route", "del", &address]).ok();
     eventually("the route is back", || run("check").code == Some(0));
-    assert!(ping(&friend.netns, ips[0], DEADLINE));
+    assert!(ping(&friend.netns, ips[0], SOON));
     let mut remove = Command::new("ip");
     remove.args(["address", "del", &address, "dev", "eth0"]);
     Said::of(remove.net_ns(&container.netns).unwrap()).ok();

@@ -8,8 +8,9 @@ use weft_agent::api::view::{
     EgressPolicy, EgressPolicyState, Explanation, KnownAddress, Outcome, Status, Way,
 };
 use weft_tests::probe;
+use weft_wait::{SOON, eventually};
 
-use crate::cluster::{Cluster, DEADLINE, Pod, eventually, now, two_nodes};
+use crate::cluster::{Cluster, Pod, Store, now, on_both_stores, two_nodes};
 use crate::icmp::ping;
 use crate::party::{PORT, Party, udp, udp_socket};
 
@@ -42,7 +43,11 @@ struct Field {
 
 impl Field {
     fn new() -> Self {
-        let cluster = Cluster::up(&two_nodes());
+        Self::on(Store::Manifests)
+    }
+
+    fn on(store: Store) -> Self {
+        let cluster = Cluster::up_on(store, &two_nodes());
         let shop = cluster.pod("shop/a", "node1");
         let sibling = cluster.pod("shop/a2", "node1");
         let bank = cluster.pod("bank/b", "node1");
@@ -105,7 +110,7 @@ impl Field {
         let (code, found) = self.explain("shop/a", &target);
         let allowed = found.outcome == Outcome::Allowed;
         assert_eq!(code, Some(i32::from(!allowed)), "{target}: {found:?}");
-        let patience = if allowed { DEADLINE } else { GLANCE };
+        let patience = if allowed { SOON } else { GLANCE };
         let from = &self.shop.netns;
         let passed = match protocol {
             "tcp" => probe::tcp(from, at, patience).unwrap().reached(),
@@ -303,9 +308,10 @@ fn hits_and_events_name_the_rule() {
     }
 }
 
-#[test]
-fn policies_out_of_force_are_told() {
-    let field = Field::new();
+on_both_stores!(policies_out_of_force_are_told);
+
+fn policies_out_of_force_are_told(store: Store) {
+    let field = Field::on(store);
     let status = field.status();
     assert_eq!((status.egress.enforced, &status.problems), (1, &Vec::new()));
     let object = "EgressNetworkPolicy/shop/default";
@@ -354,7 +360,7 @@ fn policies_out_of_force_are_told() {
     // An invalid object is one problem, which tells what is wrong with it; an API server does not take it.
     let invalid = POLICY.replace("198.51.100.9/32", "198.51.100.300/32");
     let applied = field.cluster.apply(&invalid, "the test");
-    let state = if crate::STORE.is_none() {
+    let state = if store == Store::Manifests {
         applied.unwrap();
         field.becomes("shop", EgressPolicyState::Closed);
         eventually("the invalid object is told", || {

@@ -4,8 +4,9 @@ use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use weft_netns::NetNs;
+use weft_wait::{SOON, eventually};
 
-use crate::cluster::{Cluster, DEADLINE, eventually, two_nodes};
+use crate::cluster::{Cluster, two_nodes};
 use crate::frame::{framed, udp_datagram};
 use crate::wire::{Injector, mac};
 
@@ -41,7 +42,7 @@ fn unfinished_packets_cost_no_other_pod_its_own() {
         .run(|| UdpSocket::bind((gateway, PORT)))
         .unwrap()
         .unwrap();
-    socket.set_read_timeout(Some(DEADLINE)).unwrap();
+    socket.set_read_timeout(Some(SOON)).unwrap();
     let server = std::thread::spawn(move || {
         let mut buffer = vec![0; 65_535];
         while let Ok((length, from)) = socket.recv_from(&mut buffer) {

@@ -6,8 +6,9 @@ use std::path::Path;
 use weft_agent::controller::figures::Figures;
 use weft_agent::figures::serve::Telling as _;
 use weft_tests::lab::Options;
+use weft_wait::eventually;
 
-use crate::cluster::{Cluster, eventually};
+use crate::cluster::Cluster;
 
 /// The names of samples, from what the lines `# TYPE` say.
 fn samples(text: &str) -> BTreeSet<String> {

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use weft_tests::lab::Action;
 use weft_tests::probe::Outcome;
+use weft_wait::{SOON, eventually};
 
-use crate::cluster::{Cluster, DEADLINE, Said, eventually, two_nodes};
+use crate::cluster::{Cluster, Said, two_nodes};
 use crate::party::{PORT, Party, reaches, udp};
 
 const ADMIN: &str = "OPENSHIFT-ADMIN-OUTPUT-RULES";
@@ -135,10 +136,7 @@ fn an_administrators_rule_sees_what_pods_send_out_and_nothing_else() {
             .ok();
         let send = |from: &Party, to: &Party| {
             let at = SocketAddr::new(to.ip(ipv6), PORT);
-            assert!(
-                udp(&from.netns, None, at, DEADLINE).reached(),
-                "{from} -> {to}"
-            );
+            assert!(udp(&from.netns, None, at, SOON).reached(), "{from} -> {to}");
         };
         // One packet each of pod to pod, across nodes, pod to its node and back, node to external, external to node.
         for (from, to) in [
@@ -181,7 +179,7 @@ fn an_administrators_rule_sees_what_pods_send_out_and_nothing_else() {
             let outcome = udp(&from.netns, None, at(forbidden), glance);
             assert_eq!(outcome, Outcome::Silent, "{from} -> {forbidden}");
             let allowed = "198.51.100.9".parse().unwrap();
-            let outcome = udp(&from.netns, None, at(allowed), DEADLINE);
+            let outcome = udp(&from.netns, None, at(allowed), SOON);
             assert!(outcome.reached_from(node1.ip(false)), "{from}: {outcome:?}");
         }
         reaches(pod, neighbour, neighbour.ip(false), pod.ip(false));

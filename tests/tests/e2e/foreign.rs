@@ -10,12 +10,13 @@ use weft_agent::apply::links::{Attachment, OVERLAY_HOOKS, POD_ATTACHMENT, POD_HO
 use weft_tests::bpf::{BEFORE, GENERIC, Place, stand_in_front};
 use weft_tests::lab::Options;
 use weft_tests::probe;
+use weft_wait::{SOON, eventually, poll};
 
-use crate::cluster::{Cluster, DEADLINE, Pod, eventually, poll, two_nodes};
+use crate::cluster::{Cluster, Pod, two_nodes};
 use crate::party::{PORT, Party};
 
 /// What is promised.
-const SOON: Duration = Duration::from_secs(5);
+const PROMISED: Duration = Duration::from_secs(5);
 /// How long a connection that is denied is tried.
 const GLANCE: Duration = Duration::from_millis(150);
 const OVERLAY: &str = "weft0";
@@ -115,7 +116,7 @@ impl Field {
         let start = Instant::now();
         let has = |text: &str| words.iter().all(|word| text.contains(word));
         let mut seen = String::new();
-        let found = poll(DEADLINE, || {
+        let found = poll(SOON, || {
             let status = self.cluster.agent_status("node1");
             seen = format!("{status:?}");
             let named = status.problems.iter().any(|it| has(&it.message));
@@ -124,7 +125,7 @@ impl Field {
         assert!(found.is_some(), "{case}: not named in weft status: {seen}");
         let took = start.elapsed();
         println!("{case}: named after {took:?}");
-        assert!(took < SOON, "{case}: {took:?}");
+        assert!(took < PROMISED, "{case}: {took:?}");
         let (ready, text) = self.ready();
         assert!(!ready && has(&text), "{case}: /readyz: {text}");
         assert!(!text.contains("shop"), "no names of projects: {text}");
@@ -141,7 +142,7 @@ impl Field {
             let status = self.cluster.agent_status("node1");
             status.problems.is_empty() && status.ready && self.ready().0
         });
-        assert!(took < SOON, "{case}: {took:?}");
+        assert!(took < PROMISED, "{case}: {took:?}");
         assert_eq!(self.explain().note, "", "{case}");
         for pod in [&self.pod, &self.neighbour] {
             self.cluster.cni("CHECK", &pod.record).unwrap();
@@ -169,7 +170,7 @@ fn a_filter_in_front_of_a_pods_is_named_until_it_is_gone() {
     let field = Field::new();
     assert!(field.tc(&takes_all("ingress")));
     // Why it matters.
-    assert!(field.gets_out(DEADLINE), "the filter takes the packets");
+    assert!(field.gets_out(SOON), "the filter takes the packets");
     let interface = field.interface.clone();
     field.is_named("bpf", &[&interface, "bpf", "preference 1", "from_pod"]);
     // The neighbour is as it was made.
@@ -248,7 +249,7 @@ fn whatever_comes_before_our_programs_is_named() {
             let told = |it: &str| it.contains(interface) && it.contains(words);
             problems.any(|it| told(&it.message)) && !field.ready().0
         });
-        assert!(took < SOON, "{case}: {took:?}");
+        assert!(took < PROMISED, "{case}: {took:?}");
         let error = field.cluster.cni("CHECK", &field.pod.record).unwrap_err();
         println!("{case}: {error}");
         let word = qdisc.rsplit(' ').next().unwrap();

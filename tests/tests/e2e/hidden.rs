@@ -5,8 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use weft_tests::probe::{self, Outcome};
+use weft_wait::{SOON, eventually};
 
-use crate::cluster::{Cluster, DEADLINE, eventually, now, two_nodes};
+use crate::cluster::{Cluster, now, two_nodes};
 use crate::party::{PORT, Party, reaches, udp, udp_socket};
 use crate::wire::Sniffer;
 
@@ -49,12 +50,16 @@ impl Field {
             for node in ["node1", "node2"] {
                 for at in field.addresses(node, ipv6) {
                     for index in 0..2 {
-                        field.translate(node, (at, OWN[index]), &field.own[index]);
-                        field.translate(node, (at, FOREIGN[index]), &field.foreign[index]);
+                        for (port, to) in [
+                            (OWN[index], &field.own[index]),
+                            (FOREIGN[index], &field.foreign[index]),
+                        ] {
+                            let to = SocketAddr::new(to.ip(ipv6), PORT);
+                            field.cluster.translate(node, (at, port).into(), to);
+                        }
                     }
                 }
-                let hide = "-t nat -A POSTROUTING -m conntrack --ctstate DNAT -j MASQUERADE";
-                field.tables(node, ipv6, hide);
+                field.cluster.hide_senders(node, ipv6);
             }
         }
         field
@@ -67,15 +72,6 @@ impl Field {
             self.cluster.node_ip(node, ipv6),
             self.cluster.gateway(node, ipv6),
         ]
-    }
-
-    fn tables(&self, node: &str, ipv6: bool, args: &str) {
-        let program = ["iptables", "ip6tables"][usize::from(ipv6)];
-        let command: Vec<_> = [program, "-w", "5"]
-            .into_iter()
-            .chain(args.split_whitespace())
-            .collect();
-        self.cluster.run(node, &command).ok();
     }
 
     /// The kernel puts fragments together, translates them, and makes new ones, of which it forgets most of what it knew.
@@ -110,17 +106,6 @@ impl Field {
             assert_eq!(sniffer.saw(&marker), 0, "fragments in {foreign}");
         }
     }
-
-    fn translate(&self, node: &str, at: (IpAddr, u16), to: &Party) {
-        let (ip, port) = at;
-        let to = SocketAddr::new(to.ip(ip.is_ipv6()), PORT);
-        for protocol in ["tcp", "udp"] {
-            let rule = format!(
-                "-t nat -A PREROUTING -d {ip} -p {protocol} --dport {port} -j DNAT --to-destination {to}"
-            );
-            self.tables(node, ip.is_ipv6(), &rule);
-        }
-    }
 }
 
 /// Both TCP and UDP get this far.
@@ -147,12 +132,7 @@ fn a_translated_source_opens_no_other_project() {
     for ipv6 in [false, true] {
         for at in field.addresses("node1", ipv6) {
             for (index, node) in ["node1", "node2"].into_iter().enumerate() {
-                meets(
-                    client,
-                    (at, OWN[index]),
-                    reached(&field.own[index]),
-                    DEADLINE,
-                );
+                meets(client, (at, OWN[index]), reached(&field.own[index]), SOON);
 
                 let since = now();
                 meets(client, (at, FOREIGN[index]), silent, GLANCE);
@@ -174,12 +154,12 @@ fn a_translated_source_opens_no_other_project() {
         let gateway = cluster.gateway("node2", ipv6);
         for port in [OWN, FOREIGN].concat() {
             let refused = |outcome: &Outcome| *outcome == Outcome::Refused;
-            meets(client, (gateway, port), refused, DEADLINE);
+            meets(client, (gateway, port), refused, SOON);
         }
         // The node and the outside belong to no project.
         let node = cluster.node_ip("node1", ipv6);
         for (to, port) in field.foreign.iter().zip(FOREIGN) {
-            meets(&field.web, (node, port), reached(to), DEADLINE);
+            meets(&field.web, (node, port), reached(to), SOON);
         }
         let inside = Party::of_host(cluster, "node1", vec![node]);
         let gateway = cluster.gateway("node1", ipv6);

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use weft_netns::NetNs;
 use weft_tests::probe::{self, Server};
+use weft_wait::{SOON, eventually};
 
-use crate::cluster::{Cluster, DEADLINE, Pod, eventually, two_nodes};
+use crate::cluster::{Cluster, Pod, two_nodes};
 use crate::frame::{Mac, checksum, framed, packet, pseudo};
 use crate::wire::{Injector, mac};
 
@@ -154,7 +155,7 @@ fn refused(from: &NetNs, to: SocketAddr) -> bool {
         };
         let socket = UdpSocket::bind(any)?;
         socket.connect(to)?;
-        socket.set_read_timeout(Some(DEADLINE))?;
+        socket.set_read_timeout(Some(SOON))?;
         socket.send(b"weft")?;
         socket.recv(&mut [0; 8])
     };

@@ -2,6 +2,7 @@
 //!
 //! # Layout
 //! - [`cluster`]: a lab under a random name and questions to its agents
+//! - [`dnat`]: address translations of a node
 //! - [`party`], [`icmp`]: who talks to whom, and what the other side saw
 //! - [`frame`], [`wire`]: frames as an attacker makes them
 //! - [`plugin`]: the CNI plugin as a container runtime runs it
@@ -12,12 +13,8 @@
     reason = "a panic is how a test fails, also in its fixture"
 )]
 
-use weft_tests::lab::KubernetesMode;
-
-/// Where the labs keep their objects: in a manifests directory.
-const STORE: Option<KubernetesMode> = None;
-
 mod cluster;
+mod dnat;
 mod frame;
 mod icmp;
 mod party;
@@ -25,6 +22,7 @@ mod plugin;
 mod residue;
 mod wire;
 
+mod api_server;
 mod bad_input;
 mod bad_manifests;
 mod churn;

@@ -10,8 +10,9 @@ use std::thread;
 use weft_agent::api::view;
 use weft_tests::lab::{Mode, Options};
 use weft_tests::probe::Outcome;
+use weft_wait::{SOON, eventually};
 
-use crate::cluster::{Cluster, DEADLINE, eventually, two_nodes};
+use crate::cluster::{Cluster, two_nodes};
 use crate::party::{Judge, PORT, Party, denied, reaches, udp, udp_socket};
 
 const FAMILIES: [bool; 2] = [false, true];
@@ -181,7 +182,7 @@ impl Field {
 fn bound_to_node_address(node: &Party, pod: &Party, ipv6: bool) {
     let at = SocketAddr::new(pod.ip(ipv6), PORT);
     let source = node.ip(ipv6);
-    let outcome = udp(&node.netns, Some(source), at, DEADLINE);
+    let outcome = udp(&node.netns, Some(source), at, SOON);
     assert_eq!(
         outcome,
         seen_as(source, pod),

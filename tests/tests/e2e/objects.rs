@@ -2,12 +2,14 @@
 
 use serde_json::json;
 use weft_tests::lab::objects::change::Field;
+use weft_wait::eventually;
 
-use crate::cluster::{Cluster, eventually, two_nodes};
+use crate::cluster::{Cluster, Store, on_both_stores, two_nodes};
 
-#[test]
-fn a_patched_object_is_in_force() {
-    let cluster = Cluster::up(&two_nodes());
+on_both_stores!(a_patched_object_is_in_force);
+
+fn a_patched_object_is_in_force(store: Store) {
+    let cluster = Cluster::up_on(store, &two_nodes());
     cluster.pod("a/p", "node1");
     let vnid = || {
         let projects = cluster.projects("node1");

@@ -12,8 +12,9 @@ use std::time::Duration;
 use weft_agent::api::view;
 use weft_netns::NetNs;
 use weft_tests::probe::{self, Outcome, Server};
+use weft_wait::SOON;
 
-use crate::cluster::{Cluster, DEADLINE, Pod, now};
+use crate::cluster::{Cluster, Pod, now};
 use crate::icmp::ping;
 
 /// Where every server listens.
@@ -182,11 +183,11 @@ pub fn reaches(from: &Party, to: &Party, address: IpAddr, peer: IpAddr) {
         peer_seen: peer,
         server: to.name.clone(),
     };
-    let tcp = probe::tcp(&from.netns, at, DEADLINE).unwrap();
+    let tcp = probe::tcp(&from.netns, at, SOON).unwrap();
     assert_eq!(tcp, expected, "TCP {from} -> {to} at {address}");
-    let udp = udp(&from.netns, None, at, DEADLINE);
+    let udp = udp(&from.netns, None, at, SOON);
     assert_eq!(udp, expected, "UDP {from} -> {to} at {address}");
-    let answered = ping(&from.netns, address, DEADLINE);
+    let answered = ping(&from.netns, address, SOON);
     assert!(answered, "ICMP {from} -> {to} at {address}");
 }
 

@@ -9,8 +9,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use weft_netns::CommandNs as _;
 use weft_tests::lab::status::NodeStatus;
+use weft_wait::eventually;
 
-use crate::cluster::{Cluster, Pod, Said, eventually, line, two_nodes};
+use crate::cluster::{Cluster, Pod, Said, line, two_nodes};
 use crate::icmp::ping;
 use crate::residue::traces;
 

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use weft_tests::lab::{Mode, Options, PodSpec};
 use weft_tests::probe::Stream;
+use weft_wait::{SOON, eventually, poll};
 
-use crate::cluster::{Cluster, DEADLINE, Pod, Said, eventually, poll, two_nodes};
+use crate::cluster::{Cluster, Pod, Said, Store, on_both_stores, two_nodes};
 use crate::party::{Judge, PORT, Party, denied, reaches, udp};
 
 /// Rounds of join, isolate, global and isolate.
@@ -21,7 +22,7 @@ fn opens(from: &Party, to: &Party) -> Duration {
     let start = Instant::now();
     let at = (to.ip(false), PORT).into();
     let patience = Duration::from_millis(20);
-    let opened = poll(DEADLINE, || {
+    let opened = poll(SOON, || {
         udp(&from.netns, None, at, patience).reached().then_some(())
     });
     assert!(opened.is_some(), "{from} -> {to} does not open");
@@ -33,16 +34,17 @@ fn closes(from: &Party, to: &Party) -> Duration {
     let start = Instant::now();
     let at = (to.ip(false), PORT).into();
     let patience = Duration::from_millis(100);
-    let closed = poll(DEADLINE, || {
+    let closed = poll(SOON, || {
         (!udp(&from.netns, None, at, patience).reached()).then_some(())
     });
     assert!(closed.is_some(), "{from} -> {to} does not close");
     start.elapsed().saturating_sub(patience)
 }
 
-#[test]
-fn live_traffic_inside_a_project_loses_nothing_while_its_network_changes() {
-    let cluster = Cluster::up(&two_nodes());
+on_both_stores!(live_traffic_inside_a_project_loses_nothing_while_its_network_changes);
+
+fn live_traffic_inside_a_project_loses_nothing_while_its_network_changes(store: Store) {
+    let cluster = Cluster::up_on(store, &two_nodes());
     let pods = [
         ("a/p1", "node1"),
         ("a/p3", "node2"),
@@ -128,12 +130,16 @@ fn live_traffic_inside_a_project_loses_nothing_while_its_network_changes() {
     );
 }
 
-#[test]
-fn the_outcome_is_told_for_each_project() {
-    let cluster = Cluster::up(&Options {
-        nodes: 1,
-        ..Options::default()
-    });
+on_both_stores!(the_outcome_is_told_for_each_project);
+
+fn the_outcome_is_told_for_each_project(store: Store) {
+    let cluster = Cluster::up_on(
+        store,
+        &Options {
+            nodes: 1,
+            ..Options::default()
+        },
+    );
     for project in ["a", "b", "c"] {
         let labels = [(
             "team".to_owned(),
@@ -250,13 +256,17 @@ fn the_outcome_is_told_for_each_project() {
     });
 }
 
-#[test]
-fn subnet_mode_has_no_project_networks() {
-    let cluster = Cluster::up(&Options {
-        nodes: 1,
-        mode: Mode::Subnet,
-        ..Options::default()
-    });
+on_both_stores!(subnet_mode_has_no_project_networks);
+
+fn subnet_mode_has_no_project_networks(store: Store) {
+    let cluster = Cluster::up_on(
+        store,
+        &Options {
+            nodes: 1,
+            mode: Mode::Subnet,
+            ..Options::default()
+        },
+    );
     cluster.add_pod(&PodSpec::new("a", "p", "node1")).unwrap();
     for args in [
         &["isolate-projects", "a"][..],

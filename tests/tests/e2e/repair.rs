@@ -10,9 +10,10 @@ use weft_agent::apply::links::{
 };
 use weft_tests::lab::Action;
 use weft_tests::probe::Stream;
+use weft_wait::eventually;
 
 use self::forger::Forger;
-use crate::cluster::{Cluster, Pod, eventually, two_nodes};
+use crate::cluster::{Cluster, Pod, two_nodes};
 use crate::party::{Party, reaches};
 
 /// Far below the three minutes between full passes; a busy machine may need a part of it.

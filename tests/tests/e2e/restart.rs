@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use weft_tests::lab::Action;
 use weft_tests::probe::{Outcome, Report, Stream};
+use weft_wait::eventually;
 
-use crate::cluster::{Cluster, Pod, eventually, two_nodes};
+use crate::cluster::{Cluster, Pod, Store, on_both_stores, two_nodes};
 use crate::party::{PORT, Party, reaches, udp};
 
 /// Kills of each agent.
@@ -85,9 +86,10 @@ fn kills(cluster: &Cluster, node: &str) -> Duration {
     restarts.max().unwrap()
 }
 
-#[test]
-fn an_agent_that_is_away_changes_nothing_and_catches_up_at_its_start() {
-    let cluster = Cluster::up(&two_nodes());
+on_both_stores!(an_agent_that_is_away_changes_nothing_and_catches_up_at_its_start);
+
+fn an_agent_that_is_away_changes_nothing_and_catches_up_at_its_start(store: Store) {
+    let cluster = Cluster::up_on(store, &two_nodes());
     let pods = [
         ("a/p1", "node1"),
         ("a/p2", "node1"),

@@ -10,8 +10,9 @@ use std::time::Duration;
 use weft_netns::NetNs;
 use weft_tests::lab::Action;
 use weft_tests::probe::{self, Server};
+use weft_wait::{SOON, eventually};
 
-use crate::cluster::{Cluster, DEADLINE, Pod, eventually, two_nodes};
+use crate::cluster::{Cluster, Pod, two_nodes};
 
 const SERVICE: Ipv4Addr = Ipv4Addr::new(172, 30, 0, 10);
 /// Where services are asked, and where their pods listen.
@@ -47,33 +48,8 @@ impl Field {
             cluster,
         };
         for (number, pod) in field.pods.iter().enumerate() {
-            for protocol in ["tcp", "udp"] {
-                let port = service(number).port().to_string();
-                let target = format!("{}:{TARGET}", pod.ips[0]);
-                field
-                    .cluster
-                    .run(
-                        "node1",
-                        &[
-                            "iptables",
-                            "-t",
-                            "nat",
-                            "-A",
-                            "PREROUTING",
-                            "-d",
-                            &SERVICE.to_string(),
-                            "-p",
-                            protocol,
-                            "--dport",
-                            &port,
-                            "-j",
-                            "DNAT",
-                            "--to-destination",
-                            &target,
-                        ],
-                    )
-                    .ok();
-            }
+            let to = SocketAddr::new(pod.ips[0], TARGET);
+            field.cluster.translate("node1", service(number), to);
         }
         field
     }
@@ -162,7 +138,7 @@ fn pods_answer_from_the_address_of_their_service() {
     for (number, pod) in field.pods.iter().enumerate().take(2) {
         let name = pod.label();
         for round in 0..5 {
-            let asked = probe::tcp(&field.client.netns, service(number), DEADLINE).unwrap();
+            let asked = probe::tcp(&field.client.netns, service(number), SOON).unwrap();
             assert!(
                 asked.reached_from(field.client.ips[0]),
                 "{name} by TCP, round {round}: {asked:?}"

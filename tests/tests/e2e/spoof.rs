@@ -2,7 +2,9 @@
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
-use crate::cluster::{Cluster, Pod, eventually, line, two_nodes};
+use weft_wait::eventually;
+
+use crate::cluster::{Cluster, Pod, line, two_nodes};
 use crate::frame::{Mac, arp, ethernet, udp, vxlan};
 use crate::wire::{Injector, Sniffer, mac};
 

@@ -11,8 +11,9 @@ use weft_agent::apply::links::{Attachment, OVERLAY_HOOKS};
 use weft_ebpf::ABI;
 use weft_tests::lab::Action;
 use weft_tests::probe::{self, Outcome, Stream};
+use weft_wait::eventually;
 
-use crate::cluster::{Cluster, Pod, eventually, two_nodes};
+use crate::cluster::{Cluster, Pod, two_nodes};
 
 /// The pods of `shop` may not leave.
 const POLICY: &str = "
@@ -79,11 +80,7 @@ impl Field {
             let tried = probe::tcp(&shop.netns, (web, 1).into(), GLANCE).unwrap();
             tried == Outcome::Silent
         });
-        let rule = format!(
-            "iptables -w 5 -t nat -A PREROUTING -d {SERVICE} -j DNAT --to-destination {web}"
-        );
-        let words: Vec<_> = rule.split(' ').collect();
-        cluster.run("node1", &words).ok();
+        cluster.translate_all("node1", SERVICE.parse().unwrap(), web);
         let web = cluster.host_netns("web").unwrap();
         Stream::start(&shop.netns, &web, SERVICE.parse().unwrap()).unwrap()
     }

@@ -5,8 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use weft_tests::probe::{self, Outcome};
+use weft_wait::{SOON, eventually};
 
-use crate::cluster::{Cluster, DEADLINE, eventually, now, two_nodes};
+use crate::cluster::{Cluster, now, two_nodes};
 use crate::party::{PORT, Party, udp};
 
 /// How long a connection that must not get through is tried; that it was dropped is known from the node.
@@ -70,23 +71,6 @@ impl Field {
         field
     }
 
-    /// As kube-proxy translates a service with one endpoint.
-    fn serve(&self, at: SocketAddr, to: SocketAddr) {
-        let program = if at.is_ipv6() {
-            "ip6tables"
-        } else {
-            "iptables"
-        };
-        for protocol in ["tcp", "udp"] {
-            let (ip, port) = (at.ip(), at.port());
-            let rule = format!(
-                "{program} -w 5 -t nat -A PREROUTING -d {ip} -p {protocol} --dport {port} -j DNAT --to-destination {to}"
-            );
-            let words: Vec<_> = rule.split(' ').collect();
-            self.cluster.run("node1", &words).ok();
-        }
-    }
-
     /// Neither reaches anybody, and the node names rule and real destination.
     #[track_caller]
     fn denied(&self, at: SocketAddr, real: IpAddr) {
@@ -116,9 +100,9 @@ impl Field {
 #[track_caller]
 fn reaches(from: &Party, at: SocketAddr, server: &Party, peer: IpAddr) {
     let expected = reached(server, peer);
-    let tcp = probe::tcp(&from.netns, at, DEADLINE).unwrap();
+    let tcp = probe::tcp(&from.netns, at, SOON).unwrap();
     assert_eq!(tcp, expected, "TCP {from} -> {at}");
-    let udp = udp(&from.netns, None, at, DEADLINE);
+    let udp = udp(&from.netns, None, at, SOON);
     assert_eq!(udp, expected, "UDP {from} -> {at}");
 }
 
@@ -157,7 +141,9 @@ fn a_service_is_no_way_past_the_egress_firewall() {
             (port, node1, &field.node1, bank, false),
         ];
         for (at, real, server, peer, allowed) in cases {
-            field.serve(at, SocketAddr::new(real, PORT));
+            field
+                .cluster
+                .translate("node1", at, SocketAddr::new(real, PORT));
             if allowed {
                 reaches(&field.shop, at, server, peer);
             } else {
@@ -169,13 +155,15 @@ fn a_service_is_no_way_past_the_egress_firewall() {
         let first = service(1);
         let https = SocketAddr::new(first.ip(), 443);
         for at in [first, https] {
-            field.serve(at, SocketAddr::new(ip(DENIED[index]), PORT));
+            field
+                .cluster
+                .translate("node1", at, SocketAddr::new(ip(DENIED[index]), PORT));
         }
         field.denied(first, ip(DENIED[index]));
         if ipv6 {
             field.denied(https, ip(DENIED[index]));
         } else {
-            let tcp = probe::tcp(&field.shop.netns, https, DEADLINE).unwrap();
+            let tcp = probe::tcp(&field.shop.netns, https, SOON).unwrap();
             assert_eq!(tcp, reached(&field.web, node1), "{https}");
         }
     }

@@ -5,8 +5,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use weft_netns::NetNs;
-
-use crate::cluster::DEADLINE;
+use weft_wait::SOON;
 
 pub struct Connection {
     client: TcpStream,
@@ -18,7 +17,7 @@ impl Connection {
         let listen = || TcpListener::bind((address, 0)).unwrap();
         let listener = to.run(listen).unwrap();
         let at: SocketAddr = listener.local_addr().unwrap();
-        let connect = || TcpStream::connect_timeout(&at, DEADLINE);
+        let connect = || TcpStream::connect_timeout(&at, SOON);
         let client = from.run(connect).unwrap();
         let client = client.unwrap_or_else(|error| panic!("connect to {at}: {error}"));
         Self {

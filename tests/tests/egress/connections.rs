@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use weft_tests::probe::Lookup;
+use weft_wait::{SOON, eventually};
 
-use crate::cluster::{DEADLINE, eventually};
 use crate::connection::Connection;
 use crate::field::{ALLOW_DNS, DENY_ALL, DNS, Field, connects, ip, outside, outside6};
 
@@ -28,7 +28,7 @@ fn a_connection_survives_its_address_dropping_out_of_dns() {
     });
     field.set("www.foo.com", 1, &[outside(3), outside6()]);
     // New connections are denied once the address is forgotten; those that are open go on.
-    let forgotten = crate::cluster::poll(FORGOTTEN, || {
+    let forgotten = weft_wait::poll(FORGOTTEN, || {
         std::thread::sleep(Duration::from_millis(200));
         let denied = |address| {
             matches!(
@@ -42,7 +42,7 @@ fn a_connection_survives_its_address_dropping_out_of_dns() {
     });
     assert!(forgotten.is_some(), "not forgotten within {FORGOTTEN:?}");
     for (address, connection) in &mut open {
-        assert!(connection.works(DEADLINE), "{address}");
+        assert!(connection.works(SOON), "{address}");
         field.denied(&pod, *address);
     }
     // Another version of the policy that still allows the name changes nothing for them.
@@ -53,7 +53,7 @@ fn a_connection_survives_its_address_dropping_out_of_dns() {
     );
     field.closes(&pod, ip("198.51.100.9"));
     for (address, connection) in &mut open {
-        assert!(connection.works(DEADLINE), "{address}");
+        assert!(connection.works(SOON), "{address}");
     }
 }
 
@@ -73,7 +73,7 @@ fn a_connection_is_cut_at_once_when_its_address_is_denied() {
     connects(&pod, Lookup::at(ip(DNS)), "www.foo.com", false);
     let mut connections =
         [named, near, stays].map(|address| Connection::open(&pod.netns, &web, address));
-    assert!(connections.iter_mut().all(|it| it.works(DEADLINE)));
+    assert!(connections.iter_mut().all(|it| it.works(SOON)));
 
     let deny = ["Deny 203.0.113.130/32", "Deny 198.51.100.7/32"];
     field.apply(
@@ -100,7 +100,7 @@ fn a_connection_is_cut_at_once_when_its_address_is_denied() {
             "it came back"
         );
     }
-    assert!(stays.works(DEADLINE), "another connection");
+    assert!(stays.works(SOON), "another connection");
     // Without the rules against them, they go on where they were.
     field.apply(
         "a",
@@ -108,5 +108,5 @@ fn a_connection_is_cut_at_once_when_its_address_is_denied() {
         &[&ALLOW_DNS, &NAME, &["Allow 198.51.100.0/24"], &DENY_ALL],
     );
     field.opens(&pod, ip("198.51.100.7"));
-    assert!(stays.works(DEADLINE));
+    assert!(stays.works(SOON));
 }

@@ -9,8 +9,9 @@ use std::thread;
 use weft_agent::api::view;
 use weft_tests::dns::{self, Relay};
 use weft_tests::probe::Lookup;
+use weft_wait::eventually;
 
-use crate::cluster::{Pod, eventually};
+use crate::cluster::{Pod, Store, on_both_stores};
 use crate::field::{DENY_ALL, Field, NODE, connects, ip, look_up, outside, rule};
 use crate::verdict::Verdict;
 
@@ -23,9 +24,10 @@ const ALLOWED: [&str; 2] = ["198.51.100.7", "2001:db8:1:1::7"];
 const NAMED: [&str; 2] = ["203.0.113.131", "2001:db8:1:2::7"];
 const NEITHER: [&str; 2] = ["203.0.113.132", "2001:db8:1:2::8"];
 
-#[test]
-fn a_prefix_and_a_name_get_out_and_nothing_else_and_order_decides() {
-    let field = Field::new(1);
+on_both_stores!(a_prefix_and_a_name_get_out_and_nothing_else_and_order_decides);
+
+fn a_prefix_and_a_name_get_out_and_nothing_else_and_order_decides(store: Store) {
+    let field = Field::on(store, 1);
     let pod = field.cluster.pod("a/p", "node1");
     // Pods ask their own node, whose port 53 no rule need allow.
     let node = field.cluster.host_netns("node1").unwrap();
@@ -114,9 +116,10 @@ fn monitored(field: &Field, pod: &Pod, to: IpAddr) -> String {
     seen.unwrap()
 }
 
-#[test]
-fn ports_narrow_a_rule() {
-    let field = Field::new(1);
+on_both_stores!(ports_narrow_a_rule);
+
+fn ports_narrow_a_rule(store: Store) {
+    let field = Field::on(store, 1);
     let pod = field.cluster.pod("a/p", "node1");
     let web = field.cluster.host_netns("web").unwrap();
     let servers =

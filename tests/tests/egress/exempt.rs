@@ -5,8 +5,9 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use serde_json::json;
 use weft_tests::dns::{self, Relay};
 use weft_tests::probe::{self, Lookup};
+use weft_wait::SOON;
 
-use crate::cluster::{DEADLINE, now};
+use crate::cluster::now;
 use crate::field::{DENY_ALL, DNS, DNS6, Field, ip, look_up, outside};
 use crate::party::{PORT, Party, reaches, udp_socket};
 use crate::verdict::answers;
@@ -61,15 +62,9 @@ fn services_of_pods_and_multicast_are_never_judged() {
     let served = cluster.pod("a/served", "node1");
     let _server = probe::Server::start(&served.netns, PORT, "served").unwrap();
     // What kube-proxy does for a service of this pod. One that leads elsewhere is no way past the policy (e2e `translated`).
-    for (program, service, ip) in [
-        ("iptables", "172.30.0.9", served.ips[0]),
-        ("ip6tables", "fd02::9", served.ips[1]),
-    ] {
-        let endpoint = SocketAddr::new(ip, PORT);
-        let args = "-w 5 -t nat -A PREROUTING -p tcp -j DNAT -d";
-        let command = format!("{program} {args} {service} --to-destination {endpoint}");
-        let words: Vec<&str> = command.split(' ').collect();
-        cluster.run("node1", &words).ok();
+    for (service, to) in ["172.30.0.9", "fd02::9"].into_iter().zip(&served.ips) {
+        let at = SocketAddr::new(ip(service), PORT);
+        cluster.translate("node1", at, SocketAddr::new(*to, PORT));
     }
     field.apply("a", "none", &[&DENY_ALL]);
     field.closes(&pod, outside(1));
@@ -138,7 +133,7 @@ fn answers_to_another_nodes_own_address_are_not_judged() {
     field.apply("a", "none", &[&DENY_ALL]);
     field.closes(&pod, outside(1));
     let socket = node.run(|| UdpSocket::bind((source, 0))).unwrap().unwrap();
-    socket.set_read_timeout(Some(DEADLINE)).unwrap();
+    socket.set_read_timeout(Some(SOON)).unwrap();
     socket.send_to(b"?", (party.ip(false), PORT)).unwrap();
     let mut buffer = [0; 64];
     // Under the address of the pod's node, which translates what it did not see coming.
@@ -159,7 +154,7 @@ fn answered_over_udp(field: &Field, pod: &crate::cluster::Pod, web_ip: IpAddr, a
         .unwrap();
     let outside = web.run(|| UdpSocket::bind((web_ip, 0))).unwrap().unwrap();
     for socket in [&inside, &outside] {
-        socket.set_read_timeout(Some(DEADLINE)).unwrap();
+        socket.set_read_timeout(Some(SOON)).unwrap();
     }
     let mut buffer = [0; 8];
     outside

@@ -8,7 +8,7 @@ use weft_tests::dns::{self, Change, Relay, Server};
 use weft_tests::lab::Options;
 use weft_tests::probe::{self, Lookup};
 
-use crate::cluster::{Cluster, Pod};
+use crate::cluster::{Cluster, Pod, Store};
 use crate::party::PORT;
 
 /// The authoritative server, of both families; the relay before it; a cache; a server that nobody trusts.
@@ -34,27 +34,39 @@ pub struct Field {
     pub dns: Server,
     _web: probe::Server,
     pub cluster: Cluster,
+    store: Store,
 }
 
 impl Field {
     pub fn new(nodes: usize) -> Self {
-        Self::with(nodes, None)
+        Self::on(Store::Manifests, nodes)
+    }
+
+    pub fn on(store: Store, nodes: usize) -> Self {
+        Self::up(store, nodes, None)
     }
 
     /// With more in the agents' configuration.
     pub fn with(nodes: usize, agent_config: Option<&str>) -> Self {
+        Self::up(Store::Manifests, nodes, agent_config)
+    }
+
+    fn up(store: Store, nodes: usize, agent_config: Option<&str>) -> Self {
         let externals = [
             format!("dns={DNS},{DNS6},{RELAY},{CACHE}"),
             "web=198.51.100.0/24,203.0.113.128/25,2001:db8:1::/48".into(),
             format!("stranger={STRANGER}"),
         ];
-        let cluster = Cluster::up(&Options {
-            nodes,
-            externals: externals.iter().map(|spec| spec.parse().unwrap()).collect(),
-            dns: [DNS, DNS6, RELAY, CACHE, NODE].map(ip).into(),
-            agent_config: agent_config.map(str::to_owned),
-            ..Options::default()
-        });
+        let cluster = Cluster::up_on(
+            store,
+            &Options {
+                nodes,
+                externals: externals.iter().map(|spec| spec.parse().unwrap()).collect(),
+                dns: [DNS, DNS6, RELAY, CACHE, NODE].map(ip).into(),
+                agent_config: agent_config.map(str::to_owned),
+                ..Options::default()
+            },
+        );
         let place = cluster.host_netns("dns").unwrap();
         let dns = Server::start(&place, &[DNS, DNS6].map(ip), &[ZONE, OTHER_ZONE]).unwrap();
         let listen = SocketAddr::new(ip(RELAY), dns::PORT);
@@ -63,6 +75,7 @@ impl Field {
             dns,
             _web: probe::Server::start(&cluster.host_netns("web").unwrap(), PORT, "web").unwrap(),
             cluster,
+            store,
         }
     }
 
@@ -86,7 +99,7 @@ impl Field {
             Ok(_) => true,
             Err(error) => {
                 let refused = error.to_string().contains("is invalid");
-                assert!(refused && crate::STORE.is_some(), "{error}");
+                assert!(refused && self.store == Store::ApiServer, "{error}");
                 false
             }
         }
@@ -170,7 +183,7 @@ pub fn look_up(pod: &Pod, lookup: Lookup, name: &str, ipv6: bool) -> probe::Answ
 
 /// A lookup in a pod and a connection at once; whether it got there.
 pub fn connects(pod: &Pod, lookup: Lookup, name: &str, ipv6: bool) -> probe::Round {
-    let connect = || lookup.connect(name, kind(ipv6), PORT, crate::cluster::DEADLINE);
+    let connect = || lookup.connect(name, kind(ipv6), PORT, weft_wait::SOON);
     let round = pod.netns.run(connect).unwrap().unwrap();
     let went = &round.outcome;
     assert!(went.reached(), "{name} in {}: {went:?}", pod.label());

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use weft_agent::api::view::{EgressPolicyState, NameWord};
 use weft_tests::dns::relay::play;
+use weft_wait::eventually;
 
-use crate::cluster::eventually;
 use crate::field::{Field, ip, outside, outside6};
 
 /// The agent asks the relay, and nobody else.

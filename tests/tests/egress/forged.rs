@@ -9,8 +9,9 @@ use weft_netns::NetNs;
 use weft_tests::dns::exchange::{decode, encode, forgery, over_tcp, question, receive};
 use weft_tests::dns::{self, Change, Server, relay::play};
 use weft_tests::probe::Lookup;
+use weft_wait::{SOON, eventually};
 
-use crate::cluster::{DEADLINE, Pod, eventually};
+use crate::cluster::Pod;
 use crate::field::{ALLOW_DNS, DENY_ALL, Field, NODE, RELAY, STRANGER, ZONE};
 use crate::field::{connects, ip, look_up, outside, outside6};
 use crate::frame;
@@ -117,7 +118,7 @@ fn answers_to_other_questions_open_nothing() {
         change(&mut lie);
         answer_with(&field, &lie);
         let waiting = Pending::send(&pod, query);
-        let came = waiting.receive(lie.metadata.id, DEADLINE);
+        let came = waiting.receive(lie.metadata.id, SOON);
         assert!(came, "{what}: it never came");
         field.denied(&pod, told);
     }
@@ -131,7 +132,7 @@ fn answers_to_other_questions_open_nothing() {
     let lie = forgery(&first.message, NAME, told).unwrap();
     answer_with(&field, &lie);
     let second = Pending::ask(&pod, "other.foo.com");
-    assert!(second.receive(lie.metadata.id, DEADLINE), "it never came");
+    assert!(second.receive(lie.metadata.id, SOON), "it never came");
     field.denied(&pod, told);
 
     // The same lie in the right place is what the trusted server says.
@@ -139,7 +140,7 @@ fn answers_to_other_questions_open_nothing() {
     let query = question(NAME, RecordType::AAAA).unwrap();
     answer_with(&field, &forgery(&query, NAME, told).unwrap());
     let waiting = Pending::send(&pod, query);
-    assert!(waiting.receive(waiting.message.metadata.id, DEADLINE));
+    assert!(waiting.receive(waiting.message.metadata.id, SOON));
     field.open(&pod, told);
 }
 
@@ -158,7 +159,7 @@ fn an_answer_uses_its_question_up() {
     field.relay.play(move |_| messages.to_vec());
     let waiting = Pending::send(&pod, query);
     for which in ["first", "second"] {
-        let came = waiting.receive(waiting.message.metadata.id, DEADLINE);
+        let came = waiting.receive(waiting.message.metadata.id, SOON);
         assert!(came, "the {which} answer");
     }
     field.open(&pod, told);
@@ -176,7 +177,7 @@ fn segments_open_nothing() {
     answer_with(&field, &forgery(&query, NAME, lie).unwrap());
     let server = SocketAddr::new(ip(RELAY), dns::PORT);
     let query = encode(&query).unwrap();
-    let ask = || over_tcp(server, &query, DEADLINE);
+    let ask = || over_tcp(server, &query, SOON);
     let answer = pod.netns.run(ask).unwrap().unwrap();
     assert_eq!(decode(&answer).unwrap().answers.len(), 1, "it came");
     field.denied(&pod, lie);
@@ -233,7 +234,7 @@ fn forged_senders_open_nothing() {
         lie.metadata.id ^= guess;
         send_from(&stranger, source, waiting.port(), &encode(&lie).unwrap());
         let patience = if source == server.ip() {
-            DEADLINE
+            SOON
         } else {
             Duration::from_millis(100)
         };

@@ -4,21 +4,19 @@
 //! - [`field`]: a cluster with name servers and a host outside that answers on whole prefixes
 //! - [`verdict`]: whether a connection gets out, known for sure either way
 //! - [`connection`]: one that stays open
-//! - `cluster`, `party`, `icmp`, `frame`, `wire`: shared with the other end-to-end tests
+//! - `cluster`, `dnat`, `party`, `icmp`, `frame`, `wire`: shared with the other end-to-end tests
 //! - one module for each promise that is tested
 #![expect(
     clippy::unwrap_used,
     reason = "a panic is how a test fails, also in its fixture"
 )]
 
-use weft_tests::lab::KubernetesMode;
-
-/// Where the labs keep their objects: in a manifests directory.
-const STORE: Option<KubernetesMode> = None;
-
 #[path = "../e2e/cluster.rs"]
 #[expect(dead_code, reason = "the other end-to-end tests use the rest")]
 mod cluster;
+#[path = "../e2e/dnat.rs"]
+#[expect(dead_code, reason = "the other end-to-end tests use the rest")]
+mod dnat;
 #[path = "../e2e/frame.rs"]
 #[expect(dead_code, reason = "the other end-to-end tests use the rest")]
 mod frame;

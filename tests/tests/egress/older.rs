@@ -4,8 +4,9 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use weft_netns::NetNs;
+use weft_wait::SOON;
 
-use crate::cluster::{DEADLINE, Pod, now};
+use crate::cluster::{Pod, now};
 use crate::connection::Connection;
 use crate::field::{DENY_ALL, Field, ip, outside};
 
@@ -24,7 +25,7 @@ impl Exchange {
                 .run(|| UdpSocket::bind((address, 0)))
                 .unwrap()
                 .unwrap();
-            socket.set_read_timeout(Some(DEADLINE)).unwrap();
+            socket.set_read_timeout(Some(SOON)).unwrap();
             socket
         };
         Self {
@@ -72,14 +73,14 @@ fn what_was_opened_from_outside_goes_on_and_what_the_pod_opened_ends() {
         told.push((exchange, seen));
     }
     let mut out = Connection::open(&pod.netns, &web, ip(WEB[0]));
-    assert!(out.works(DEADLINE));
-    assert!(into.iter_mut().all(|it| it.works(DEADLINE)));
+    assert!(out.works(SOON));
+    assert!(into.iter_mut().all(|it| it.works(SOON)));
 
     field.apply("a", "none", &[&DENY_ALL]);
     field.closes(&pod, outside(1));
     assert!(!out.works(Duration::from_millis(300)), "the pod opened it");
     for connection in &mut into {
-        assert!(connection.works(DEADLINE), "it came from outside");
+        assert!(connection.works(SOON), "it came from outside");
     }
     for Exchange { near, far } in &asked {
         let seen = pass(near, far, far.local_addr().unwrap());

@@ -5,8 +5,9 @@ use std::fs;
 use serde_json::json;
 use weft_agent::api::view::EgressPolicyState;
 use weft_tests::probe::Stream;
+use weft_wait::eventually;
 
-use crate::cluster::{Pod, eventually};
+use crate::cluster::Pod;
 use crate::field::{DENY_ALL, Field, ip, outside, rule};
 
 const RENAMES: usize = 20;

@@ -4,8 +4,9 @@ use std::time::Instant;
 
 use weft_agent::api::view::EgressPolicyState;
 use weft_tests::probe::Stream;
+use weft_wait::eventually;
 
-use crate::cluster::{Pod, eventually};
+use crate::cluster::Pod;
 use crate::field::{Field, ip, outside};
 
 const VERSIONS: u32 = 1_000;

@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 use weft_agent::api::view::EgressPolicyState::{self, Closed, Enforced, Ignored};
+use weft_wait::eventually;
 
-use crate::cluster::{Pod, eventually};
+use crate::cluster::{Pod, Store, on_both_stores};
 use crate::field::{DENY_ALL, Field, ip, outside, rule};
 
 const WEB: &str = "198.51.100.7";
@@ -48,9 +49,10 @@ fn closed(field: &Field, pod: &Pod) {
     }
 }
 
-#[test]
-fn global_and_joined_projects_and_several_policies() {
-    let field = Field::new(1);
+on_both_stores!(global_and_joined_projects_and_several_policies);
+
+fn global_and_joined_projects_and_several_policies(store: Store) {
+    let field = Field::on(store, 1);
     let [a, b] = ["a/p", "b/p"].map(|label| field.cluster.pod(label, "node1"));
     field.apply("a", "one", &[&ALLOW, &DENY_ALL]);
     in_force(&field, &a, "one");
@@ -88,9 +90,10 @@ fn global_and_joined_projects_and_several_policies() {
     assert_eq!(field.policies("node1").len(), 0);
 }
 
-#[test]
-fn a_policy_that_is_not_understood_closes_its_project() {
-    let field = Field::new(1);
+on_both_stores!(a_policy_that_is_not_understood_closes_its_project);
+
+fn a_policy_that_is_not_understood_closes_its_project(store: Store) {
+    let field = Field::on(store, 1);
     let [pod, other] = ["a/p", "b/p"].map(|label| field.cluster.pod(label, "node1"));
     field.apply("a", "one", &[&ALLOW, &DENY_ALL]);
     in_force(&field, &pod, "one");

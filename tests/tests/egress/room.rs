@@ -5,8 +5,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use weft_agent::api::view::EgressPolicyState;
 use weft_tests::lab::Action;
+use weft_wait::poll;
 
-use crate::cluster::{Pod, Said, poll};
+use crate::cluster::{Pod, Said, Store, on_both_stores};
 use crate::field::{DENY_ALL, Field, ip, outside, rule};
 
 const WEB: &str = "198.51.100.7";
@@ -14,9 +15,10 @@ const ALLOW: [&str; 1] = ["Allow 198.51.100.0/24"];
 /// Ranges that one protocol may have before the policy is too large by itself.
 const RANGES: u16 = 4_000;
 
-#[test]
-fn the_largest_policy_closes_its_project_and_the_others_are_in_force() {
-    let field = Field::new(1);
+on_both_stores!(the_largest_policy_closes_its_project_and_the_others_are_in_force);
+
+fn the_largest_policy_closes_its_project_and_the_others_are_in_force(store: Store) {
+    let field = Field::on(store, 1);
     let pods = ["a/p", "b/p", "c/p"].map(|label| field.cluster.pod(label, "node1"));
     let [largest, large, small] = &pods;
     field.cluster.agent("node1", Action::Stop).unwrap();
@@ -53,7 +55,7 @@ fn the_largest_policy_closes_its_project_and_the_others_are_in_force() {
     assert_eq!(problems, ["EgressNetworkPolicy/a/large"]);
     let new = field.cluster.pod("c/new", "node1");
     field.denied(&new, outside(1));
-    if crate::STORE.is_some() {
+    if store == Store::ApiServer {
         // Refused too, but by every node.
         field.apply_object("c", "small", &unfit());
         told_within(&field, "c/small is refused", || {
@@ -74,7 +76,7 @@ fn the_largest_policy_closes_its_project_and_the_others_are_in_force() {
     field.closes(largest, outside(1));
     field.open(largest, ip(WEB));
     assert_eq!(state(largest, "large").0, EgressPolicyState::Enforced);
-    if crate::STORE.is_some() {
+    if store == Store::ApiServer {
         // By now the other one would have been told, too.
         told_within(&field, "nothing in the node's HostSubnet", || {
             not_in_force(&field).is_null()

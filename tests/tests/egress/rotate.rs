@@ -7,8 +7,9 @@ use hickory_proto::rr::RecordType;
 use weft_tests::dns::Change;
 use weft_tests::lab::Action;
 use weft_tests::probe::{Lookup, Round};
+use weft_wait::SOON;
 
-use crate::cluster::{DEADLINE, line};
+use crate::cluster::line;
 use crate::field::{ALLOW_DNS, DENY_ALL, DNS, Field, ZONE, ip, outside, outside6};
 use crate::party::PORT;
 
@@ -92,7 +93,7 @@ fn round(field: &Field, lookup: Lookup, number: usize, fresh: &[IpAddr]) -> Vec<
         } else {
             RecordType::A
         };
-        let round = lookup.connect(&name, kind, PORT, DEADLINE).unwrap();
+        let round = lookup.connect(&name, kind, PORT, SOON).unwrap();
         assert_eq!(round.answer.addresses, [address], "{name}");
         let went = &round.outcome;
         assert!(went.reached(), "change {number}, {name}: {went:?}");

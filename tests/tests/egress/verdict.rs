@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use weft_agent::api::view;
 use weft_netns::NetNs;
 use weft_tests::probe::{self, Outcome};
+use weft_wait::{SOON, eventually, poll};
 
-use crate::cluster::{DEADLINE, Pod, eventually, now, poll};
+use crate::cluster::{Pod, now};
 use crate::field::Field;
 use crate::party::PORT;
 
@@ -23,7 +24,7 @@ pub enum Verdict {
 impl Field {
     /// Tries a TCP connection from a pod.
     pub fn try_tcp(&self, pod: &Pod, to: SocketAddr) -> Verdict {
-        let end = Instant::now() + DEADLINE;
+        let end = Instant::now() + SOON;
         loop {
             let since = now();
             match probe::tcp(&pod.netns, to, GLANCE).unwrap() {
@@ -106,5 +107,5 @@ impl Field {
 
 /// Whether anything answers on this address and port within a moment.
 pub fn answers(from: &NetNs, to: SocketAddr) -> bool {
-    probe::tcp(from, to, DEADLINE).unwrap().reached()
+    probe::tcp(from, to, SOON).unwrap().reached()
 }

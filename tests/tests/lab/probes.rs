@@ -87,15 +87,8 @@ fn a_connection_is_reached_refused_silent_or_failed() {
 
 /// Waits until `count` tells of at least so many packets.
 fn wait(what: &str, least: u64, count: impl Fn() -> u64) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while count() < least {
-        assert!(
-            Instant::now() < deadline,
-            "{} packets {what}, not {least}",
-            count()
-        );
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    let done = weft_wait::poll(weft_wait::SOON, || (count() >= least).then_some(()));
+    assert!(done.is_some(), "{} packets {what}, not {least}", count());
 }
 
 fn wait_received(stream: &Stream, least: u64) {

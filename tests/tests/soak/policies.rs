@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use weft_tests::bench::verdict::Probe;
 use weft_tests::lab::{self, KubernetesMode, Lab, Options, PodSpec, Progress};
 use weft_tests::probe::{Report, Stream};
+use weft_wait::{SOON, answer, eventually};
 
 use crate::figures::{Figures, number, percentile};
 use crate::process::{processor_time, resident};
@@ -140,29 +141,18 @@ impl Watcher {
         });
         let watcher = Self { kubectl, told };
         // What is there already comes first.
-        while watcher.told.lock().unwrap().is_empty() {
-            thread::sleep(Duration::from_millis(1));
-        }
+        eventually("what is there is told", || {
+            !watcher.told.lock().unwrap().is_empty()
+        });
         watcher
     }
 
     /// When it was told of the version that was written at `start`.
     fn heard(&self, start: Instant) -> Instant {
-        let end = Instant::now() + Duration::from_secs(10);
-        loop {
-            let told = self
-                .told
-                .lock()
-                .unwrap()
-                .iter()
-                .find(|at| **at > start)
-                .copied();
-            if let Some(at) = told {
-                return at;
-            }
-            assert!(Instant::now() < end, "kubectl is not told");
-            thread::sleep(Duration::from_millis(1));
-        }
+        answer("kubectl is told", SOON, || {
+            let told = self.told.lock().unwrap();
+            told.iter().find(|at| **at > start).copied()
+        })
     }
 }
 

@@ -47,7 +47,7 @@ fn a_kernel_that_panics_is_an_error_with_its_last_words() {
 #[test]
 fn a_command_that_does_not_end_is_ended_at_its_deadline() {
     let mut machine = spec(KERNEL, "echo begun; sleep 1000");
-    machine.deadline = weft_tests::patience::patient(Duration::from_secs(40));
+    machine.deadline = weft_wait::patience::patient(Duration::from_secs(40));
     let (result, said) = run(&machine);
     match result {
         Err(error @ Error::Deadline { .. }) => {

@@ -4,8 +4,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
-use weft_tests::patience::patient;
+
 use weft_tests::vm::Add;
+use weft_wait::patience::patient;
 
 use crate::machine::{run, spec};
 

@@ -6,7 +6,7 @@ mod policies;
 mod writers;
 
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -63,18 +63,16 @@ impl Scene {
     /// Waits for a condition, as `STATUS REASON`, that is about the object as it is.
     #[track_caller]
     fn until(&self, object: &[&str], wanted: &str) -> Value {
-        let deadline = Instant::now() + PATIENT;
-        loop {
-            let object = self.get(object).unwrap_or_default();
-            let condition = &object["status"]["conditions"][0];
+        let mut seen = Value::Null;
+        let found = weft_wait::poll(PATIENT, || {
+            seen = self.get(object).unwrap_or_default();
+            let condition = &seen["status"]["conditions"][0];
             let text = |field: &str| condition[field].as_str().unwrap_or_default();
             let is = format!("{} {}", text("status"), text("reason"));
-            if is == wanted && condition["observedGeneration"] == object["metadata"]["generation"] {
-                return condition.clone();
-            }
-            assert!(Instant::now() < deadline, "{wanted}: {object:#}");
-            std::thread::sleep(Duration::from_millis(50));
-        }
+            let current = condition["observedGeneration"] == seen["metadata"]["generation"];
+            (is == wanted && current).then(|| condition.clone())
+        });
+        found.unwrap_or_else(|| panic!("{wanted}: {seen:#}"))
     }
 
     /// Events about an object, as `TYPE REASON`, in the order in which they were made.

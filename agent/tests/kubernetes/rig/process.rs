@@ -1,22 +1,15 @@
 //! Processes of a test, and how it waits.
 
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Everything that is waited for comes within this time on a busy machine.
 pub const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Polls until there is an answer.
+/// Waits for an answer.
 #[track_caller]
-pub fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(answer) = ask() {
-            return answer;
-        }
-        assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+pub fn until<T>(what: &str, ask: impl FnMut() -> Option<T>) -> T {
+    weft_wait::answer(what, PATIENCE, ask)
 }
 
 /// A process that ends with this value, and with the test that started it.

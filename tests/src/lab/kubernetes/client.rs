@@ -10,12 +10,12 @@ use kube::core::gvk::GroupVersionKind;
 use kube::discovery::Discovery;
 use tokio::runtime::{Builder, Runtime};
 use weft_netns::NetNs;
+use weft_wait::patience::patient;
 
 use super::credentials::Files;
 use crate::lab::name::netns_path;
 use crate::lab::objects::Error;
 use crate::lab::state::State;
-use crate::patience::patient;
 
 /// How long one request may take: as long as the API server gives itself.
 const PATIENCE: Duration = Duration::from_mins(1);

@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use weft_wait::patience::patient;
+
 use super::node::POD_IMAGE;
 use crate::lab::error::Error;
 use crate::lab::output::output_within;
-use crate::patience::patient;
 
 /// Name of the image of the cluster's DNS server.
 pub const DNS_IMAGE: &str = "localhost/coredns:1";

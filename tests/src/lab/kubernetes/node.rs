@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use weft_netns::{CommandNs as _, MountNs, NetNs};
+use weft_wait::patience::patient;
 
 use super::credentials::Files;
 use super::space::{self, PROGRAMS};
@@ -18,7 +19,6 @@ use crate::lab::output::output_within;
 use crate::lab::process::{Process, spawn_daemon};
 use crate::lab::state::{Node, State};
 use crate::lab::{LabName, daemon};
-use crate::patience::patient;
 
 /// Names of what runs on a node, in the order of its start.
 pub const CONTAINERD: &str = "containerd";

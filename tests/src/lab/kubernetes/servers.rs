@@ -4,6 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use weft_wait::patience::patient;
+
 use super::credentials::{Files, PORT};
 use super::{Api, programs};
 use crate::lab::error::{Error, file};
@@ -12,7 +14,6 @@ use crate::lab::plan::underlay_addresses;
 use crate::lab::process::{Process, spawn_daemon};
 use crate::lab::state::State;
 use crate::lab::{daemon, enter};
-use crate::patience::patient;
 
 /// How long the API server may take from its start to its being ready: five seconds on an idle machine.
 pub fn ready() -> Duration {

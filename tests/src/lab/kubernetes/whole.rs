@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 use serde_json::Value;
 use weft_netns::MountNs;
+use weft_wait::patience::patient;
 
 use super::node::{self, Inside, KUBE_PROXY, KUBELET, POD_IMAGE};
 use super::{images, plane};
@@ -16,7 +17,6 @@ use crate::lab::options::Options;
 use crate::lab::output::output_within;
 use crate::lab::state::{Node, State};
 use crate::lab::{Lab, Progress, daemon};
-use crate::patience::patient;
 
 /// How long nodes and weft may take together until all is ready.
 const READY: Duration = Duration::from_mins(3);

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
 use hickory_proto::rr::RecordType;
+use weft_wait::patience::patient;
 
 use super::{DNS, Field, GLANCE, NAME, NAMED, OTHER, PORT, PREFIX, SOON, ZONE, soon};
 use crate::dns::Change;
-use crate::patience::patient;
 use crate::probe::{self, Lookup, Outcome};
 
 const POLICY: &str = "\

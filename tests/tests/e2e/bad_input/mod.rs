@@ -6,8 +6,9 @@ mod surroundings;
 use std::process::Command;
 
 use weft_tests::probe::Stream;
+use weft_wait::eventually;
 
-use crate::cluster::{Cluster, Pod, eventually, two_nodes};
+use crate::cluster::{Cluster, Pod, Store, two_nodes};
 
 /// Two pods of a project on node1, one on node2, and traffic among them that must not notice anything.
 pub struct Watched {
@@ -17,7 +18,11 @@ pub struct Watched {
 
 impl Watched {
     pub fn new() -> Self {
-        let cluster = Cluster::up(&two_nodes());
+        Self::on(Store::Manifests)
+    }
+
+    pub fn on(store: Store) -> Self {
+        let cluster = Cluster::up_on(store, &two_nodes());
         let pods = [("a/p1", "node1"), ("a/p2", "node1"), ("a/p3", "node2")];
         let pods: [Pod; 3] = pods.map(|(label, node)| cluster.pod(label, node));
         let stream = |from: &Pod, to: &Pod, family: usize| {

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use weft_tests::lab::{self, Action, Options, PodSpec, Progress};
 use weft_tests::probe::Stream;
+use weft_wait::SOON;
 
 use super::{Watched, agent};
-use crate::cluster::{Cluster, DEADLINE, Pod, Said};
+use crate::cluster::{Cluster, Pod, Said, Store, on_both_stores};
 use crate::plugin::{Attachment, Plugin};
 
 #[test]
@@ -146,9 +147,10 @@ fn without_an_agent_pods_are_refused_with_code_11_and_those_there_go_on() {
     watched.unharmed();
 }
 
-#[test]
-fn without_a_controller_new_projects_wait_and_are_refused_with_what_is_missing() {
-    let watched = Watched::new();
+on_both_stores!(without_a_controller_new_projects_wait_and_are_refused_with_what_is_missing);
+
+fn without_a_controller_new_projects_wait_and_are_refused_with_what_is_missing(store: Store) {
+    let watched = Watched::on(store);
     let cluster = &watched.cluster;
     cluster.controller(Action::Kill).unwrap();
     let start = Instant::now();
@@ -156,7 +158,7 @@ fn without_a_controller_new_projects_wait_and_are_refused_with_what_is_missing()
         let new = scope.spawn(|| cluster.add_pod(&PodSpec::new("new", "p", "node1")));
         // A known project needs no controller, and does not wait behind the other.
         watched.attaches("quick");
-        assert!(start.elapsed() < DEADLINE);
+        assert!(start.elapsed() < SOON);
         let said = cluster.ask(
             "node1",
             &[

@@ -6,9 +6,10 @@ use std::time::Duration;
 use serde_json::json;
 use weft_netns::NetNs;
 use weft_tests::probe;
+use weft_wait::eventually;
 
 use super::frames::{Knowledge, VXLAN};
-use crate::cluster::{Cluster, Pod, eventually, two_nodes};
+use crate::cluster::{Cluster, Pod, two_nodes};
 use crate::frame::Mac;
 use crate::wire::mac;
 
@@ -65,11 +66,9 @@ impl Field {
     fn translate(&self) {
         for ipv6 in [false, true] {
             let index = usize::from(ipv6);
-            let run = |rule: &str| {
-                let program = ["iptables", "ip6tables"][index];
-                let command = [program, "-w", "5", "-t", "nat", "-A"].into_iter();
-                let command: Vec<_> = command.chain(rule.split(' ')).collect();
-                self.cluster.run("node1", &command).ok();
+            let translate = |at: &str, to| {
+                let at = at.parse().unwrap();
+                self.cluster.translate_all("node1", at, to);
             };
             let node2 = self.cluster.node_ip("node2", ipv6);
             let (near, far) = (self.near.ips[index], self.far.ips[index]);
@@ -81,24 +80,18 @@ impl Field {
                 self.attacker.ips[index],
             ];
             for (number, target) in targets.into_iter().enumerate() {
-                let service = format!("{}{}", SERVICES[index], 10 + number);
-                run(&format!(
-                    "PREROUTING -d {service} -j DNAT --to-destination {target}"
-                ));
+                translate(&format!("{}{}", SERVICES[index], 10 + number), target);
             }
             let service = format!("{}20", SERVICES[index]);
             let overlay = SocketAddr::new(node2, VXLAN);
-            run(&format!(
-                "PREROUTING -d {service} -p udp -j DNAT --to-destination {overlay}"
-            ));
+            let overlay = format!(
+                "-t nat -A PREROUTING -d {service} -p udp -j DNAT --to-destination {overlay}"
+            );
+            self.cluster.tables("node1", ipv6, &overlay);
             let gateway = self.cluster.gateway("node1", ipv6);
             let near = SocketAddr::new(near, PORT);
-            for protocol in ["tcp", "udp"] {
-                run(&format!(
-                    "PREROUTING -d {gateway} -p {protocol} --dport 80 -j DNAT --to-destination {near}"
-                ));
-            }
-            run("POSTROUTING -m conntrack --ctstate DNAT -j MASQUERADE");
+            self.cluster.translate("node1", (gateway, 80).into(), near);
+            self.cluster.hide_senders("node1", ipv6);
         }
     }
 

@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use weft_tests::probe::{self, Server, Stream};
+use weft_wait::{SOON, eventually};
 
 use self::field::{Field, PORT};
-use crate::cluster::{DEADLINE, eventually};
 use crate::wire::{Injector, Sniffer};
 
 /// Seconds, where nothing else is asked for.
@@ -71,7 +71,7 @@ fn nothing_of_it_arrives_and_nothing_changes() {
     let out = Injector::open(&field.attacker.netns, "eth0");
     let knowledge = field.knowledge(out.mac);
     let _server = Server::start(&field.near.netns, PORT, "near").unwrap();
-    let talks = || probe::tcp(&field.far.netns, (field.near.ips[0], PORT).into(), DEADLINE);
+    let talks = || probe::tcp(&field.far.netns, (field.near.ips[0], PORT).into(), SOON);
     assert!(talks().unwrap().reached(), "before");
     let before = ["node1", "node2"].map(|node| field.state(node));
 

@@ -1,7 +1,8 @@
 //! Source addresses of others, which only the program on the pod's own interface can tell from true ones.
 
+use weft_wait::eventually;
+
 use super::Field;
-use crate::cluster::eventually;
 use crate::frame::udp;
 use crate::wire::{Injector, Sniffer, mac};
 
