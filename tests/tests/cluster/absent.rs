@@ -9,11 +9,13 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 use weft_netns::NetNs;
 use weft_tests::probe::Stream;
+use weft_wait::eventually;
 
-use crate::cluster::{Cluster, NODES, Pod, Project, eventually};
+use crate::cluster::{Cluster, NODES, Pod, Project};
 use crate::http::seen_as;
 use crate::plugins::Plugins;
 use crate::traces::{Traces, on_node};
+use crate::turn::alone;
 
 /// Agents run where this label is.
 const LABEL: &str = "weft.test/agent";
@@ -24,7 +26,9 @@ const REASON: &str = "the weft agent at /run/weft/cni.sock";
 
 /// Requests that found no agent say so and are repeated; then all is as if it had been there. Meanwhile nothing else changes, and
 /// `kubectl weft status` tells of it.
-pub fn agent_stays_away(cluster: &Cluster) {
+#[test]
+fn agent_stays_away() {
+    let cluster = &alone();
     let project = cluster.project("absent");
     for (name, node) in [("near", NODES[0]), ("far", AWAY), ("vanishing", AWAY)] {
         project.request_pod(name, node, &json!({}));

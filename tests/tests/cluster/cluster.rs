@@ -1,12 +1,13 @@
 //! The cluster that all cases share, and its objects.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use weft_netns::NetNs;
 use weft_tests::lab::output::{Output, output_within};
 use weft_tests::lab::{self, KubernetesMode, Lab, Options, Progress};
+use weft_wait::eventually;
 
 /// Port of the server in each pod.
 pub const PORT: u16 = 8080;
@@ -267,14 +268,5 @@ fn running(pod: &Value) -> Pod {
         ip: text(&pod["status"]["podIP"]).parse().unwrap(),
         node: text(&pod["spec"]["nodeName"]),
         netns: NetNs::of_pid(pid.unwrap_or_else(|| panic!("no process of {id}"))).unwrap(),
-    }
-}
-
-/// Polls until it holds, at most 20 seconds.
-pub fn eventually(what: &str, holds: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !holds() {
-        assert!(Instant::now() < deadline, "not in time: {what}");
-        std::thread::sleep(Duration::from_millis(50));
     }
 }

@@ -2,12 +2,16 @@
 
 use serde_json::json;
 use weft_tests::probe::Stream;
+use weft_wait::eventually;
 
-use crate::cluster::{Cluster, NODES, eventually};
+use crate::cluster::NODES;
 use crate::http::seen_as;
+use crate::turn::alone;
 
 /// All agents are replaced, node by node, and no packet is lost meanwhile.
-pub fn rolling_update(cluster: &Cluster) {
+#[test]
+fn rolling_update() {
+    let cluster = &alone();
     let project = cluster.project("update");
     let pods = NODES.map(|node| project.pod(&format!("pod-{node}"), node, &json!({})));
     let neighbour = project.pod("neighbour", NODES[0], &json!({}));
@@ -58,7 +62,9 @@ pub fn rolling_update(cluster: &Cluster) {
 }
 
 /// Pods that are made, and pods that end, while the node's agent is away are no worse for it in the end.
-pub fn agents_deleted(cluster: &Cluster) {
+#[test]
+fn agents_deleted() {
+    let cluster = &alone();
     let project = cluster.project("away");
     let client = project.pod("client", NODES[0], &json!({}));
     project.deployment("old", 4);
@@ -124,7 +130,9 @@ pub fn agents_deleted(cluster: &Cluster) {
 }
 
 /// A node is emptied and comes back: its pods go elsewhere, and new ones come to it.
-pub fn drain_and_return(cluster: &Cluster) {
+#[test]
+fn drain_and_return() {
+    let cluster = &alone();
     let project = cluster.project("drain");
     let client = project.pod("client", NODES[0], &json!({}));
     project.movable_deployment("web", 4);

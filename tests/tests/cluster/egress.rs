@@ -6,9 +6,11 @@ use std::time::Duration;
 use hickory_proto::rr::RecordType;
 use serde_json::json;
 use weft_tests::probe::{Lookup, Outcome, Server, tcp};
+use weft_wait::eventually;
 
-use crate::cluster::{Cluster, DNS, NODES, eventually};
+use crate::cluster::{DNS, NODES};
 use crate::http::{SILENCE, SOON};
+use crate::turn::alone;
 
 const NAME: &str = "www.example.com";
 /// Known to the same server, and of no concern to the policy.
@@ -18,7 +20,9 @@ const DENIED: &str = "198.51.100.8";
 
 /// The answer comes from a pod, through a service whose address the host translates back, and opens the address before the pod
 /// has it; all else stays closed.
-pub fn by_name(cluster: &Cluster) {
+#[test]
+fn by_name() {
+    let cluster = &alone();
     let data = json!({"data": {"hosts": format!("{ALLOWED} {NAME}\n")}}).to_string();
     cluster.kubectl(&[
         "-n",

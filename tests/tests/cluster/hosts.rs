@@ -5,12 +5,16 @@ use std::net::SocketAddr;
 use std::process::Stdio;
 
 use serde_json::json;
+use weft_wait::eventually;
 
-use crate::cluster::{Cluster, NODES, PORT, eventually};
+use crate::cluster::{NODES, PORT};
 use crate::http::{SOON, get, seen_as};
+use crate::turn::beside;
 
 /// A pod of the host network has its node's address, reaches pods and is reached by them.
-pub fn host_network(cluster: &Cluster) {
+#[test]
+fn host_network() {
+    let cluster = &beside();
     let project = cluster.project("hosts");
     let more = json!({"hostNetwork": true});
     let hosts = NODES.map(|node| project.pod(&format!("host-{node}"), node, &more));
@@ -40,7 +44,9 @@ pub fn host_network(cluster: &Cluster) {
 
 /// From outside, a service answers on each node, wherever its pod is; with a local policy on the pod's own, and there the pod sees
 /// the client's address.
-pub fn node_ports(cluster: &Cluster) {
+#[test]
+fn node_ports() {
+    let cluster = &beside();
     let project = cluster.project("ports");
     let outside = cluster.lab.host_netns("web").unwrap();
     project.pod("far", NODES[1], &json!({}));
@@ -71,7 +77,9 @@ pub fn node_ports(cluster: &Cluster) {
 }
 
 /// What an operator does with a pod goes through API server and kubelet.
-pub fn exec_and_port_forward(cluster: &Cluster) {
+#[test]
+fn exec_and_port_forward() {
+    let cluster = &beside();
     let project = cluster.project("exec");
     let [near, far] = NODES.map(|node| project.pod(&format!("pod-{node}"), node, &json!({})));
     let target = far.server().to_string();

@@ -5,8 +5,9 @@ use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
 use serde_json::Value;
+use weft_wait::eventually;
 
-use crate::cluster::{Cluster, NODES, eventually};
+use crate::cluster::{Cluster, NODES};
 
 /// A folder of the `PATH` with the program and its other names.
 pub struct Plugins(PathBuf);

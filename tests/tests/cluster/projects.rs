@@ -2,12 +2,16 @@
 
 use serde_json::json;
 use weft_tests::probe::Stream;
+use weft_wait::eventually;
 
-use crate::cluster::{Cluster, NODES, eventually};
+use crate::cluster::NODES;
 use crate::http::{seen_as, silent};
+use crate::turn::beside;
 
 /// Nothing of a project's own traffic is lost while others join and leave; between the two it flows while they are joined.
-pub fn join_and_isolate(cluster: &Cluster) {
+#[test]
+fn join_and_isolate() {
+    let cluster = &beside();
     let (a, b) = (cluster.project("a"), cluster.project("b"));
     let pods = NODES.map(|node| a.pod(&format!("pod-{node}"), node, &json!({})));
     let strangers = NODES.map(|node| b.pod(&format!("pod-{node}"), node, &json!({})));

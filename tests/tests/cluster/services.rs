@@ -7,9 +7,11 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use hickory_proto::rr::RecordType;
 use serde_json::json;
 use weft_tests::probe::Lookup;
+use weft_wait::eventually;
 
-use crate::cluster::{Cluster, DNS, NODES, PORT, Pod, Project, eventually};
+use crate::cluster::{DNS, NODES, PORT, Pod, Project};
 use crate::http::{SOON, get, seen_as, silent};
+use crate::turn::beside;
 
 use weft_netns::NetNs;
 
@@ -33,7 +35,9 @@ fn name(service: &str, project: &Project<'_>) -> String {
 
 /// Pods of both nodes find a service by name, all its pods answer, and see who asks. DNS itself is such a service, with a
 /// pod on one node only, in another project, which is global.
-pub fn by_name(cluster: &Cluster) {
+#[test]
+fn by_name() {
+    let cluster = &beside();
     let project = cluster.project("by-name");
     project.deployment("web", 2);
     let address = project.service("web", &json!({})).unwrap();
@@ -71,7 +75,9 @@ pub fn by_name(cluster: &Cluster) {
 }
 
 /// A name stands for the pods themselves.
-pub fn headless(cluster: &Cluster) {
+#[test]
+fn headless() {
+    let cluster = &beside();
     let project = cluster.project("headless");
     project.deployment("db", 3);
     assert_eq!(project.service("db", &json!({"clusterIP": "None"})), None);
@@ -89,7 +95,9 @@ pub fn headless(cluster: &Cluster) {
 }
 
 /// A service of another project is as far away as its pods are.
-pub fn projects_stay_apart(cluster: &Cluster) {
+#[test]
+fn projects_stay_apart() {
+    let cluster = &beside();
     let (shop, bank) = (cluster.project("shop"), cluster.project("bank"));
     shop.deployment("web", 2);
     let service = SocketAddr::new(shop.service("web", &json!({})).unwrap(), 80);
@@ -131,7 +139,9 @@ fn datagram(from: &NetNs, to: SocketAddr) -> io::Result<usize> {
 }
 
 /// Nobody has to wait for a service that has no pod, or that does not exist; and nothing of it leaves the cluster.
-pub fn nobody_serves(cluster: &Cluster) {
+#[test]
+fn nobody_serves() {
+    let cluster = &beside();
     let project = cluster.project("empty");
     let ports = json!([{"name": "tcp", "port": 80, "protocol": "TCP"}, {"name": "udp", "port": 80, "protocol": "UDP"}]);
     let empty = project.service("empty", &json!({"ports": ports})).unwrap();
@@ -160,7 +170,9 @@ pub fn nobody_serves(cluster: &Cluster) {
 }
 
 /// A load balancer's service takes whom it says, and the rest meets with silence.
-pub fn load_balancer_sources(cluster: &Cluster) {
+#[test]
+fn load_balancer_sources() {
+    let cluster = &beside();
     let project = cluster.project("sources");
     project.deployment("web", 1);
     let clients = NODES.map(|node| project.pod(&format!("client-{node}"), node, &json!({})));

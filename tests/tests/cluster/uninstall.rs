@@ -5,14 +5,17 @@ use std::path::Path;
 use serde_json::json;
 use weft_tests::probe::Stream;
 
-use crate::cluster::{Cluster, NODES};
+use crate::cluster::NODES;
 use crate::traces::on_node;
+use crate::turn::last;
 
 /// What the plugin needs on a node.
 const FILES: [&str; 2] = ["/opt/cni/bin/weft-cni", "/etc/cni/net.d/10-weft.conflist"];
 
 /// Pods that are there keep their network while agents, controllers and all objects go; then the purge leaves no plugin behind.
-pub fn packets_outlive_it(cluster: &Cluster) {
+#[test]
+fn packets_outlive_it() {
+    let cluster = &last();
     let project = cluster.project("kept");
     let [near, far] = NODES.map(|node| project.pod(&format!("pod-{node}"), node, &json!({})));
     let streams = [
@@ -47,7 +50,7 @@ pub fn packets_outlive_it(cluster: &Cluster) {
     ];
     assert_eq!(cluster.kubectl(&kinds), "", "all of it is gone");
     let before = streams.each_ref().map(Stream::received);
-    crate::cluster::eventually("packets flow after that", || {
+    weft_wait::eventually("packets flow after that", || {
         let mut both = streams.iter().zip(before);
         both.all(|(stream, before)| stream.received() > before + 100)
     });

@@ -4,11 +4,14 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use crate::cluster::{Cluster, NODES, server};
+use crate::cluster::{NODES, server};
 use crate::http::{SOON, get, seen_as, silent};
+use crate::turn::{alone, beside};
 
 /// Each pod, also one of a later version, answers a pod on each node, which it sees by its own address.
-pub fn rolled_out_and_scaled(cluster: &Cluster) {
+#[test]
+fn rolled_out_and_scaled() {
+    let cluster = &beside();
     let project = cluster.project("rollout");
     let clients = NODES.map(|node| project.pod(&format!("client-{node}"), node, &json!({})));
     project.deployment("web", 2);
@@ -50,12 +53,14 @@ pub fn rolled_out_and_scaled(cluster: &Cluster) {
     assert_ne!(before, after, "all pods are new ones");
     project.kubectl(&["scale", "deployment/web", "--replicas=2"]);
     project.rolled_out("deployment/web");
-    crate::cluster::eventually("scaled down", || project.pods("web").len() == 2);
+    weft_wait::eventually("scaled down", || project.pods("web").len() == 2);
     check(2);
 }
 
 /// A kubelet asks a pod whom nobody else reaches, and finds it ready and alive.
-pub fn probes_of_isolated_pods(cluster: &Cluster) {
+#[test]
+fn probes_of_isolated_pods() {
+    let cluster = &alone();
     let (alone, other) = (cluster.project("alone"), cluster.project("other"));
     let mut container = server();
     container["livenessProbe"] =
@@ -72,7 +77,7 @@ pub fn probes_of_isolated_pods(cluster: &Cluster) {
         let status = || alone.cluster.get(&["pod", "-n", &alone.name, name])["status"].clone();
         // Each second a probe that would have ended it.
         let begun = std::time::Instant::now();
-        crate::cluster::eventually("three probes later", || begun.elapsed().as_secs() >= 3);
+        weft_wait::eventually("three probes later", || begun.elapsed().as_secs() >= 3);
         let found = status();
         assert_eq!(
             found["containerStatuses"][0]["restartCount"], 0,
