@@ -46,9 +46,8 @@ cluster: build image programs ## a real Kubernetes of two nodes on this machine,
 	$(SUDO) target/release/weft-lab up --kubernetes
 	@echo 'cluster: as root: target/release/weft-lab kubectl -- get pods -A -o wide; target/release/weft-lab down'
 
-# Most tests wait for something: with a thread for each of two processors these had a third of their time left.
-test: build image programs kernels ## all tests (root)
-	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$(($$(nproc) * 2))} $(CARGO) test --release --no-fail-fast $(RUN_TESTS)
+test: build image programs kernels ## all tests (root); what each said is in target/test-logs
+	@CARGO="$(CARGO)" WEFT_SUDO="$(SUDO)" .ci/test.sh
 
 # All of them, also if one fails: a broken bound says nothing about the others.
 soak: build kubernetes ## long and heavy cases, about twelve minutes (SOAK_MINUTES, 4; WEFT_ATTACK_SECONDS, 300); figures in target/soak (root)

@@ -86,8 +86,9 @@ fn a_module_that_is_missing_is_named_and_used_as_soon_as_it_can_be_loaded() {
     assert!(said.contains("suspected: 0\n"), "{said}");
     let after = said.split_once("ready after ").unwrap().1;
     let seconds: u32 = after.split(' ').next().unwrap().parse().unwrap();
-    // The longest pause between two tries, and the try itself on an emulated processor, with all that xt_bpf is tried for.
-    assert!(seconds <= 15, "{said}");
+    // The longest pause between two tries, five seconds, and the try itself on an emulated processor that may have half of a
+    // real one, with all that xt_bpf is tried for.
+    assert!(seconds <= 30, "{said}");
     // Without xt_bpf all other rules are there, and what is open is said.
     let rules = "-A FORWARD -j OPENSHIFT-FIREWALL-FORWARD";
     assert!(after.contains(rules), "{said}");

@@ -5,7 +5,7 @@ mod process;
 mod programs;
 
 use std::io::{Read as _, Write as _};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -155,6 +155,8 @@ impl Server {
                     &log[log.len().saturating_sub(3000)..]
                 );
             }
+            // Somebody listens near the end of a start, of which kubectl would take most of a processor.
+            TcpStream::connect((self.address, port)).ok()?;
             let ready = self.try_kubectl_at(port, &["get", "--raw=/readyz"], "");
             ready.is_ok().then_some(())
         });
@@ -191,7 +193,7 @@ impl Server {
 
     /// A request to etcd's own HTTP gateway.
     fn etcd(&self, path: &str, body: &str) -> serde_json::Value {
-        let mut stream = std::net::TcpStream::connect((self.address, 2379)).unwrap();
+        let mut stream = TcpStream::connect((self.address, 2379)).unwrap();
         let length = body.len();
         write!(
             stream,
