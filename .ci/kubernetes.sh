@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Builds what the tests run of Kubernetes from its Go modules (tests/kubernetes/go.mod pins them): `make kubernetes`.
+# Builds what the tests run of Kubernetes from its Go modules (lab/kubernetes/go.mod pins them): `make kubernetes`.
 #   .ci/kubernetes.sh [COMMAND...]      default: kube-apiserver kubectl
 # COMMAND is one of Kubernetes' own, or agnhost (the program of the pods of its tests), or coredns (a module of its own).
 # The programs come to $WEFT_KUBERNETES, else to weft/kubernetes/VERSION in the user's cache; a folder that has them already
 # is left as it is, so WEFT_KUBERNETES may name one with programs from elsewhere. The last line of output is that folder.
 set -euo pipefail
-cd "$(dirname "$0")/../tests/kubernetes"
+cd "$(dirname "$0")/../lab/kubernetes"
 
 # Used where there is no Go, or one too old: Go's own module of its toolchain, from the Go proxy, into the same cache.
 readonly MIN_GO=1.26 GO=go1.26.8
@@ -108,7 +108,7 @@ build_all() {
     [[ " $* " != *" coredns "* ]] || build coredns weft.test/kubernetes/coredns
 }
 
-[ -n "$version" ] || die "tests/kubernetes/go.mod does not say which version"
+[ -n "$version" ] || die "lab/kubernetes/go.mod does not say which version"
 [ $# -gt 0 ] || set -- kube-apiserver kubectl
 if [ -n "$(missing "$@")" ]; then
     mkdir -p "$cache" "$bin"

@@ -33,7 +33,7 @@ key() {
 
 sources() {
     local mirrors debian security
-    mirrors=$("$here/../tests/src/vm/mirror.sh" debian debian-security)
+    mirrors=$("$here/../lab/src/vm/mirror.sh" debian debian-security)
     { read -r debian && read -r security; } <<< "$mirrors"
     printf 'deb %s %s main\n' "$debian" "$SUITE" "$debian" "$SUITE-updates" "$security" "$SUITE-security"
 }

@@ -7,8 +7,8 @@ use std::net::IpAddr;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
+use weft_lab::probe::Stream;
 use weft_netns::NetNs;
-use weft_tests::probe::Stream;
 use weft_wait::eventually;
 
 use crate::cluster::{Cluster, NODES, Pod, Project};

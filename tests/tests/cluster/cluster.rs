@@ -4,9 +4,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use weft_lab::lab::output::{Output, output_within};
+use weft_lab::lab::{self, KubernetesMode, Lab, Options, Progress};
 use weft_netns::NetNs;
-use weft_tests::lab::output::{Output, output_within};
-use weft_tests::lab::{self, KubernetesMode, Lab, Options, Progress};
 use weft_wait::eventually;
 
 /// Port of the server in each pod.

@@ -1,7 +1,7 @@
 //! Agents and nodes that go away and come back.
 
 use serde_json::json;
-use weft_tests::probe::Stream;
+use weft_lab::probe::Stream;
 use weft_wait::eventually;
 
 use crate::cluster::NODES;
@@ -107,7 +107,7 @@ fn agents_deleted() {
             NODES.iter().all(|node| {
                 let mut weft = cluster.lab.weft(Some(node)).unwrap();
                 weft.args(["get", "pods", "-o", "json"]);
-                let output = weft_tests::lab::output::output_within(
+                let output = weft_lab::lab::output::output_within(
                     &mut weft,
                     b"",
                     std::time::Duration::from_secs(5),

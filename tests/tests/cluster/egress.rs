@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hickory_proto::rr::RecordType;
 use serde_json::json;
-use weft_tests::probe::{Lookup, Outcome, Server, tcp};
+use weft_lab::probe::{Lookup, Outcome, Server, tcp};
 use weft_wait::eventually;
 
 use crate::cluster::{DNS, NODES};

@@ -1,7 +1,7 @@
 //! Projects joined and isolated while their pods talk.
 
 use serde_json::json;
-use weft_tests::probe::Stream;
+use weft_lab::probe::Stream;
 use weft_wait::eventually;
 
 use crate::cluster::NODES;

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 use hickory_proto::rr::RecordType;
 use serde_json::json;
-use weft_tests::probe::Lookup;
+use weft_lab::probe::Lookup;
 use weft_wait::eventually;
 
 use crate::cluster::{DNS, NODES, PORT, Pod, Project};

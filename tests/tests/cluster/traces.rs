@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use weft_tests::lab::output::output_within;
+use weft_lab::lab::output::output_within;
 
 use crate::cluster::Cluster;
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde_json::json;
-use weft_tests::probe::Stream;
+use weft_lab::probe::Stream;
 
 use crate::cluster::NODES;
 use crate::traces::on_node;

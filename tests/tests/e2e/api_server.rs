@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 
+use weft_lab::lab::Action;
+use weft_lab::probe::Stream;
 use weft_netns::NetNs;
-use weft_tests::lab::Action;
-use weft_tests::probe::Stream;
 use weft_wait::eventually;
 
 use crate::cluster::{Cluster, Store, two_nodes};

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 
-use weft_tests::lab::{Action, Options, PodSpec};
+use weft_lab::lab::{Action, Options, PodSpec};
 use weft_wait::{SOON, eventually, poll};
 
 use crate::bad_input::{Watched, agent};

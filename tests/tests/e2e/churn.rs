@@ -5,8 +5,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rand::RngExt as _;
+use weft_lab::lab::{Action, Options, PodSpec};
 use weft_netns::NetNs;
-use weft_tests::lab::{Action, Options, PodSpec};
 use weft_wait::{SOON, eventually, poll};
 
 use crate::cluster::Cluster;

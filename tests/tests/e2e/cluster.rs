@@ -8,8 +8,8 @@ use std::time::SystemTime;
 
 use serde::de::DeserializeOwned;
 use weft_agent::api::view;
+use weft_lab::lab::{self, KubernetesMode, Lab, Options, PodSpec, Progress, state};
 use weft_netns::NetNs;
-use weft_tests::lab::{self, KubernetesMode, Lab, Options, PodSpec, Progress, state};
 use weft_wait::{SOON, poll};
 
 /// Where a lab keeps its objects.

@@ -7,8 +7,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
+use weft_lab::lab::name::netns_path;
 use weft_netns::{CommandNs as _, NetNs};
-use weft_tests::lab::name::netns_path;
 use weft_wait::{SOON, eventually};
 
 use crate::cluster::{Cluster, Said, two_nodes};

@@ -7,7 +7,7 @@ use std::time::Duration;
 use weft_agent::api::view::{
     EgressPolicy, EgressPolicyState, Explanation, KnownAddress, Outcome, Status, Way,
 };
-use weft_tests::probe;
+use weft_lab::probe;
 use weft_wait::{SOON, eventually};
 
 use crate::cluster::{Cluster, Pod, Store, now, on_both_stores, two_nodes};

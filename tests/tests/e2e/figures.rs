@@ -5,7 +5,7 @@ use std::path::Path;
 
 use weft_agent::controller::figures::Figures;
 use weft_agent::figures::serve::Telling as _;
-use weft_tests::lab::Options;
+use weft_lab::lab::Options;
 use weft_wait::eventually;
 
 use crate::cluster::Cluster;

@@ -3,8 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use weft_tests::lab::Action;
-use weft_tests::probe::Outcome;
+use weft_lab::lab::Action;
+use weft_lab::probe::Outcome;
 use weft_wait::{SOON, eventually};
 
 use crate::cluster::{Cluster, Said, two_nodes};

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use weft_agent::api::view::{EgressPolicyState, Explanation};
 use weft_agent::apply::links::{Attachment, OVERLAY_HOOKS, POD_ATTACHMENT, POD_HOOKS, verify};
-use weft_tests::bpf::{BEFORE, GENERIC, Place, stand_in_front};
-use weft_tests::lab::Options;
-use weft_tests::probe;
+use weft_lab::bpf::{BEFORE, GENERIC, Place, stand_in_front};
+use weft_lab::lab::Options;
+use weft_lab::probe;
 use weft_wait::{SOON, eventually, poll};
 
 use crate::cluster::{Cluster, Pod, two_nodes};

@@ -4,7 +4,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use weft_tests::probe::{self, Outcome};
+use weft_lab::probe::{self, Outcome};
 use weft_wait::{SOON, eventually};
 
 use crate::cluster::{Cluster, now, two_nodes};

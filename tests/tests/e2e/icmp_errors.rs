@@ -4,8 +4,8 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
+use weft_lab::probe::{self, Server};
 use weft_netns::NetNs;
-use weft_tests::probe::{self, Server};
 use weft_wait::{SOON, eventually};
 
 use crate::cluster::{Cluster, Pod, two_nodes};

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use weft_agent::api::view;
-use weft_tests::lab::{Mode, Options};
-use weft_tests::probe::Outcome;
+use weft_lab::lab::{Mode, Options};
+use weft_lab::probe::Outcome;
 use weft_wait::{SOON, eventually};
 
 use crate::cluster::{Cluster, two_nodes};

@@ -1,7 +1,7 @@
 //! Objects are changed where they are kept: by patches, annotations and labels of `weft-lab`.
 
 use serde_json::json;
-use weft_tests::lab::objects::change::Field;
+use weft_lab::lab::objects::change::Field;
 use weft_wait::eventually;
 
 use crate::cluster::{Cluster, Store, on_both_stores, two_nodes};

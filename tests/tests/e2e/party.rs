@@ -10,8 +10,8 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use weft_agent::api::view;
+use weft_lab::probe::{self, Outcome, Server};
 use weft_netns::NetNs;
-use weft_tests::probe::{self, Outcome, Server};
 use weft_wait::SOON;
 
 use crate::cluster::{Cluster, Pod, now};

@@ -7,8 +7,8 @@ use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
+use weft_lab::lab::status::NodeStatus;
 use weft_netns::{CommandNs as _, NetNs};
-use weft_tests::lab::status::NodeStatus;
 
 use crate::cluster::Cluster;
 

@@ -7,8 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use weft_lab::lab::status::NodeStatus;
 use weft_netns::CommandNs as _;
-use weft_tests::lab::status::NodeStatus;
 use weft_wait::eventually;
 
 use crate::cluster::{Cluster, Pod, Said, line, two_nodes};

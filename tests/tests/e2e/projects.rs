@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use weft_tests::lab::{Mode, Options, PodSpec};
-use weft_tests::probe::Stream;
+use weft_lab::lab::{Mode, Options, PodSpec};
+use weft_lab::probe::Stream;
 use weft_wait::{SOON, eventually, poll};
 
 use crate::cluster::{Cluster, Pod, Said, Store, on_both_stores, two_nodes};

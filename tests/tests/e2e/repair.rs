@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use weft_agent::apply::links::{
     Attachment, Hook, OVERLAY_HOOKS, POD_ATTACHMENT, POD_HOOKS, verify,
 };
-use weft_tests::lab::Action;
-use weft_tests::probe::Stream;
+use weft_lab::lab::Action;
+use weft_lab::probe::Stream;
 use weft_wait::eventually;
 
 use self::forger::Forger;

@@ -3,8 +3,8 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use weft_tests::lab::Action;
-use weft_tests::probe::{Outcome, Report, Stream};
+use weft_lab::lab::Action;
+use weft_lab::probe::{Outcome, Report, Stream};
 use weft_wait::eventually;
 
 use crate::cluster::{Cluster, Pod, Store, on_both_stores, two_nodes};

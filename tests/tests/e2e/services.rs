@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use weft_lab::lab::Action;
+use weft_lab::probe::{self, Server};
 use weft_netns::NetNs;
-use weft_tests::lab::Action;
-use weft_tests::probe::{self, Server};
 use weft_wait::{SOON, eventually};
 
 use crate::cluster::{Cluster, Pod, two_nodes};

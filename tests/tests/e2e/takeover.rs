@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use aya::programs::SchedClassifier;
 use weft_agent::apply::links::{Attachment, OVERLAY_HOOKS};
 use weft_ebpf::ABI;
-use weft_tests::lab::Action;
-use weft_tests::probe::{self, Outcome, Stream};
+use weft_lab::lab::Action;
+use weft_lab::probe::{self, Outcome, Stream};
 use weft_wait::eventually;
 
 use crate::cluster::{Cluster, Pod, two_nodes};

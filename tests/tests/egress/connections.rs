@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use weft_tests::probe::Lookup;
+use weft_lab::probe::Lookup;
 use weft_wait::{SOON, eventually};
 
 use crate::connection::Connection;

@@ -7,8 +7,8 @@ use std::sync::mpsc;
 use std::thread;
 
 use weft_agent::api::view;
-use weft_tests::dns::{self, Relay};
-use weft_tests::probe::Lookup;
+use weft_lab::dns::{self, Relay};
+use weft_lab::probe::Lookup;
 use weft_wait::eventually;
 
 use crate::cluster::{Pod, Store, on_both_stores};
@@ -123,7 +123,7 @@ fn ports_narrow_a_rule(store: Store) {
     let pod = field.cluster.pod("a/p", "node1");
     let web = field.cluster.host_netns("web").unwrap();
     let servers =
-        [7001, 7002, 7003].map(|port| weft_tests::probe::Server::start(&web, port, "web").unwrap());
+        [7001, 7002, 7003].map(|port| weft_lab::probe::Server::start(&web, port, "web").unwrap());
     let at = |ip: IpAddr, port: u16| SocketAddr::new(ip, port);
     field.set("www.foo.com", 60, &[outside(1)]);
     field.apply(

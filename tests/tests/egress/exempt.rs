@@ -3,8 +3,8 @@
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 use serde_json::json;
-use weft_tests::dns::{self, Relay};
-use weft_tests::probe::{self, Lookup};
+use weft_lab::dns::{self, Relay};
+use weft_lab::probe::{self, Lookup};
 use weft_wait::SOON;
 
 use crate::cluster::now;

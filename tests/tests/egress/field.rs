@@ -4,9 +4,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde_json::{Value, json};
 use weft_agent::api::view;
-use weft_tests::dns::{self, Change, Relay, Server};
-use weft_tests::lab::Options;
-use weft_tests::probe::{self, Lookup};
+use weft_lab::dns::{self, Change, Relay, Server};
+use weft_lab::lab::Options;
+use weft_lab::probe::{self, Lookup};
 
 use crate::cluster::{Cluster, Pod, Store};
 use crate::party::PORT;

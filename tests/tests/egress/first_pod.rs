@@ -4,7 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use weft_agent::api::view::{EgressPolicyState, NameWord};
-use weft_tests::dns::relay::play;
+use weft_lab::dns::relay::play;
 use weft_wait::eventually;
 
 use crate::field::{Field, ip, outside, outside6};

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use hickory_proto::op::Message;
 use hickory_proto::rr::RecordType;
+use weft_lab::dns::exchange::{decode, encode, forgery, over_tcp, question, receive};
+use weft_lab::dns::{self, Change, Server, relay::play};
+use weft_lab::probe::Lookup;
 use weft_netns::NetNs;
-use weft_tests::dns::exchange::{decode, encode, forgery, over_tcp, question, receive};
-use weft_tests::dns::{self, Change, Server, relay::play};
-use weft_tests::probe::Lookup;
 use weft_wait::{SOON, eventually};
 
 use crate::cluster::Pod;

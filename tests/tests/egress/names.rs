@@ -1,7 +1,7 @@
 //! Names as people write them and resolvers ask for them.
 
-use weft_tests::dns::{Cache, Change, relay::play};
-use weft_tests::probe::Lookup;
+use weft_lab::dns::{Cache, Change, relay::play};
+use weft_lab::probe::Lookup;
 
 use crate::field::{
     ALLOW_DNS, CACHE, DENY_ALL, DNS, DNS6, Field, RELAY, connects, ip, outside, outside6,

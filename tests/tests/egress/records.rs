@@ -4,9 +4,9 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use hickory_proto::op::ResponseCode;
-use weft_tests::dns::{Change, relay::play};
-use weft_tests::lab::Action;
-use weft_tests::probe::Lookup;
+use weft_lab::dns::{Change, relay::play};
+use weft_lab::lab::Action;
+use weft_lab::probe::Lookup;
 use weft_wait::SOON;
 
 use crate::cluster::Pod;

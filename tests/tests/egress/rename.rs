@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::json;
 use weft_agent::api::view::EgressPolicyState;
-use weft_tests::probe::Stream;
+use weft_lab::probe::Stream;
 use weft_wait::eventually;
 
 use crate::cluster::Pod;

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use weft_agent::api::view::EgressPolicyState;
-use weft_tests::probe::Stream;
+use weft_lab::probe::Stream;
 use weft_wait::eventually;
 
 use crate::cluster::Pod;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use weft_agent::api::view::EgressPolicyState;
-use weft_tests::lab::Action;
+use weft_lab::lab::Action;
 use weft_wait::poll;
 
 use crate::cluster::{Pod, Said, Store, on_both_stores};

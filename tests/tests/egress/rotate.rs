@@ -4,9 +4,9 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use hickory_proto::rr::RecordType;
-use weft_tests::dns::Change;
-use weft_tests::lab::Action;
-use weft_tests::probe::{Lookup, Round};
+use weft_lab::dns::Change;
+use weft_lab::lab::Action;
+use weft_lab::probe::{Lookup, Round};
 use weft_wait::SOON;
 
 use crate::cluster::line;

@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use weft_agent::api::view;
+use weft_lab::probe::{self, Outcome};
 use weft_netns::NetNs;
-use weft_tests::probe::{self, Outcome};
 use weft_wait::{SOON, eventually, poll};
 
 use crate::cluster::{Pod, now};

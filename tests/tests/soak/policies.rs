@@ -9,9 +9,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use weft_tests::bench::verdict::Probe;
-use weft_tests::lab::{self, KubernetesMode, Lab, Options, PodSpec, Progress};
-use weft_tests::probe::{Report, Stream};
+use weft_bench::verdict::Probe;
+use weft_lab::lab::{self, KubernetesMode, Lab, Options, PodSpec, Progress};
+use weft_lab::probe::{Report, Stream};
 use weft_wait::{SOON, answer, eventually};
 
 use crate::figures::{Figures, number, percentile};

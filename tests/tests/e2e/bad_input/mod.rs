@@ -5,7 +5,7 @@ mod surroundings;
 
 use std::process::Command;
 
-use weft_tests::probe::Stream;
+use weft_lab::probe::Stream;
 use weft_wait::eventually;
 
 use crate::cluster::{Cluster, Pod, Store, two_nodes};

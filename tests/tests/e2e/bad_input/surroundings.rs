@@ -4,8 +4,8 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use weft_tests::lab::{self, Action, Options, PodSpec, Progress};
-use weft_tests::probe::Stream;
+use weft_lab::lab::{self, Action, Options, PodSpec, Progress};
+use weft_lab::probe::Stream;
 use weft_wait::SOON;
 
 use super::{Watched, agent};

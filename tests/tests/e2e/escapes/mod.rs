@@ -8,8 +8,8 @@ mod refused;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use weft_lab::probe::{self, Outcome};
 use weft_netns::NetNs;
-use weft_tests::probe::{self, Outcome};
 
 use crate::cluster::{Cluster, Pod, two_nodes};
 use crate::party::{Party, udp};

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use weft_tests::probe::{self, Outcome};
+use weft_lab::probe::{self, Outcome};
 use weft_wait::{SOON, eventually};
 
 use super::{Field, GLANCE, OUTSIDE, ip, meets};

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use weft_tests::probe::{self, Outcome};
+use weft_lab::probe::{self, Outcome};
 use weft_wait::{SOON, eventually};
 
 use super::{Field, GHOSTS, GLANCE, NEIGHBOURS, OUTSIDE, ip, meets};

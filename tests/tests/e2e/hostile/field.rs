@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use serde_json::json;
+use weft_lab::probe;
 use weft_netns::NetNs;
-use weft_tests::probe;
 use weft_wait::eventually;
 
 use super::frames::{Knowledge, VXLAN};

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
-use weft_tests::probe::{self, Server, Stream};
+use weft_lab::probe::{self, Server, Stream};
 use weft_wait::{SOON, eventually};
 
 use self::field::{Field, PORT};

@@ -8,8 +8,8 @@ use std::process::Stdio;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use weft_agent::store::Object;
-use weft_tests::lab::process::Process;
-use weft_tests::lab::{self, Action, Error, KubernetesMode, Lab, Options, PodSpec, Progress};
+use weft_lab::lab::process::Process;
+use weft_lab::lab::{self, Action, Error, KubernetesMode, Lab, Options, PodSpec, Progress};
 
 use crate::command_line::{keys, said, weft_lab};
 use crate::stubs::Fixture;

@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use weft_lab::probe::{self, Outcome, Server, Stream};
 use weft_netns::{CommandNs as _, NetNs};
-use weft_tests::probe::{self, Outcome, Server, Stream};
 
 const RIGHT_MAC: &str = "02:00:00:00:00:02";
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::net::IpAddr;
 
 use crate::stubs::Fixture;
-use weft_tests::lab::{self, PodSpec};
+use weft_lab::lab::{self, PodSpec};
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()

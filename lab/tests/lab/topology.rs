@@ -5,9 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
+use weft_lab::lab::{self, Action, Error, Lab, Options, PodSpec, Progress};
+use weft_lab::probe::{self, Outcome, Server};
 use weft_netns::NetNs;
-use weft_tests::lab::{self, Action, Error, Lab, Options, PodSpec, Progress};
-use weft_tests::probe::{self, Outcome, Server};
 
 use crate::stubs::Fixture;
 

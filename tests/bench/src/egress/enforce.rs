@@ -14,8 +14,8 @@ use super::super::cluster::Cluster;
 use super::super::report::{Goal, Row, Table};
 use super::super::verdict::Probe;
 use super::{DNS, Inmate, TARGET, ZONE, policy, prefixes, rule};
-use crate::dns::{Change, Server};
-use crate::probe::{self, Lookup};
+use weft_lab::dns::{Change, Server};
+use weft_lab::probe::{self, Lookup};
 
 /// Numbers of rules.
 const SIZES: [usize; 2] = [10, 10_000];

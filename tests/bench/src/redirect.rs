@@ -10,7 +10,7 @@ use weft_agent::netlink::filter::{Hook, add_clsact, put_bpf_filter};
 
 use super::link::{POD_MTU, Way};
 use super::space::{create, ip, path};
-use crate::bpf::{self, Instruction, Kind};
+use weft_lab::bpf::{self, Instruction, Kind};
 
 /// Two namespaces behind veth pairs of a node, whose host sides send everything to the other's peer.
 pub fn redirected() -> Result<Way> {

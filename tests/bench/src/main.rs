@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    weft_tests::bench::main()
+    weft_bench::main()
 }

@@ -1,6 +1,6 @@
 //! What a kernel lacks is said with its remedy, and is missed no longer as soon as it is there.
 
-use weft_tests::vm::Add;
+use weft_lab::vm::Add;
 
 use crate::machine::{run, spec};
 

@@ -4,11 +4,9 @@
 //! - [`probe`]: connections and packet streams between namespaces, without external programs
 //! - [`dns`]: name servers whose records change while they run
 //! - [`bpf`]: programs of a few instructions, as somebody else would attach them
-//! - [`bench`]: weft beside its peers; `weft-bench`
 //! - [`vm`]: weft on other kernels, in virtual machines
 //! - [`cli`], `demo`, `smoke`: `weft-lab`
 
-pub mod bench;
 pub mod bpf;
 pub mod cli;
 mod demo;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use weft_tests::vm::{Add, Error};
+use weft_lab::vm::{Add, Error};
 
 use crate::machine::{run, spec};
 
@@ -78,7 +78,7 @@ fn systemd_is_process_1_if_asked_for() {
         KERNEL,
         "cat /proc/1/comm; systemctl is-system-running --wait; systemctl --failed --no-legend; exit 3",
     );
-    machine.init = weft_tests::vm::Init::Systemd;
+    machine.init = weft_lab::vm::Init::Systemd;
     let (result, said) = run(&machine);
     assert_eq!(said, "systemd\nrunning\n");
     assert_eq!(result.unwrap().code, 3);

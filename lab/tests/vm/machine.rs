@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use weft_tests::vm::{self, Cache, Error, Init, Outcome, Output, Spec, kernel};
+use weft_lab::vm::{self, Cache, Error, Init, Outcome, Output, Spec, kernel};
 use weft_wait::patience;
 
 /// A machine of this kernel that runs a shell's line.

@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
-use weft_tests::vm::Add;
+use weft_lab::vm::Add;
 use weft_wait::patience::patient;
 
 use crate::machine::{run, spec};

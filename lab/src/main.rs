@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    weft_tests::cli::main()
+    weft_lab::cli::main()
 }

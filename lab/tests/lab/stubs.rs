@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
-use weft_tests::lab::{self, Lab, LabName, Options, Progress};
+use weft_lab::lab::{self, Lab, LabName, Options, Progress};
 
 /// Stands in for `weft`: agents that run until told to end, and are ready at once unless the file says otherwise.
 const WEFT: &str = r#"#!/bin/sh

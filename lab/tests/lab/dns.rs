@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType::{A, AAAA};
+use weft_lab::dns::relay::play;
+use weft_lab::dns::{Cache, Change, PORT, Relay, Server};
+use weft_lab::probe::{self, Answer, Lookup};
 use weft_netns::{CommandNs as _, NetNs};
-use weft_tests::dns::relay::play;
-use weft_tests::dns::{Cache, Change, PORT, Relay, Server};
-use weft_tests::probe::{self, Answer, Lookup};
 
 const SERVER: &str = "127.0.0.1";
 const OTHER: &str = "127.0.0.2";
