@@ -4,10 +4,11 @@
 //! - [`stats`], [`report`], [`machine`]: numbers, tables, where they come from
 //! - [`space`], [`link`], `redirect`, [`load`]: namespaces, connections made by hand, TCP load
 //! - [`attach`], [`floor`], [`cluster`]: pods by CNI plugins, by bare netlink, and weft's own cluster
-//! - [`traffic`], [`attachment`], [`programs`], [`verdict`], [`egress`]: the measurements
+//! - [`traffic`], [`attachment`], [`programs`], [`verdict`], [`egress`], [`changes`]: the measurements
 
 pub mod attach;
 pub mod attachment;
+pub mod changes;
 pub mod cluster;
 pub mod egress;
 pub mod floor;
@@ -57,6 +58,8 @@ pub enum Group {
     Verdict,
     /// The egress firewall: traffic beside iptables, from a change to the verdict, memory
     Egress,
+    /// What one change costs the agent of a node in a large cluster, and a pod meanwhile
+    Changes,
 }
 
 /// Measures weft beside its peers and prints Markdown tables; every single sample goes into a file. Needs root.
@@ -87,6 +90,11 @@ pub struct Options {
 impl Options {
     fn wants(&self, group: Group) -> bool {
         self.groups.is_empty() || self.groups.contains(&group)
+    }
+
+    /// Whether something is wanted that needs weft's own cluster.
+    fn wants_cluster(&self) -> bool {
+        !self.peers_only && !matches!(self.groups.as_slice(), [Group::Changes])
     }
 
     /// Length of one traffic measurement.
@@ -143,12 +151,12 @@ fn run(mut options: Options) -> Result<bool> {
             complete = false;
         }
     };
-    let cluster = if options.peers_only {
-        None
-    } else {
+    let cluster = if options.wants_cluster() {
         Cluster::up(&PROJECTS)
             .map_err(|e| take("weft", Err(e)))
             .ok()
+    } else {
+        None
     };
     let weft = cluster.as_ref();
     if options.wants(Group::SameNode) {
@@ -178,6 +186,9 @@ fn run(mut options: Options) -> Result<bool> {
                 take(name, measure(&options, cluster).map(|t| vec![t]));
             }
         }
+    }
+    if !options.peers_only && options.wants(Group::Changes) {
+        take("changes", changes::run(&options));
     }
     write(&options, &machine, &tables)?;
     Ok(complete)
