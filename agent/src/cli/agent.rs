@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use tokio::signal::unix::{SignalKind, signal};
-use weft_core::model::{EgressSettings, Problem, World};
+use weft_core::model::{Change, EgressSettings, Problem, World};
 
 use super::open_files;
 use crate::api::{self, events::Feed};
@@ -56,7 +56,7 @@ pub fn run(args: &ConfigArgs) -> anyhow::Result<ExitCode> {
     let mut world = World::new(underlay.node.clone());
     world.egress = egress_settings(&config);
     for endpoint in recovered.adopted {
-        world.endpoints.insert(endpoint.id.clone(), endpoint);
+        world.take(Change::Endpoint(endpoint.id.clone(), Some(endpoint)));
     }
 
     let feed = Feed::new();

@@ -1,10 +1,12 @@
 //! HostSubnets that contradict each other: one underlay address or one pod address for two nodes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 use weft_core::model::HostSubnet;
+
+use super::fields::Valid;
 
 /// HostSubnets by node name.
 pub(super) type Hosts = BTreeMap<String, HostSubnet>;
@@ -130,4 +132,51 @@ fn span(subnet: &IpNet) -> (u128, u128) {
         IpAddr::V6(a) => u128::from(a),
     };
     (number(subnet.network()), number(subnet.broadcast()))
+}
+
+/// Which addresses hosts that do not contradict each other hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Claims {
+    underlay: BTreeSet<IpAddr>,
+    /// First address of each subnet -> its last.
+    subnets: BTreeMap<u128, u128>,
+}
+
+impl Claims {
+    /// All of them.
+    pub(super) fn of(hosts: &Hosts) -> Self {
+        let mut claims = Self::default();
+        for host in hosts.values() {
+            claims.underlay.insert(host.ip);
+            claims.subnets.extend(host.subnets.iter().map(span));
+        }
+        claims
+    }
+
+    /// Gives some hosts what they hold from now on in the place of what they hold in `hosts`; false if something of it is held
+    /// already. Then these are no claims of anybody any more.
+    pub(super) fn replace(
+        &mut self,
+        hosts: &Hosts,
+        wanted: &[(&String, Option<&Valid<HostSubnet>>)],
+    ) -> bool {
+        for old in wanted.iter().filter_map(|(name, _)| hosts.get(*name)) {
+            self.underlay.remove(&old.ip);
+            for subnet in &old.subnets {
+                self.subnets.remove(&span(subnet).0);
+            }
+        }
+        let mut new = wanted.iter().filter_map(|(_, new)| *new);
+        new.all(|Valid { value, .. }| {
+            let mut subnets = value.subnets.iter().map(span);
+            self.underlay.insert(value.ip)
+                && subnets.all(|(first, last)| {
+                    // Those that are held do not overlap, so the last that begins before the end is the only one to ask.
+                    let before = self.subnets.range(..=last).next_back();
+                    let free = before.is_none_or(|(_, end)| *end < first);
+                    self.subnets.insert(first, last);
+                    free
+                })
+        })
+    }
 }

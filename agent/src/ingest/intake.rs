@@ -1,6 +1,8 @@
 //! All objects of a store, and what of them is in force.
 
-use std::collections::BTreeMap;
+mod few_hosts;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use weft_core::model::{
@@ -10,7 +12,7 @@ use weft_core::model::{
 
 use super::fault::{Fault, Wrong};
 use super::fields::{API_VERSION, Invalid, Valid};
-use super::hosts::{Hosts, settle};
+use super::hosts::{Claims, Hosts, settle};
 use super::{cluster_network, egress_network_policy, fits, host_subnet, net_namespace};
 use crate::store::{Delta, Object};
 
@@ -18,12 +20,14 @@ use crate::store::{Delta, Object};
 ///
 /// Nothing that worked stops working: an object whose new version is invalid stays in force as it was. An object that
 /// was never valid is as if it did not exist, and its project or node stays closed.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Intake {
     network: Network,
     /// The latest version of each HostSubnet.
     host_candidates: BTreeMap<String, Result<Valid<HostSubnet>, Invalid>>,
     hosts: Hosts,
+    /// What the hosts in force hold.
+    claims: Claims,
     projects: BTreeMap<String, Project>,
     egress_policies: BTreeMap<ObjectRef, Arc<EgressPolicy>>,
     /// What is wrong with objects.
@@ -31,7 +35,7 @@ pub struct Intake {
     store_problems: Vec<Problem>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Network {
     /// The latest version of ClusterNetwork `default`.
     candidate: Option<Result<ClusterNetwork, Invalid>>,
@@ -45,6 +49,7 @@ impl Intake {
         let mut projects = Vec::new();
         let mut policies = Vec::new();
         let mut resettle = false;
+        let mut hosts = BTreeSet::new();
         for delta in deltas {
             let (key, object) = match delta {
                 Delta::Put(object) => (object.key.clone(), Some(object)),
@@ -57,6 +62,7 @@ impl Intake {
                     resettle = true;
                 }
                 Kind::HostSubnet if key.namespace.is_empty() => {
+                    hosts.insert(key.name.clone());
                     match object {
                         Some(object) => {
                             let candidate = host_subnet(object);
@@ -64,7 +70,6 @@ impl Intake {
                         }
                         None => drop(self.host_candidates.remove(&key.name)),
                     }
-                    resettle = true;
                 }
                 Kind::NetNamespace if key.namespace.is_empty() => {
                     projects.extend(self.take_project(key, object));
@@ -84,7 +89,12 @@ impl Intake {
                 | Kind::Other(_) => self.note(key, object),
             }
         }
-        let mut changes = if resettle { self.settle() } else { Vec::new() };
+        let settled = match (resettle, hosts.is_empty()) {
+            (true, _) => None,
+            (false, true) => Some(Vec::new()),
+            (false, false) => self.settle_few(&hosts),
+        };
+        let mut changes = settled.unwrap_or_else(|| self.settle());
         changes.extend(policies);
         changes.extend(projects);
         changes
@@ -221,6 +231,7 @@ impl Intake {
             }
         }
         self.hosts = settled.hosts;
+        self.claims = Claims::of(&self.hosts);
         self.wrong
             .retain(|object, _| object.kind != Kind::HostSubnet || !object.namespace.is_empty());
         let of_host = |name| ObjectRef::cluster(Kind::HostSubnet, name);

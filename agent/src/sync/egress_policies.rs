@@ -27,11 +27,9 @@ impl Sync {
         for (project, policies) in by_project {
             let part = self.scope_of(&project, &policies);
             touched.extend(part.projects.iter().cloned());
-            let names = !part.names.is_empty();
+            let names = part.names.clone();
             self.take_policies_of_project(&project, &policies, &Scope::Part(part));
-            if names {
-                self.follow_names();
-            }
+            self.follow_some(&names);
         }
         touched
     }

@@ -217,18 +217,17 @@ impl Kernel {
             // Compared with all that the maps hold, they would be retired once more, and count as in the way.
             self.remove_retired()?;
         }
-        let (wanted, before) = {
-            let mut world = shared.world();
-            let before = match scope {
-                Scope::Everything => None,
-                Scope::Part(_) => Some(compile_scope(&world, scope, &self.memo)),
-            };
+        // Nobody else changes the world, so it may be read meanwhile.
+        let before = match scope {
+            Scope::Everything => None,
+            Scope::Part(_) => Some(compile_scope(&shared.world(), scope, &self.memo)),
+        };
+        shared.change(|world| {
             for change in changes {
                 world.take(change);
             }
-            (compile_scope(&world, scope, &self.memo), before)
-        };
-        shared.change(|_| ());
+        });
+        let wanted = compile_scope(&shared.world(), scope, &self.memo);
         let writes = diff(&wanted, before.as_ref().unwrap_or(&self.mirror));
         self.write(&writes)
     }

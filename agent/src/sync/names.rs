@@ -95,12 +95,8 @@ impl Names {
         now: Instant,
     ) -> Vec<Change> {
         let end = now + ttl + self.limits.grace(ttl, ttl);
-        let text = name.as_str();
-        let parents = text
-            .match_indices('.')
-            .filter_map(|(at, _)| text[at + 1..].parse().ok());
-        let patterns = parents.map(NamePattern::Below);
-        let used = patterns.filter(|pattern| world.name_users(pattern).next().is_some());
+        let patterns = name.parents().map(NamePattern::Below);
+        let used = patterns.filter(|pattern| world.is_named(pattern));
         let used: Vec<_> = used.collect();
         for pattern in &used {
             let beside = self.beside.entry(pattern.clone()).or_default();
@@ -118,33 +114,43 @@ impl Names {
             .collect()
     }
 
-    /// Brings the names in line with the policies of projects that have pods here. What the resolver shall watch, if that
+    /// Brings all names in line with the policies of projects that have pods here. What the resolver shall watch, if that
     /// changed, and the names that nobody uses any more.
     pub(super) fn follow(&mut self, world: &World) -> (Option<BTreeSet<DnsName>>, Vec<Change>) {
-        let local: BTreeSet<&str> = world
-            .endpoints
-            .values()
-            .map(|endpoint| endpoint.project.as_str())
-            .collect();
-        let used = |pattern: &NamePattern| world.name_users(pattern).any(|it| local.contains(it));
-        let wanted: BTreeSet<DnsName> = world
-            .names()
-            .filter(|pattern| used(pattern))
-            .filter_map(|pattern| match pattern {
-                NamePattern::Exact(name) => Some(name.clone()),
-                NamePattern::Below(_) => None,
-            })
-            .collect();
-        self.resolved.retain(|name, _| wanted.contains(name));
-        self.beside.retain(|pattern, _| used(pattern));
-        let gone = world.resolved.keys().filter(|pattern| !used(pattern));
-        let gone = gone.map(|pattern| Change::Resolved(pattern.clone(), BTreeSet::new()));
-        let gone = gone.collect();
-        if wanted == self.watched {
-            return (None, gone);
+        let known = self.beside.keys().chain(world.resolved.keys());
+        let known = known.chain(world.watched_names()).map(NamePattern::name);
+        let known = known.chain(&self.watched).chain(self.resolved.keys());
+        let all: BTreeSet<DnsName> = known.cloned().collect();
+        self.follow_some(world, &all)
+    }
+
+    /// The same for some names, when no others can have changed.
+    pub(super) fn follow_some(
+        &mut self,
+        world: &World,
+        names: &BTreeSet<DnsName>,
+    ) -> (Option<BTreeSet<DnsName>>, Vec<Change>) {
+        let mut gone = Vec::new();
+        let mut changed = false;
+        for name in names {
+            let exact = NamePattern::Exact(name.clone());
+            if world.is_watched(&exact) {
+                changed |= self.watched.insert(name.clone());
+            } else {
+                changed |= self.watched.remove(name);
+                self.resolved.remove(name);
+            }
+            for pattern in [exact, NamePattern::Below(name.clone())] {
+                if world.is_watched(&pattern) {
+                    continue;
+                }
+                self.beside.remove(&pattern);
+                if world.resolved.contains_key(&pattern) {
+                    gone.push(Change::Resolved(pattern, BTreeSet::new()));
+                }
+            }
         }
-        self.watched.clone_from(&wanted);
-        (Some(wanted), gone)
+        (changed.then(|| self.watched.clone()), gone)
     }
 
     /// The names that are watched and that the resolver has told nothing about.

@@ -149,7 +149,6 @@ impl Sync {
                 _ => false,
             };
             drop(world);
-            let names = matches!(&scope, Scope::Part(part) if !part.names.is_empty());
             if let Scope::Part(part) = &scope {
                 projects.extend(part.projects.iter().cloned());
             }
@@ -167,9 +166,6 @@ impl Sync {
                         let written = self.kernel.change(&self.shared, change, &scope);
                         self.note(written);
                     }
-                }
-                if names {
-                    self.follow_names();
                 }
             }
         }
@@ -195,8 +191,9 @@ impl Sync {
             ));
         }
         let failed = |e: KernelError| AttachError::Failed(e.to_string());
+        let was_local = self.shared.world().is_local(&endpoint.project);
         let attached = self.kernel.attach(&self.shared, endpoint).map_err(failed);
-        self.follow_project(&endpoint.project);
+        self.follow_project(&endpoint.project, was_local);
         attached
     }
 
@@ -209,7 +206,7 @@ impl Sync {
             .map(|it| it.project.clone());
         let detached = self.kernel.detach(&self.shared, id);
         if let Some(project) = project {
-            self.follow_project(&project);
+            self.follow_project(&project, true);
         }
         detached.map_err(|e| AttachError::Failed(e.to_string()))
     }

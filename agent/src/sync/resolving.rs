@@ -47,10 +47,7 @@ impl Sync {
 
     /// Only names that some policy stands for: pods cannot make the agent ask for whatever they like.
     pub(super) fn ask(&self, name: DnsName) {
-        let covered = {
-            let world = self.shared.world();
-            world.names().any(|pattern| pattern.covers(&name))
-        };
+        let covered = self.shared.world().is_covered(&name);
         if covered {
             self.resolver.resolve_now(name);
         }
@@ -79,19 +76,35 @@ impl Sync {
 
     /// Tells the resolver which names the policies of this node's pods stand for.
     pub(super) fn follow_names(&mut self) {
-        let (watch, gone) = self.names.follow(&self.shared.world());
+        let followed = self.names.follow(&self.shared.world());
+        self.watch(followed);
+    }
+
+    /// The same when only policies with these names have come or gone.
+    pub(super) fn follow_some(&mut self, names: &BTreeSet<DnsName>) {
+        let followed = self.names.follow_some(&self.shared.world(), names);
+        self.watch(followed);
+    }
+
+    /// The first pod of a project brings the names of its policies, the last one takes them along.
+    pub(super) fn follow_project(&mut self, project: &str, was_local: bool) {
+        let names: BTreeSet<DnsName> = {
+            let world = self.shared.world();
+            if world.is_local(project) == was_local {
+                return;
+            }
+            let policies = world.egress_policies.get(project).into_iter().flatten();
+            let names = policies.flat_map(|(_, policy)| policy.names());
+            names.map(|it| it.name().clone()).collect()
+        };
+        self.follow_some(&names);
+    }
+
+    fn watch(&mut self, (watch, gone): (Option<BTreeSet<DnsName>>, Vec<Change>)) {
         if let Some(names) = watch {
             self.shared.unheard(self.names.unheard());
             self.resolver.watch(names);
         }
         self.take(gone);
-    }
-
-    /// The first pod of a project brings the names of its policy, the last one takes them along.
-    pub(super) fn follow_project(&mut self, project: &str) {
-        let has_policy = self.shared.world().egress_policies.contains_key(project);
-        if has_policy {
-            self.follow_names();
-        }
     }
 }

@@ -1,7 +1,7 @@
 //! What other threads read.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde::Serialize;
@@ -43,7 +43,10 @@ pub struct Refusal {
 
 /// The world and how well the kernel follows it. The loop writes, everybody reads.
 pub struct Shared {
-    world: Mutex<World>,
+    world: RwLock<World>,
+    /// Held by who looks whether to wait, so that no change comes between the look and the sleep. Taken before the world, never
+    /// while it is locked.
+    waiting: Mutex<()>,
     changed: Condvar,
     state: Mutex<State>,
     passes: Durations,
@@ -76,7 +79,8 @@ struct State {
 impl Shared {
     pub(super) fn new(world: World, loaded: super::kernel::Loaded, found: Vec<Problem>) -> Self {
         Self {
-            world: Mutex::new(world),
+            world: RwLock::new(world),
+            waiting: Mutex::new(()),
             changed: Condvar::new(),
             state: Mutex::new(State {
                 found,
@@ -100,10 +104,10 @@ impl Shared {
         self.lag.get().map_or_else(Lag::default, |lag| lag())
     }
 
-    /// The world, locked: be quick.
-    pub fn world(&self) -> MutexGuard<'_, World> {
+    /// The world, which does not change meanwhile: be quick. Others may read it at the same time.
+    pub fn world(&self) -> RwLockReadGuard<'_, World> {
         // Nothing panics between two states of the world: it is changed by `take` alone.
-        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+        self.world.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -112,8 +116,24 @@ impl Shared {
 
     /// Changes the world and wakes who waits for it.
     pub(super) fn change(&self, change: impl FnOnce(&mut World)) {
-        change(&mut self.world());
+        change(&mut self.world.write().unwrap_or_else(PoisonError::into_inner));
+        self.wake();
+    }
+
+    /// Wakes who waits, after a change.
+    fn wake(&self) {
+        drop(self.wait_turn());
         self.changed.notify_all();
+    }
+
+    fn wait_turn(&self) -> MutexGuard<'_, ()> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sleeps until something changes, at most so long.
+    fn sleep<'a>(&'a self, turn: MutexGuard<'a, ()>, at_most: Duration) -> MutexGuard<'a, ()> {
+        let slept = self.changed.wait_timeout(turn, at_most);
+        slept.unwrap_or_else(PoisonError::into_inner).0
     }
 
     /// Waits until `ready` answers, at most until `deadline`; then its last refusal.
@@ -122,27 +142,23 @@ impl Shared {
         deadline: Instant,
         mut ready: impl FnMut(&World, &PassState) -> Result<T, E>,
     ) -> Result<T, E> {
-        let mut world = self.world();
+        let mut turn = self.wait_turn();
         loop {
-            let answer = ready(&world, &self.state().pass);
+            let answer = ready(&self.world(), &self.state().pass);
             let left = deadline.saturating_duration_since(Instant::now());
             if answer.is_ok() || left.is_zero() {
                 return answer;
             }
-            world = self
-                .changed
-                .wait_timeout(world, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            turn = self.sleep(turn, left);
         }
     }
 
     /// Waits until every name that the project's policy denies was answered, or failed, once, at most until `end`. Those that
     /// were not.
     pub(super) fn await_denied_names(&self, project: &str, end: Instant) -> Vec<DnsName> {
-        let mut world = self.world();
+        let mut turn = self.wait_turn();
         loop {
-            let unheard = match world.egress_state(project) {
+            let unheard = match self.world().egress_state(project) {
                 EgressState::InForce(policy) => {
                     let state = self.state();
                     let denied = policy.denied_names();
@@ -157,30 +173,21 @@ impl Shared {
             if unheard.is_empty() || left.is_zero() {
                 return unheard;
             }
-            world = self
-                .changed
-                .wait_timeout(world, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            turn = self.sleep(turn, left);
         }
     }
 
     /// The watched names that nothing is known about yet.
     pub(super) fn unheard(&self, names: BTreeSet<DnsName>) {
-        let world = self.world();
         self.state().unheard = names;
-        drop(world);
-        self.changed.notify_all();
+        self.wake();
     }
 
     /// What the resolver told of a name is in force.
     pub(super) fn heard(&self, name: &DnsName) {
-        // Under the world's lock, so that who waits cannot miss the wake-up between looking and sleeping.
-        let world = self.world();
         let was_unheard = self.state().unheard.remove(name);
-        drop(world);
         if was_unheard {
-            self.changed.notify_all();
+            self.wake();
         }
     }
 
@@ -343,8 +350,6 @@ impl Shared {
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap_or_default();
         self.passes.record(took);
-        // Under the world's lock, so that who waits cannot miss the wake-up between looking and sleeping.
-        let world = self.world();
         {
             let mut state = self.state();
             state.pass = PassState {
@@ -356,7 +361,6 @@ impl Shared {
                 gone: report.gone,
             };
         }
-        drop(world);
-        self.changed.notify_all();
+        self.wake();
     }
 }

@@ -242,7 +242,7 @@ fn world() -> World {
         host("node1", NODE, ["10.128.2.0/23", "fd01:0:0:2::/64"]),
         host("node2", PEER, ["10.128.4.0/23", "fd01:0:0:4::/64"]),
     ] {
-        world.hosts.insert(host.name.clone(), host);
+        world.take(Change::HostSubnet(host.name.clone(), Some(host)));
     }
     for (name, vnid) in VNIDS {
         let project = Project {

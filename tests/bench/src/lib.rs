@@ -77,6 +77,9 @@ pub struct Options {
     /// CNI ADDs of each plugin
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(20..).map(usize::from))]
     samples: usize,
+    /// Changes of each kind in a large cluster
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u16).range(10..=5_000).map(usize::from))]
+    changes: usize,
     /// Leave weft out
     #[arg(long)]
     peers_only: bool,

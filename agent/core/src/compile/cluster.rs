@@ -10,27 +10,25 @@ use weft_ebpf::rows::flow;
 use weft_ebpf::rows::{NodeRow, PeerRow, PrefixKey, PrefixRow, SUBNET_LENS, SubnetRow, class};
 
 use super::Tables;
-use crate::model::{HostSubnet, NetworkEntry, World};
+use crate::model::{ClusterNetwork, HostSubnet, NetworkEntry, World};
 
-/// Nothing is classified before a valid ClusterNetwork is known: all pod traffic is then dropped or never started.
-pub fn compile(world: &World, tables: &mut Tables) {
+/// What addresses are. Nothing is classified before a valid ClusterNetwork is known: all pod traffic is then dropped or never
+/// started.
+pub fn prefixes(world: &World, tables: &mut Tables) {
     let Some(network) = &world.network else {
         return;
     };
-    let trusted = world.egress.trusted.iter();
-    tables.trusted = trusted.map(|server| (Addr::from(*server), 1)).collect();
-    let ranges: Vec<Range> = network.networks.iter().map(|n| range(world, n)).collect();
+    let ranges = ranges(world, network);
     for (cidr, subnet_lens) in &ranges {
         pods(cidr, *subnet_lens, tables);
     }
     for service in &network.services {
         put(service, class::SERVICES, NO_SUBNETS, tables);
     }
-    for host in world.hosts.values() {
-        let own = host.name == world.node.name;
-        subnets(&ranges, host, own, tables);
-        if !own {
-            tables.peers.insert(Addr::from(host.ip), PeerRow::default());
+    for subnet in world.hosts.values().flat_map(|host| &host.subnets) {
+        // One of more lengths than a row has room for is found through a prefix of its own.
+        if !is_found(subnet, &ranges) {
+            pods(subnet, [mapped_len(subnet), 0, 0, 0], tables);
         }
     }
     for address in &world.node.addresses {
@@ -42,32 +40,69 @@ pub fn compile(world: &World, tables: &mut Tables) {
     }
 }
 
+/// Whether prefixes change when another node gets this HostSubnet, or loses the one it has.
+pub fn alters_prefixes(world: &World, name: &str, new: Option<&HostSubnet>) -> bool {
+    let Some(network) = &world.network else {
+        return false;
+    };
+    let old = world.hosts.get(name);
+    let before = ranges(world, network);
+    let after = network.networks.iter().map(|entry| {
+        let mut lengths = world.subnet_lengths(&entry.cidr, Some(name));
+        let subnets = new.into_iter().flat_map(|host| &host.subnets);
+        let inside = subnets.filter(|subnet| entry.cidr.contains(*subnet));
+        lengths.extend(inside.map(IpNet::prefix_len));
+        range(entry, lengths)
+    });
+    let after: Vec<Range> = after.collect();
+    let mut subnets = old.into_iter().chain(new).flat_map(|host| &host.subnets);
+    before != after || subnets.any(|subnet| !is_found(subnet, &before))
+}
+
+/// Name servers whose answers count.
+pub fn trusted(world: &World, tables: &mut Tables) {
+    if world.network.is_some() {
+        let trusted = world.egress.trusted.iter();
+        tables.trusted = trusted.map(|server| (Addr::from(*server), 1)).collect();
+    }
+}
+
+/// A node's subnets, and itself as a peer.
+pub fn host(world: &World, host: &HostSubnet, tables: &mut Tables) {
+    if world.network.is_none() {
+        return;
+    }
+    let own = host.name == world.node.name;
+    let node = if own {
+        Addr::UNSPECIFIED
+    } else {
+        Addr::from(host.ip)
+    };
+    for subnet in &host.subnets {
+        let len = u32::from(mapped_len(subnet));
+        let row = SubnetRow { node, len };
+        tables.subnets.insert(subnet.network().into(), row);
+    }
+    if !own {
+        tables.peers.insert(Addr::from(host.ip), PeerRow::default());
+    }
+}
+
 /// What is true for the whole node. In every scope, since it has the projects' share of learned addresses.
-pub fn node_row(world: &World, local: &BTreeSet<&str>) -> NodeRow {
+pub fn node_row(world: &World) -> NodeRow {
     let Some(network) = &world.network else {
         return NodeRow::default();
     };
+    let learning = u32::try_from(world.learning()).unwrap_or(u32::MAX);
     NodeRow {
         overlay_ifindex: world.overlay_ifindex,
         vxlan_port: u32::from(network.vxlan_port),
         dns_min_ttl: world.egress.min_ttl,
         // In the row 0 stands for the default.
         dns_grace: world.egress.grace.map_or(0, |seconds| seconds.max(1)),
-        learned_limit: world
-            .egress
-            .learned_limit
-            .min(learned_share(learning(world, local))),
+        learned_limit: world.egress.learned_limit.min(learned_share(learning)),
         flow_share: flow::share(u32::try_from(world.endpoints.len()).unwrap_or(u32::MAX)),
     }
-}
-
-/// How many of the local projects have policies with names.
-fn learning(world: &World, local: &BTreeSet<&str>) -> u32 {
-    let learning = local.iter().filter(|project| {
-        let mut policies = world.egress_policies.get(**project).into_iter().flatten();
-        policies.any(|(_, policy)| policy.names().next().is_some())
-    });
-    u32::try_from(learning.count()).unwrap_or(u32::MAX)
 }
 
 /// Addresses that each of so many projects may learn so that those of all fit. A power of two, so that it changes rarely.
@@ -80,16 +115,18 @@ type Range = (IpNet, [u8; SUBNET_LENS]);
 
 const NO_SUBNETS: [u8; SUBNET_LENS] = [0; SUBNET_LENS];
 
+fn ranges(world: &World, network: &ClusterNetwork) -> Vec<Range> {
+    let entries = network.networks.iter();
+    entries
+        .map(|entry| range(entry, world.subnet_lengths(&entry.cidr, None)))
+        .collect()
+}
+
 /// The length that the network hands out, then those of subnets that nodes have adopted.
-fn range(world: &World, network: &NetworkEntry) -> Range {
+fn range(network: &NetworkEntry, lengths: BTreeSet<u8>) -> Range {
     let cidr = network.cidr;
     let regular = cidr.max_prefix_len() - network.host_bits;
-    let subnets = world.hosts.values().flat_map(|host| &host.subnets);
-    let adopted: BTreeSet<u8> = subnets
-        .filter(|subnet| cidr.contains(*subnet))
-        .map(IpNet::prefix_len)
-        .filter(|len| *len != regular)
-        .collect();
+    let adopted = lengths.into_iter().filter(|len| *len != regular);
     let mut lens = NO_SUBNETS;
     for (slot, len) in lens.iter_mut().zip(std::iter::once(regular).chain(adopted)) {
         *slot = mapped_bits(&cidr.network(), len);
@@ -97,24 +134,15 @@ fn range(world: &World, network: &NetworkEntry) -> Range {
     (cidr, lens)
 }
 
-fn subnets(ranges: &[Range], host: &HostSubnet, own: bool, tables: &mut Tables) {
-    let node = if own {
-        Addr::UNSPECIFIED
-    } else {
-        Addr::from(host.ip)
-    };
-    for subnet in &host.subnets {
-        let len = mapped_bits(&subnet.network(), subnet.prefix_len());
-        let found = |(cidr, lens): &Range| cidr.contains(subnet) && lens.contains(&len);
-        // One of more lengths than a row has room for is found through a prefix of its own.
-        if !ranges.iter().any(found) {
-            pods(subnet, [len, 0, 0, 0], tables);
-        }
-        let len = u32::from(len);
-        tables
-            .subnets
-            .insert(Addr::from(subnet.network()), SubnetRow { node, len });
-    }
+/// Whether a range's row leads to a subnet.
+fn is_found(subnet: &IpNet, ranges: &[Range]) -> bool {
+    let len = mapped_len(subnet);
+    let mut ranges = ranges.iter();
+    ranges.any(|(cidr, lens)| cidr.contains(subnet) && lens.contains(&len))
+}
+
+fn mapped_len(subnet: &IpNet) -> u8 {
+    mapped_bits(&subnet.network(), subnet.prefix_len())
 }
 
 fn pods(net: &IpNet, subnet_lens: [u8; SUBNET_LENS], tables: &mut Tables) {

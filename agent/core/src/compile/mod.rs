@@ -13,8 +13,6 @@ mod tables;
 pub use scope::{Part, Scope};
 pub use tables::{Tables, project_key};
 
-use std::collections::BTreeSet;
-
 use weft_ebpf::addr::Addr;
 use weft_ebpf::rows::{EndpointRow, ProjectRow, VNID_CLOSED, VNID_MAX, egress::NO_POLICY};
 
@@ -32,38 +30,42 @@ pub fn compile(world: &World) -> Tables {
 /// Compiles the rows of one scope. The memo may be empty; it spares work done before.
 pub fn compile_scope(world: &World, scope: &Scope, memo: &Memo) -> Tables {
     let mut tables = Tables::default();
-    let local: BTreeSet<&str> = world
-        .endpoints
-        .values()
-        .map(|endpoint| endpoint.project.as_str())
-        .collect();
-    let is_local = |name: &str| local.contains(name);
-    tables.node = cluster::node_row(world, &local);
+    tables.node = cluster::node_row(world);
     match scope {
         Scope::Everything => {
-            cluster::compile(world, &mut tables);
+            cluster::prefixes(world, &mut tables);
+            cluster::trusted(world, &mut tables);
+            for host in world.hosts.values() {
+                cluster::host(world, host, &mut tables);
+            }
             let known = world.projects.keys().map(String::as_str);
-            for name in known.chain(local.iter().copied()) {
-                project(world, name, is_local(name), memo, &mut tables);
+            for name in known.chain(world.local_projects()) {
+                project(world, name, memo, &mut tables);
             }
             for it in world.endpoints.values() {
                 endpoint(it, &mut tables);
             }
-            let names = world.names().map(NamePattern::name);
-            egress::name_rows(world, is_local, names, &mut tables);
+            let names = world.watched_names().map(NamePattern::name);
+            egress::name_rows(world, names, &mut tables);
         }
         Scope::Part(part) => {
-            for name in &part.projects {
-                project(world, name, is_local(name), memo, &mut tables);
+            if part.prefixes {
+                cluster::prefixes(world, &mut tables);
             }
-            if let Some(it) = part
-                .endpoint
-                .as_ref()
-                .and_then(|id| world.endpoints.get(id))
-            {
+            if part.trusted {
+                cluster::trusted(world, &mut tables);
+            }
+            for host in part.hosts.iter().filter_map(|name| world.hosts.get(name)) {
+                cluster::host(world, host, &mut tables);
+            }
+            for name in &part.projects {
+                project(world, name, memo, &mut tables);
+            }
+            let endpoints = part.endpoints.iter();
+            for it in endpoints.filter_map(|id| world.endpoints.get(id)) {
                 endpoint(it, &mut tables);
             }
-            egress::name_rows(world, is_local, part.names.iter(), &mut tables);
+            egress::name_rows(world, part.names.iter(), &mut tables);
         }
     }
     tables
@@ -71,7 +73,8 @@ pub fn compile_scope(world: &World, scope: &Scope, memo: &Memo) -> Tables {
 
 /// A project has a row when it is known, or when a local pod belongs to it: closed then, unless the mode knows no
 /// isolation. Its egress policy has rows only where a pod of it is.
-fn project(world: &World, name: &str, local: bool, memo: &Memo, tables: &mut Tables) {
+fn project(world: &World, name: &str, memo: &Memo, tables: &mut Tables) {
+    let local = world.is_local(name);
     let mode = world.network.as_ref().map(|network| network.mode);
     let vnid = match (mode, world.projects.get(name)) {
         (Some(Mode::Multitenant), Some(project)) => project.vnid.number(),

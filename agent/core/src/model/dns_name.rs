@@ -58,6 +58,12 @@ impl DnsName {
     pub fn labels(&self) -> impl DoubleEndedIterator<Item = &str> {
         self.0.split('.')
     }
+
+    /// The names that it stands below, the nearest first.
+    pub fn parents(&self) -> impl Iterator<Item = Self> {
+        let parents = self.0.match_indices('.');
+        parents.map(|(dot, _)| Self(self.0[dot + 1..].into()))
+    }
 }
 
 impl FromStr for DnsName {

@@ -115,11 +115,8 @@ impl World {
 
     /// Another project of the network, if one of the network's projects has a policy.
     fn joined_egress_policy(&self, project: &str, vnid: Vnid) -> Option<&str> {
-        let members = self.members(vnid);
-        let other = members.clone().find(|name| *name != project)?;
-        members
-            .clone()
-            .any(|name| self.egress_policies.contains_key(name))
-            .then_some(other)
+        let mut members = self.members(vnid);
+        let other = members.find(|name| *name != project)?;
+        self.has_egress_policy(vnid).then_some(other)
     }
 }

@@ -5,6 +5,7 @@ mod dns_name;
 mod egress;
 mod egress_state;
 mod endpoint;
+mod index;
 mod kind;
 mod network;
 mod object_name;

@@ -4,12 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::index::Index;
 use super::{
     ClusterNetwork, EgressPolicy, EgressSettings, Endpoint, EndpointId, HostSubnet, LocalNode,
-    NamePattern, Project, Vnid,
+    NamePattern, Project,
 };
 
 /// Everything the agent believes from API objects, configuration and CNI requests.
+///
+/// Objects come and go by [`World::take`] alone, which keeps what is looked up in other ways than by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct World {
     /// This node.
@@ -30,10 +33,7 @@ pub struct World {
     pub resolved: BTreeMap<NamePattern, BTreeSet<IpAddr>>,
     /// How the egress firewall works here.
     pub egress: EgressSettings,
-    /// Projects by network number. `take` keeps it.
-    members: BTreeMap<Vnid, BTreeSet<String>>,
-    /// Projects by the names of their policies. `take` keeps it.
-    name_users: BTreeMap<NamePattern, BTreeSet<String>>,
+    pub(super) index: Index,
 }
 
 /// One input event. `None` takes the object away.
@@ -72,32 +72,8 @@ impl World {
             egress_policies: BTreeMap::new(),
             resolved: BTreeMap::new(),
             egress: EgressSettings::default(),
-            members: BTreeMap::new(),
-            name_users: BTreeMap::new(),
+            index: Index::default(),
         }
-    }
-
-    /// Projects with this network number.
-    pub fn members(&self, vnid: Vnid) -> impl Iterator<Item = &str> + Clone {
-        self.members
-            .get(&vnid)
-            .into_iter()
-            .flatten()
-            .map(String::as_str)
-    }
-
-    /// Projects that have a policy with this name in it.
-    pub fn name_users(&self, name: &NamePattern) -> impl Iterator<Item = &str> + Clone {
-        self.name_users
-            .get(name)
-            .into_iter()
-            .flatten()
-            .map(String::as_str)
-    }
-
-    /// The names in any policy.
-    pub fn names(&self) -> impl Iterator<Item = &NamePattern> {
-        self.name_users.keys()
     }
 
     /// This node's own HostSubnet.
@@ -111,9 +87,9 @@ impl World {
             Change::Node(node) => self.node = node,
             Change::Overlay(ifindex) => self.overlay_ifindex = ifindex,
             Change::ClusterNetwork(network) => self.network = network,
-            Change::HostSubnet(name, host) => put(&mut self.hosts, name, host),
+            Change::HostSubnet(name, host) => self.take_host(name, host),
             Change::Project(name, project) => self.take_project(name, project),
-            Change::Endpoint(id, endpoint) => put(&mut self.endpoints, id, endpoint),
+            Change::Endpoint(id, endpoint) => self.take_endpoint(id, endpoint),
             Change::EgressPolicy(project, name, policy) => {
                 self.take_egress_policy(project, name, policy);
             }
@@ -128,15 +104,16 @@ impl World {
         }
     }
 
+    fn take_host(&mut self, name: String, host: Option<HostSubnet>) {
+        self.index_host(&name, false);
+        put(&mut self.hosts, name.clone(), host);
+        self.index_host(&name, true);
+    }
+
     fn take_project(&mut self, name: String, project: Option<Project>) {
-        if let Some(old) = self.projects.get(&name) {
-            withdraw(&mut self.members, &old.vnid, &name);
-        }
-        if let Some(new) = &project {
-            let members = self.members.entry(new.vnid).or_default();
-            members.insert(name.clone());
-        }
-        put(&mut self.projects, name, project);
+        self.index_project(&name, false);
+        put(&mut self.projects, name.clone(), project);
+        self.index_project(&name, true);
     }
 
     fn take_egress_policy(
@@ -145,29 +122,12 @@ impl World {
         name: String,
         policy: Option<Arc<EgressPolicy>>,
     ) {
+        self.index_project(&project, false);
         let mut policies = self.egress_policies.remove(&project).unwrap_or_default();
-        for pattern in policies.values().flat_map(|policy| policy.names()) {
-            withdraw(&mut self.name_users, pattern, &project);
-        }
         put(&mut policies, name, policy);
-        for pattern in policies.values().flat_map(|policy| policy.names()) {
-            let users = self.name_users.entry(pattern.clone()).or_default();
-            users.insert(project.clone());
-        }
-        put(
-            &mut self.egress_policies,
-            project,
-            (!policies.is_empty()).then_some(policies),
-        );
-    }
-}
-
-fn withdraw<K: Ord>(index: &mut BTreeMap<K, BTreeSet<String>>, key: &K, name: &str) {
-    if let Some(names) = index.get_mut(key) {
-        names.remove(name);
-        if names.is_empty() {
-            index.remove(key);
-        }
+        let policies = (!policies.is_empty()).then_some(policies);
+        put(&mut self.egress_policies, project.clone(), policies);
+        self.index_project(&project, true);
     }
 }
 

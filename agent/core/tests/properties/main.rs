@@ -4,6 +4,7 @@
 //! - `reference`, `firewall`: what must happen to a packet, told from the model alone
 //! - `agreement`: the decisions over compiled tables do the same
 //! - `incremental`: changes one by one give the tables of a compile from scratch
+//! - `scopes`: how much of a cluster a change compiles
 //! - `writes`: what a difference of tables consists of, and its order
 #![expect(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
@@ -16,6 +17,7 @@ mod live;
 mod policies;
 mod reference;
 mod scenes;
+mod scopes;
 mod worlds;
 mod writes;
 

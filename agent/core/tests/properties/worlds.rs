@@ -261,7 +261,9 @@ pub fn world() -> impl Strategy<Value = World> {
                 let parts = parts.as_ref();
                 settled.extend(parts.and_then(|parts| host(name, parts, ranges, &settled)));
             }
-            world.hosts = settled.into_iter().map(|h| (h.name.clone(), h)).collect();
+            for host in settled {
+                world.take(Change::HostSubnet(host.name.clone(), Some(host)));
+            }
             world.network = network;
             for (name, vnid) in PROJECTS.iter().zip(projects) {
                 let project = vnid.map(|vnid| project(name, vnid));

@@ -1,10 +1,15 @@
 //! HostSubnets that contradict each other.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
-use weft_core::model::HostSubnet;
+use weft_core::model::{Change, HostSubnet, Kind, ObjectRef};
 
 use super::super::fields::overlap;
 use super::super::hosts::{Hosts, settle};
+use super::{host, network};
+use crate::ingest::Intake;
+use crate::store::Delta;
 
 /// `name=address/third octet of 10.128.N.0/24`
 fn hosts(text: &str) -> Hosts {
@@ -171,6 +176,39 @@ proptest! {
                 prop_assert_eq!(got != Some(host), settled.refused.contains_key(name));
             }
             in_force = settled.hosts;
+        }
+    }
+
+    /// Some hosts at a time come to what all of them together come to.
+    #[test]
+    fn some_hosts_at_a_time_are_decided_like_all_together(
+        steps in prop::collection::vec(
+            prop::collection::vec((0u8..6, prop::option::weighted(0.8, (1u8..6, 0u8..6, 22u8..=25))), 1..3),
+            1..12,
+        ),
+    ) {
+        let mut few = Intake::default();
+        let mut all = Intake::default();
+        let known = Delta::Put(Arc::new(network()));
+        few.take(vec![known.clone()]);
+        for step in steps {
+            let deltas = step.into_iter().map(|(name, version)| match version {
+                // Outside of the network the object is invalid.
+                Some((ip, third, length)) => {
+                    let network = if length == 25 { "10.200" } else { "10.128" };
+                    let subnet: ipnet::IpNet = format!("{network}.{third}.0/{length}").parse().unwrap();
+                    Delta::Put(Arc::new(host(&format!("n{name}"), &format!("192.0.2.{ip}"), &subnet.trunc().to_string())))
+                }
+                None => Delta::Gone(ObjectRef::cluster(Kind::HostSubnet, format!("n{name}"))),
+            });
+            let mut deltas: Vec<Delta> = deltas.collect();
+            let changes = few.take(deltas.clone());
+            // A ClusterNetwork among the objects has everything decided anew.
+            deltas.push(known.clone());
+            let mut expected = all.take(deltas);
+            expected.retain(|change| !matches!(change, Change::ClusterNetwork(_)));
+            prop_assert_eq!(changes, expected);
+            prop_assert_eq!(few.problems(), all.problems());
         }
     }
 }

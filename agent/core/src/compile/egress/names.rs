@@ -14,11 +14,7 @@ pub fn name_number(pattern: &NamePattern) -> u64 {
 
 /// The wildcards that stand for whatever a pattern stands for, but itself: the nearest first.
 pub(super) fn wildcards(pattern: &NamePattern) -> impl Iterator<Item = NamePattern> {
-    let text = pattern.name().as_str();
-    let parents = text
-        .match_indices('.')
-        .map(|(at, _)| text[at + 1..].parse());
-    parents.flatten().map(NamePattern::Below)
+    pattern.name().parents().map(NamePattern::Below)
 }
 
 /// The name as DNS carries it.

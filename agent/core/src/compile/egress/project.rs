@@ -76,13 +76,15 @@ fn address_key(policy: u64, class: u32, address: IpAddr) -> RuleKey {
 /// Adds the rows of names that policies of local projects watch.
 pub(crate) fn name_rows<'a>(
     world: &World,
-    is_local: impl Fn(&str) -> bool,
     names: impl Iterator<Item = &'a DnsName>,
     tables: &mut Tables,
 ) {
     let watched = |pattern: NamePattern| {
-        let used = world.name_users(&pattern).any(&is_local);
-        if used { name_number(&pattern) } else { 0 }
+        if world.is_watched(&pattern) {
+            name_number(&pattern)
+        } else {
+            0
+        }
     };
     let rows: BTreeMap<_, _> = names
         .map(|name| {

@@ -4,7 +4,8 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use weft_agent::store::{Delta, Key, Object};
+use weft_agent::store::{Delta, Object};
+use weft_core::model::{Kind, ObjectRef};
 
 /// Nodes, this one among them: the first.
 pub const NODES: usize = 5_000;
@@ -67,7 +68,7 @@ pub fn host(n: usize) -> Delta {
 
 /// The end of it.
 pub fn host_gone(n: usize) -> Delta {
-    Delta::Gone(Key::cluster("HostSubnet", &node(n)))
+    Delta::Gone(ObjectRef::cluster(Kind::HostSubnet, node(n)))
 }
 
 /// A project with a network of its own, the one of this number.

@@ -16,7 +16,7 @@ use weft_core::model::{Endpoint, EndpointId, World};
 use weft_netns::NetNs;
 
 use super::objects::{self, PODS};
-use crate::bench::space;
+use crate::space;
 
 /// Pods that are attached and detached, beside those that stay.
 const SPARE: usize = 1;
@@ -47,10 +47,11 @@ impl Rig {
             batch += &format!("link add {} type veth peer name peer{n}\n", veth(n));
         }
         space::ip(&node, &batch)?;
-        let pins = PathBuf::from(format!(
-            "/sys/fs/bpf/weft-bench-{:016x}",
-            rand::random::<u64>()
-        ));
+        // The same in every run, so that the next one clears what a killed run left.
+        let pins = PathBuf::from("/sys/fs/bpf/weft-bench-changes");
+        if pins.exists() {
+            std::fs::remove_dir_all(&pins).with_context(|| format!("remove {}", pins.display()))?;
+        }
         let running = node.run(|| -> Result<Running> {
             let choice = Choice {
                 name: objects::node(0),

@@ -19,20 +19,18 @@ use self::rig::Rig;
 use super::Options;
 use super::report::{Goal, Row, Table};
 
-/// Changes of each kind.
-const CHANGES: usize = 1_000;
 /// Longer than rows of a replaced policy stay before they are removed, which is a part of the change.
 const REMOVED: Duration = Duration::from_secs(1);
 
 /// Measures.
 pub fn run(options: &Options) -> Result<Vec<Table>> {
     let mut rig = Rig::start()?;
-    let costs = costs(&mut rig)?;
+    let costs = costs(&mut rig, options.changes)?;
     let adds = adds(&mut rig, options)?;
     Ok(vec![costs, adds])
 }
 
-fn costs(rig: &mut Rig) -> Result<Table> {
+fn costs(rig: &mut Rig, count: usize) -> Result<Table> {
     let kinds: [(&str, fn(usize) -> Delta); 5] = [
         ("a HostSubnet added", |n| objects::host(NODES + n)),
         ("a HostSubnet removed", |n| objects::host_gone(NODES + n)),
@@ -49,7 +47,8 @@ fn costs(rig: &mut Rig) -> Result<Table> {
     let mut rows = Vec::new();
     let mut goals = Vec::new();
     for (name, change) in kinds {
-        let mean = cost(rig, change)?;
+        let mean = cost(rig, change, count)?;
+        eprintln!("weft-bench: {name}: {mean:.0} us");
         let mut row = Row::new(format!("{name}, us"), 1);
         row.samples[0].push(mean);
         rows.push(row);
@@ -58,7 +57,7 @@ fn costs(rig: &mut Rig) -> Result<Table> {
     Ok(Table {
         title: format!("One change among {NODES} nodes and {PROJECTS} projects"),
         how: format!(
-            "CLOCK_PROCESS_CPUTIME_ID from the object to the rows in the maps, mean of {CHANGES} changes one after the other; \
+            "CLOCK_PROCESS_CPUTIME_ID from the object to the rows in the maps, mean of {count} changes one after the other; \
              every project has an egress policy, {PODS} have a pod on the node."
         ),
         subjects: vec!["processor".into()],
@@ -69,8 +68,8 @@ fn costs(rig: &mut Rig) -> Result<Table> {
 }
 
 /// Mean processor time of a change, microseconds.
-fn cost(rig: &mut Rig, change: fn(usize) -> Delta) -> Result<f64> {
-    let deltas: Vec<Delta> = (0..CHANGES).map(change).collect();
+fn cost(rig: &mut Rig, change: fn(usize) -> Delta, count: usize) -> Result<f64> {
+    let deltas: Vec<Delta> = (0..count).map(change).collect();
     // What came before is settled, so that its end is not counted here.
     std::thread::sleep(REMOVED);
     let passes = rig.passes();
@@ -86,8 +85,8 @@ fn cost(rig: &mut Rig, change: fn(usize) -> Delta) -> Result<f64> {
         "a full pass came in between: measure again"
     );
     rig.sound()?;
-    #[expect(clippy::cast_precision_loss, reason = "a thousand")]
-    Ok(used.as_secs_f64() * 1e6 / CHANGES as f64)
+    #[expect(clippy::cast_precision_loss, reason = "thousands at most")]
+    Ok(used.as_secs_f64() * 1e6 / count as f64)
 }
 
 fn processor() -> Result<Duration> {
