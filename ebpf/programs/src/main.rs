@@ -97,7 +97,7 @@ fn run<const HOOK: u32>(
     act: impl FnOnce(*mut __sk_buff, &Packet) -> i32,
 ) -> i32 {
     let mut packet = Packet::default();
-    let action = match read(skb, &mut packet) {
+    let action = match once::read_frame(skb, &mut packet) {
         forward::NEXT => act(skb, &packet),
         refused => refused,
     };
@@ -115,7 +115,7 @@ fn run<const HOOK: u32>(
 }
 
 /// Reads the headers; some packets are refused by them alone.
-#[inline(never)]
+#[inline(always)]
 fn read(skb: *mut __sk_buff, packet: &mut Packet) -> i32 {
     let ctx = TcContext::new(skb);
     packet.len = ctx.len();

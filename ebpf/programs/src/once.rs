@@ -3,12 +3,26 @@
 //! A function with global linkage is verified by itself, for any arguments (Linux 5.12 for pointers); every other one again for
 //! each state in which it is called. Its pointers may be null as far as the verifier knows.
 
+use aya_ebpf::bindings::__sk_buff;
 use weft_ebpf::addr::Addr;
 use weft_ebpf::decide::{Party, with};
 use weft_ebpf::packet::Packet;
 use weft_ebpf::rows::egress::RuleRow;
 
+use crate::forward::DROP;
 use crate::maps::Maps;
+
+/// Reads the headers of a frame into `packet`: [`NEXT`](crate::forward::NEXT), or a refusal. The verifier knows no more of the packet
+/// then than its type, so that the decisions are verified for one state.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn read_frame(skb: *mut __sk_buff, packet: *mut Packet) -> i32 {
+    // SAFETY: whoever calls it passes a reference.
+    match unsafe { packet.as_mut() } {
+        Some(packet) => crate::read(skb, packet),
+        None => DROP,
+    }
+}
 
 /// [`with::judged`]
 #[unsafe(no_mangle)]
