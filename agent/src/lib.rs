@@ -9,7 +9,8 @@
 //! - [`sync`]: the loop that owns the world and the tables
 //! - [`apply`]: the only code that changes the kernel's network
 //! - [`observe`]: reads the actual content back
-//! - [`netlink`]: rtnetlink requests for `apply` and `observe`
+//! - [`netlink`], [`bpf`], [`host`], [`iptables`]: below `apply` and `observe`: rtnetlink requests, handles on maps and hooks, the host's
+//!   network and rules as they are
 //! - [`cni`]: the CNI protocol, server, address management and attachment
 //! - [`controller`]: allocates what is cluster-wide
 //! - [`api`]: the admin socket
@@ -23,14 +24,17 @@
 
 pub mod api;
 pub mod apply;
+pub mod bpf;
 pub mod cli;
 pub mod cni;
 pub mod config;
 pub mod controller;
 pub mod dns;
 pub mod figures;
+pub mod host;
 pub mod ingest;
 pub mod install;
+pub mod iptables;
 pub mod kubens;
 mod memory;
 pub mod netlink;

@@ -24,7 +24,7 @@ use crate::netlink::Netlink;
 use crate::observe::node::{self, Choice, NodeError, Underlay};
 use crate::observe::preflight::{self, PreflightError};
 use crate::store::{self, ObjectRef, Reader};
-use crate::{ingest, observe};
+use crate::{ingest, iptables};
 
 /// How a check came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -201,8 +201,8 @@ fn sysctls() -> Check {
 fn iptables(programs: &Iptables) -> [Check; 2] {
     use weft_core::compile::iptables::Family;
     [("iptables", Family::V4), ("ip6tables", Family::V6)].map(|(name, family)| {
-        let read = observe::iptables::version(programs.folder(), family).and_then(|version| {
-            observe::iptables::observe(programs.folder(), family)?;
+        let read = iptables::version(programs.folder(), family).and_then(|version| {
+            iptables::read(programs.folder(), family)?;
             Ok(version)
         });
         match read {

@@ -11,7 +11,7 @@ use weft_core::model::{
 use weft_ebpf::rows::egress::POLICY_CLOSED;
 
 use super::view::{EgressPolicyCounts, EgressPolicyState};
-use crate::apply::maps::TableError;
+use crate::bpf::maps::TableError;
 use crate::sync::Refusal;
 
 const PENDING: &str =

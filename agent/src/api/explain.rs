@@ -17,7 +17,7 @@ use super::names::Known;
 use super::read::NoAnswer;
 use super::target::{InvalidTarget, Load, Place, Target};
 use super::view::{Answer, Explanation, KnownAddress, Outcome, Way};
-use crate::apply::maps::Maps;
+use crate::bpf::maps::Maps;
 use crate::observe::egress;
 use crate::observe::live::Live;
 use crate::sync::{Handle, Standings};

@@ -247,7 +247,7 @@ mod tests {
     use http_body_util::BodyExt as _;
 
     use super::*;
-    use crate::apply::maps::TableError;
+    use crate::bpf::maps::TableError;
 
     async fn said(answer: Response) -> (u16, String) {
         let status = answer.status().as_u16();

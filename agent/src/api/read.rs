@@ -10,7 +10,7 @@ use weft_netns::kubens::Place;
 use super::egress;
 use super::events::Feed;
 use super::view::{Drops, Node, Pod, PodDrops, Project, Reason, Status};
-use crate::apply::maps::{Maps, TableError};
+use crate::bpf::maps::{Maps, TableError};
 use crate::kubens::judge::{Finding, judge};
 use crate::observe::{self, maps};
 use crate::sync::{Handle, Shared};

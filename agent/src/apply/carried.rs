@@ -12,8 +12,8 @@ use weft_ebpf::rows::flow::{FlowKey, FlowRow};
 use weft_ebpf::rows::{NodeRow, dns::LearningRow};
 use weft_ebpf::tables::map;
 
-use super::Row;
-use super::maps::{Maps, TableError, ignore_missing, reading, writing};
+use crate::bpf::Row;
+use crate::bpf::maps::{Maps, TableError, ignore_missing, reading, writing};
 use super::object::has_rows;
 use super::pins::Pins;
 

@@ -5,8 +5,8 @@ use aya::maps::lpm_trie::Key;
 use weft_core::compile::egress::EgressPolicyTable;
 use weft_ebpf::tables::map;
 
-use super::Row;
-use super::maps::{Maps, TableError, ignore_missing};
+use crate::bpf::Row;
+use crate::bpf::maps::{Maps, TableError, ignore_missing};
 
 impl Maps {
     /// Writes all rows of a policy that no project points at yet, or removes those of one that none points at any more.

@@ -4,8 +4,8 @@ use aya::maps::MapError;
 use weft_ebpf::rows::flow::{FlowKey, FlowPlace, FlowRow, FlowUseRow, SHARE_MAX};
 use weft_ebpf::tables::map;
 
-use super::Row;
-use super::maps::{Maps, TableError, ignore_missing, reading, writing};
+use crate::bpf::Row;
+use crate::bpf::maps::{Maps, TableError, ignore_missing, reading, writing};
 
 impl Maps {
     /// Gives an endpoint its share; one that has it goes on.

@@ -10,10 +10,10 @@ use weft_core::diff::host::{HostOp, Obstacle, diff};
 use weft_core::host::Route;
 use weft_netns::sysctl;
 
+use crate::host::{self, ReadError};
 use crate::netlink::route::{Placing, new_route};
 use crate::netlink::veth::link_up;
 use crate::netlink::{Netlink, NetlinkError};
-use crate::observe;
 
 /// The host's network could not be brought in line.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +46,15 @@ pub enum HostError {
         /// The wanted port.
         port: u16,
     },
+}
+
+impl From<ReadError> for HostError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Netlink(error) => Self::Netlink(error),
+            ReadError::Sysctl(error) => Self::Sysctl(error),
+        }
+    }
 }
 
 fn hint(error: &sysctl::Error) -> &'static str {
@@ -92,7 +101,7 @@ impl Host {
     ///
     /// A route to an endpoint that cannot be written does not hold up the others; everything else stops the pass.
     pub fn sync(&mut self, plan: &HostPlan, endpoints: &[Route]) -> Result<Report, HostError> {
-        let state = observe::host::observe(&mut self.netlink, plan)?;
+        let state = host::read(&mut self.netlink, plan)?;
         let ops = diff(plan, endpoints, &state)?;
         let mut indices: BTreeMap<String, u32> = state
             .devices
@@ -122,7 +131,7 @@ impl Host {
 
     /// Whether a pass would change nothing.
     pub fn is_in_line(&mut self, plan: &HostPlan, endpoints: &[Route]) -> Result<bool, HostError> {
-        let state = observe::host::observe(&mut self.netlink, plan)?;
+        let state = host::read(&mut self.netlink, plan)?;
         Ok(diff(plan, endpoints, &state)?.is_empty())
     }
 

@@ -3,7 +3,7 @@
 mod keeper;
 mod trial;
 
-use std::io::{self, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -13,45 +13,7 @@ use weft_core::diff::iptables::diff;
 pub use keeper::{Keeper, OnLook};
 pub use trial::TrialError;
 
-use crate::observe;
-
-/// The rules could not be read or written.
-#[derive(Debug, thiserror::Error)]
-pub enum IptablesError {
-    /// No such program, most likely.
-    #[error(
-        "start {program}: {source}: install the package iptables, or put the program on the agent's PATH"
-    )]
-    Start {
-        /// Its name.
-        program: String,
-        /// Why not.
-        #[source]
-        source: io::Error,
-    },
-    /// Reading failed.
-    #[error(
-        "{program}: {stderr}: the rules of this family cannot be read; has the kernel the module nf_tables or ip_tables, and can it load it (modprobe tells why not), or does another iptables variant or nft hold the tables (iptables -V, nft list ruleset)?"
-    )]
-    Save {
-        /// The program.
-        program: String,
-        /// What it said.
-        stderr: String,
-    },
-    /// Writing a table failed.
-    #[error(
-        "{program}, table {table}: {stderr}: none of this table's changes were made; check that the kernel has its modules (nf_tables or ip_tables, nf_conntrack, nf_nat)"
-    )]
-    Restore {
-        /// The program.
-        program: String,
-        /// The table.
-        table: Table,
-        /// What it said.
-        stderr: String,
-    },
-}
+use crate::iptables::{self, IptablesError};
 
 /// What a pass did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -109,10 +71,7 @@ impl Iptables {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let ops = diff(
-                wanted,
-                &observe::iptables::observe(&self.folder, wanted.family)?,
-            );
+            let ops = diff(wanted, &iptables::read(&self.folder, wanted.family)?);
             let mut failure = None;
             for table in ops {
                 match self.restore(wanted.family, table.table, &table.to_string()) {

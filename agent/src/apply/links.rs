@@ -15,14 +15,12 @@ mod filters;
 mod tcx;
 
 use aya::Ebpf;
-use aya::programs::{ProgramError, SchedClassifier, TcAttachType};
+use aya::programs::{ProgramError, SchedClassifier};
 use weft_core::host::OVERLAY;
 
 use super::pins::{PinError, Pins};
+use crate::bpf::hooks::{Attachment, Hook, OVERLAY_HOOKS};
 use crate::netlink::NetlinkError;
-use crate::netlink::filter::Hook as Side;
-
-pub use filters::{carries as is_filter_of, is_ours};
 
 /// A program could not be attached or detached.
 #[derive(Debug, thiserror::Error)]
@@ -98,41 +96,6 @@ pub enum AttachError {
     Folder(#[from] PinError),
 }
 
-/// A program and the hook it belongs to.
-pub type Hook = (&'static str, TcAttachType);
-/// What a pod's host-side veth carries. `to_pod` first: nothing may reach a pod before it is there.
-pub const POD_HOOKS: [Hook; 2] = [
-    ("to_pod", TcAttachType::Egress),
-    ("from_pod", TcAttachType::Ingress),
-];
-/// What the overlay device carries.
-pub const OVERLAY_HOOKS: [Hook; 2] = [
-    ("to_overlay", TcAttachType::Egress),
-    ("from_overlay", TcAttachType::Ingress),
-];
-
-/// How programs are attached on this kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Attachment {
-    /// TCX links (Linux 6.6).
-    Tcx,
-    /// Filters on the clsact qdisc.
-    Clsact,
-}
-
-/// How the programs of pods are attached, on every kernel: see the module's comment.
-pub const POD_ATTACHMENT: Attachment = Attachment::Clsact;
-
-impl Attachment {
-    /// Asks the kernel, by a query that needs nothing attached.
-    pub fn probe() -> Self {
-        match SchedClassifier::query_tcx("lo", TcAttachType::Ingress) {
-            Ok(_) => Self::Tcx,
-            Err(_) => Self::Clsact,
-        }
-    }
-}
-
 /// Attaches the programs of `hooks` to an interface, or replaces them in place where they are attached already.
 ///
 /// `fresh` says that the interface was just made: what is pinned under its name belongs to one that is gone.
@@ -204,13 +167,4 @@ fn program<'a>(
     ebpf.program_mut(name)
         .and_then(|program| program.try_into().ok())
         .ok_or(AttachError::Missing(name))
-}
-
-/// The clsact hook of a direction.
-pub fn side(direction: TcAttachType) -> Option<Side> {
-    match direction {
-        TcAttachType::Ingress => Some(Side::Ingress),
-        TcAttachType::Egress => Some(Side::Egress),
-        TcAttachType::Custom(_) => None,
-    }
 }

@@ -1,80 +1,21 @@
-//! Typed maps, one write at a time.
+//! One write to a map at a time.
 
 use std::borrow::Borrow;
 
-use aya::Ebpf;
 use aya::maps::lpm_trie::Key;
-use aya::maps::{
-    Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues,
-    RingBuf,
-};
+use aya::maps::{HashMap, LpmTrie, MapData, MapError, PerCpuValues};
 use weft_core::diff::Write;
 use weft_ebpf::rows::{DropKey, FragmentsRow, TrafficRow};
 use weft_ebpf::tables::{LpmKey, map};
 
-use super::Row;
+use crate::bpf::Row;
+use crate::bpf::maps::{Maps, TableError, ignore_missing, writing};
 
-/// A map could not be opened or written.
-#[derive(Debug, thiserror::Error)]
-pub enum TableError {
-    /// The object lacks the map.
-    #[error("the eBPF object has no map {0}")]
-    Missing(&'static str),
-    /// The map call failed.
-    #[error("{call} map {map}: {source}")]
-    Call {
-        /// `open`, `write`, `read`.
-        call: &'static str,
-        /// The map.
-        map: &'static str,
-        /// The cause.
-        #[source]
-        source: MapError,
-    },
-    /// The number of processors could not be read.
-    #[error("read the number of possible processors: {0}")]
-    Cpus(String),
-}
-
-/// The type of a map.
-macro_rules! map {
-    (Array, $key:ty, $row:ty) => { Array<MapData, Row<$row>> };
-    (Hash, $key:ty, $row:ty) => { HashMap<MapData, Row<$key>, Row<$row>> };
-    (LpmTrie, $key:ty, $row:ty) => { LpmTrie<MapData, Row<<$key as LpmKey>::Data>, Row<$row>> };
-    (PerCpuArray, $key:ty, $row:ty) => { PerCpuArray<MapData, Row<$row>> };
-    (PerCpuHash, $key:ty, $row:ty) => { PerCpuHashMap<MapData, Row<$key>, Row<$row>> };
-    (LruPerCpuHash, $key:ty, $row:ty) => { PerCpuHashMap<MapData, Row<$key>, Row<$row>> };
-}
-
-macro_rules! maps {
-    (world { $($world:tt)* } policy { $($policy:tt)* } shared { $($shared:tt)* } kernel { $($kernel:tt)* }) => {
-        maps! { opened $($world)* $($policy)* $($shared)* }
-        maps! { written $($world)* }
-    };
-    (opened $(
-        $(#[$doc:meta])*
-        $name:ident $field:ident $(($($write:tt)*))?: $kind:ident<$key:ty => $row:ty> [$capacity:expr];
-    )*) => {
-        /// The maps that user space writes or reads.
-        pub struct Maps {
-            $( $(#[$doc])* pub(crate) $field: map!($kind, $key, $row), )*
-            cpus: usize,
-        }
-
-        impl Maps {
-            /// Takes the maps out of the loaded object, all but those that only programs use, and the event rings.
-            pub fn take(ebpf: &mut Ebpf) -> Result<Self, TableError> {
-                Ok(Self {
-                    $( $field: take(ebpf, map::$name)?, )*
-                    cpus: aya::util::nr_cpus().map_err(|(_, e)| TableError::Cpus(e.to_string()))?,
-                })
-            }
-        }
-    };
-    (written $(
+macro_rules! written {
+    (world { $(
         $(#[$doc:meta])*
         $name:ident $field:ident ($write:ident $(as $held:ty)?): $kind:ident<$key:ty => $row:ty> [$capacity:expr];
-    )*) => {
+    )* } $($others:tt)*) => {
         impl Maps {
             /// Makes one write.
             pub fn write(&mut self, write: &Write) -> Result<(), TableError> {
@@ -93,7 +34,7 @@ macro_rules! maps {
     };
 }
 
-weft_ebpf::tables!(maps);
+weft_ebpf::tables!(written);
 
 impl Maps {
     /// Starts counting an endpoint's traffic from zero, what it sends in fragments and its connections; one that is counted
@@ -127,44 +68,6 @@ impl Maps {
             ignore_missing(self.drops.remove(&key)).map_err(writing(map::DROPS))?;
         }
         Ok(())
-    }
-}
-
-/// Takes the ring of names to resolve out of the loaded object.
-pub fn take_name_events(ebpf: &mut Ebpf) -> Result<RingBuf<MapData>, TableError> {
-    take(ebpf, map::NAME_EVENTS)
-}
-
-/// Takes the event ring out of the loaded object.
-pub fn take_events(ebpf: &mut Ebpf) -> Result<RingBuf<MapData>, TableError> {
-    take(ebpf, map::EVENTS)
-}
-
-fn take<M: TryFrom<Map, Error = MapError>>(
-    ebpf: &mut Ebpf,
-    name: &'static str,
-) -> Result<M, TableError> {
-    let map = ebpf.take_map(name).ok_or(TableError::Missing(name))?;
-    M::try_from(map).map_err(|source| TableError::Call {
-        call: "open",
-        map: name,
-        source,
-    })
-}
-
-pub(super) fn reading(map: &'static str) -> impl Fn(MapError) -> TableError {
-    move |source| TableError::Call {
-        call: "read",
-        map,
-        source,
-    }
-}
-
-pub(super) fn writing(map: &'static str) -> impl Fn(MapError) -> TableError {
-    move |source| TableError::Call {
-        call: "write",
-        map,
-        source,
     }
 }
 
@@ -214,15 +117,5 @@ fn put<K, V>(map: &mut impl Rows<K, V>, key: K, row: Option<V>) -> Result<(), Ma
     match row {
         Some(row) => map.insert(key, row),
         None => ignore_missing(map.remove(key)),
-    }
-}
-
-pub(crate) fn ignore_missing(result: Result<(), MapError>) -> Result<(), MapError> {
-    match result {
-        Err(MapError::KeyNotFound) => Ok(()),
-        Err(MapError::SyscallError(e)) if e.io_error.raw_os_error() == Some(nix::libc::ENOENT) => {
-            Ok(())
-        }
-        other => other,
     }
 }

@@ -4,7 +4,7 @@
 //! - [`pins`]: the folder of pinned maps and links
 //! - [`object`]: the eBPF object, loaded over the pins
 //! - [`refusal`]: what the kernel says of a program that it refuses
-//! - [`maps`]: typed maps, one write at a time
+//! - [`maps`]: one write to a map at a time
 //! - [`carried`]: what another version's programs noted, taken over
 //! - `barrier`: waiting for programs at work
 //! - `flows`: connections, in the places of their endpoints' shares
@@ -26,7 +26,5 @@ pub mod maps;
 pub mod object;
 pub mod pins;
 pub mod refusal;
-mod row;
 
 pub use barrier::wait_for_programs;
-pub use row::Row;

@@ -10,11 +10,10 @@ use weft_ebpf::tables::{Kind, SHAPES, Shape};
 
 use super::pins::{PinError, Pins};
 use super::refusal::Refusal;
+use crate::bpf::hooks::PROGRAMS;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("WEFT_TC_OBJECT"));
 
-/// Names of the programs of interfaces, which are also their symbols.
-pub const PROGRAMS: [&str; 4] = ["from_pod", "to_pod", "from_overlay", "to_overlay"];
 /// Name of the program that the node's firewall asks.
 pub const AFTER_DNAT: &str = "after_dnat";
 

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use aya::programs::ProgramError;
 
+use crate::bpf::JIT_REMEDY;
+
 /// Lines of the log that are shown.
 const SHOWN: usize = 10;
 /// What the verifier says where `bpf_loop` meets the interpreter.
@@ -73,9 +75,6 @@ impl fmt::Display for Refusal {
         }
     }
 }
-
-/// What to do where the kernel interprets programs.
-pub const JIT_REMEDY: &str = "the kernel's compiler for eBPF programs (JIT) is off, and callbacks need it: switch it on (sysctl -w net.core.bpf_jit_enable=1, and the same in /etc/sysctl.d to keep it)";
 
 #[cfg(test)]
 mod tests {

@@ -10,9 +10,8 @@ use weft_ebpf::rows::egress::{HitRow, LearnedKey, LearnedRow};
 use weft_ebpf::rows::flow::FlowUseRow;
 use weft_ebpf::tables::map;
 
-use super::maps::reading;
-use crate::apply::Row;
-use crate::apply::maps::{Maps, TableError};
+use crate::bpf::Row;
+use crate::bpf::maps::{Maps, TableError, reading};
 
 /// Rows of all policies, by number.
 pub(super) fn policies(maps: &Maps) -> Result<BTreeMap<u64, Arc<EgressPolicyTable>>, TableError> {

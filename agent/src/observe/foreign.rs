@@ -9,7 +9,7 @@ use std::fmt;
 
 use aya::programs::{SchedClassifier, TcAttachType, loaded_programs};
 
-use crate::apply::links::{self, Attachment, Hook};
+use crate::bpf::hooks::{self, Attachment, Hook};
 use crate::netlink::hooks::{Filter, Xdp};
 use crate::netlink::{Netlink, NetlinkError};
 
@@ -78,7 +78,7 @@ impl Lookout {
     ) -> Result<Vec<Foreign>, NetlinkError> {
         let mut found = Vec::new();
         for (name, direction) in hooks {
-            let Some(side) = links::side(*direction) else {
+            let Some(side) = hooks::side(*direction) else {
                 continue;
             };
             let direction_word = match direction {
@@ -146,7 +146,7 @@ fn own_place(programs: &[(Option<String>, u32)], name: &str) -> usize {
 /// The filters before ours, those of a kind and preference once.
 fn ahead(filters: &[Filter], name: &str) -> Vec<String> {
     let entry: Vec<_> = filters.iter().filter(|it| it.chain == 0).collect();
-    let own = entry.iter().position(|it| links::is_filter_of(it, name));
+    let own = entry.iter().position(|it| hooks::carries(it, name));
     let mut texts: Vec<_> = entry[..own.unwrap_or_default()]
         .iter()
         .map(|it| described(it))

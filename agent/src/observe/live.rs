@@ -17,8 +17,8 @@ use weft_ebpf::rows::{
 };
 use weft_ebpf::tables::map;
 
-use crate::apply::Row;
-use crate::apply::maps::{Maps, TableError};
+use crate::bpf::Row;
+use crate::bpf::maps::{Maps, TableError};
 
 /// Reads the maps for one question. Changes, notes and counts nothing.
 pub struct Live<'a> {

@@ -9,8 +9,8 @@ use weft_ebpf::reason::DropReason;
 use weft_ebpf::rows::{DropRow, ProjectKey, ProjectRow, TrafficRow};
 use weft_ebpf::tables::{LpmKey, map};
 
-use crate::apply::Row;
-use crate::apply::maps::{Maps, TableError};
+use crate::bpf::Row;
+use crate::bpf::maps::{Maps, TableError, reading};
 
 macro_rules! observed {
     (world { $(
@@ -162,12 +162,4 @@ where
                 .map_err(reading(name))
         })
         .collect()
-}
-
-pub(super) fn reading(map: &'static str) -> impl Fn(MapError) -> TableError {
-    move |source| TableError::Call {
-        call: "read",
-        map,
-        source,
-    }
 }

@@ -3,9 +3,7 @@
 //! # Layout
 //! - [`maps`]: rows and counters of the eBPF maps
 //! - [`egress`]: the egress firewall's rows, what its rules met, what pods were told
-//! - [`host`]: overlay device, its addresses, our routes
 //! - [`kubens`]: in which mount namespaces kubelet, runtime and agent are
-//! - [`iptables`]: our chains and jumps
 //! - [`node`]: which addresses the node has, and which it uses
 //! - [`live`]: the maps as the packet decisions see them
 //! - [`ring`]: waiting for a ring buffer
@@ -15,8 +13,6 @@
 
 pub mod egress;
 pub mod foreign;
-pub mod host;
-pub mod iptables;
 pub mod kubens;
 pub mod live;
 pub mod maps;

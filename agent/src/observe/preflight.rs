@@ -8,7 +8,7 @@ use aya::programs::ProgramType;
 use aya::sys::{BpfHelper, is_helper_supported};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
-use crate::apply::refusal::JIT_REMEDY;
+use crate::bpf::JIT_REMEDY;
 
 /// Something that the agent needs is missing.
 #[derive(Debug, thiserror::Error)]

@@ -18,7 +18,7 @@ use netlink_sys::protocols::NETLINK_ROUTE;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use weft_core::host::{OVERLAY, ROUTE_PROTOCOL};
 
-use crate::apply::links;
+use crate::bpf::hooks;
 use crate::netlink::announce::{Announcements, Watch};
 use crate::netlink::{hooks::Filter, route::destination};
 
@@ -86,7 +86,7 @@ pub fn watch(
 fn suspect(bytes: &[u8]) -> Option<Suspect> {
     // What the agent attaches itself is no news.
     if let Some((index, filter)) = Filter::announced(bytes) {
-        return (!links::is_ours(&filter)).then_some(Suspect::Interface(index));
+        return (!hooks::is_ours(&filter)).then_some(Suspect::Interface(index));
     }
     let Ok(message) = NetlinkMessage::<RouteNetlinkMessage>::deserialize(bytes) else {
         return Some(Suspect::Everything);

@@ -16,7 +16,7 @@ use super::pass::PassReport;
 use super::shared::Shared;
 use crate::apply::after_dnat::{self, AfterDnatError};
 use crate::apply::iptables::Iptables;
-use crate::observe;
+use crate::iptables;
 
 /// Families whose rules can ask the program, as a trial has shown.
 pub(super) type Asking = BTreeSet<Family>;
@@ -114,7 +114,7 @@ impl Kernel {
 
 /// The pin that a rule of the kernel names.
 fn present(family: Family) -> Option<PathBuf> {
-    let actual = observe::iptables::observe(Iptables::new().folder(), family).ok()?;
+    let actual = iptables::read(Iptables::new().folder(), family).ok()?;
     program_asked(&actual).map(PathBuf::from)
 }
 

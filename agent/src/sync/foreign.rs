@@ -8,7 +8,7 @@ use weft_core::host::OVERLAY;
 use weft_core::model::{Endpoint, Problem, Subject, World};
 
 use super::shared::Shared;
-use crate::apply::links::{Attachment, Hook, OVERLAY_HOOKS, POD_ATTACHMENT, POD_HOOKS};
+use crate::bpf::hooks::{Attachment, Hook, OVERLAY_HOOKS, POD_ATTACHMENT, POD_HOOKS};
 use crate::netlink::NetlinkError;
 use crate::observe::foreign::{Foreign, Lookout, XdpPrograms};
 use crate::observe::removals::Suspect;

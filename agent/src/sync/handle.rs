@@ -10,7 +10,7 @@ use weft_core::names::Resolution;
 
 use super::Request;
 use super::shared::{PassState, Shared};
-use crate::apply::maps::Maps;
+use crate::bpf::maps::Maps;
 use crate::cni::datapath::{AttachError, DataPath, NotReady, PodNetwork};
 
 /// A handle on the loop; cheap to copy.

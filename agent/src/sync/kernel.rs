@@ -17,11 +17,12 @@ use super::room;
 use super::shared::Shared;
 use crate::apply::host::{Host, HostError};
 use crate::apply::iptables::{Iptables, Keeper, OnLook};
-use crate::apply::links::{self, Attachment, POD_ATTACHMENT, POD_HOOKS};
-use crate::apply::maps::{Maps, TableError};
+use crate::apply::links;
 use crate::apply::object::{self, LoadError};
 use crate::apply::pins::{PinError, Pins};
-use crate::{apply, dns, observe};
+use crate::bpf::hooks::{Attachment, POD_ATTACHMENT, POD_HOOKS};
+use crate::bpf::maps::{self, Maps, TableError};
+use crate::{dns, observe};
 
 /// The data path could not be opened or changed.
 #[derive(Debug, thiserror::Error)]
@@ -147,8 +148,8 @@ impl Kernel {
         }
         let maps = Maps::take(&mut object.ebpf)?;
         let rings = Rings {
-            drops: apply::maps::take_events(&mut object.ebpf)?,
-            names: apply::maps::take_name_events(&mut object.ebpf)?,
+            drops: maps::take_events(&mut object.ebpf)?,
+            names: maps::take_name_events(&mut object.ebpf)?,
         };
         let mirror = observe::maps::tables(&maps)?;
         let kernel = Self {

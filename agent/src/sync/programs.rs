@@ -12,7 +12,8 @@ use weft_core::model::Endpoint;
 use super::kernel::{Kernel, KernelError};
 use super::pass::PassReport;
 use crate::apply::carried::Local;
-use crate::apply::links::{self, Hook, OVERLAY_HOOKS, POD_ATTACHMENT, POD_HOOKS};
+use crate::apply::links;
+use crate::bpf::hooks::{Hook, OVERLAY_HOOKS, POD_ATTACHMENT, POD_HOOKS};
 use crate::observe::live::monotonic;
 
 impl Kernel {

@@ -11,9 +11,10 @@ use weft_ebpf::rows::ProjectKey;
 
 use super::kernel::KernelError;
 use super::{FULL_PASS_INTERVAL, RETRY_FIRST, RETRY_LAST, Sync};
-use crate::apply::iptables::{IptablesError, IptablesReport};
-use crate::apply::maps::Maps;
+use crate::apply::iptables::IptablesReport;
+use crate::bpf::maps::Maps;
 use crate::cni::datapath::AttachError;
+use crate::iptables::IptablesError;
 use crate::observe::node::{NodeError, Underlay};
 use crate::observe::removals::Suspect;
 use crate::{dns, ingest, memory};

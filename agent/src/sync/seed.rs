@@ -13,8 +13,8 @@ use weft_ebpf::rows::flow::{FlowKey, FlowRow, flow};
 use weft_ebpf::tables::map;
 
 use super::kernel::{Kernel, KernelError};
-use crate::apply::Row;
-use crate::apply::maps::TableError;
+use crate::bpf::Row;
+use crate::bpf::maps::TableError;
 use crate::netlink::conntrack;
 use crate::observe::live::monotonic;
 

@@ -14,9 +14,9 @@ use weft_ebpf::rows::flow::{FlowKey, FlowPlace, FlowRow};
 use weft_ebpf::tables::map;
 
 use super::kernel::{Kernel, KernelError};
-use crate::apply::Row;
 use crate::apply::flows::place_of;
-use crate::apply::maps::{TableError, ignore_missing};
+use crate::bpf::Row;
+use crate::bpf::maps::{TableError, ignore_missing};
 
 impl Kernel {
     /// Removes rows that the data path writes and nothing reads any more. The programs may write some of them at the same time:

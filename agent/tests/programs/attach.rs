@@ -5,8 +5,9 @@ mod clsact;
 use std::net::UdpSocket;
 
 use aya::programs::{SchedClassifier, TcAttachType};
-use weft_agent::apply::links::{Attachment, POD_HOOKS, attach, detach, verify};
+use weft_agent::apply::links::{attach, detach, verify};
 use weft_agent::apply::object::load;
+use weft_agent::bpf::hooks::{Attachment, POD_HOOKS};
 use weft_agent::netlink::Netlink;
 use weft_agent::netlink::filter::Hook;
 use weft_agent::netlink::hooks::Filter;

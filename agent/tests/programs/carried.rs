@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::net::IpAddr;
 
-use weft_agent::apply::Row;
+use weft_agent::bpf::Row;
 use weft_agent::apply::carried::Local;
-use weft_agent::apply::maps::Maps;
+use weft_agent::bpf::maps::Maps;
 use weft_agent::apply::object::load;
 use weft_agent::apply::pins::Pins;
 use weft_agent::observe::live::monotonic;

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use aya::maps::{HashMap, MapData, MapInfo, PerCpuHashMap};
-use weft_agent::apply::maps::Maps;
 use weft_agent::apply::object::load;
 use weft_agent::apply::pins::Pins;
+use weft_agent::bpf::maps::Maps;
 use weft_agent::observe;
 use weft_core::compile::Tables;
 use weft_core::diff::Write;

@@ -5,7 +5,7 @@ use std::thread;
 
 use aya::maps::{HashMap, Map, MapData};
 use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions};
-use weft_agent::apply::Row;
+use weft_agent::bpf::Row;
 use weft_agent::observe;
 use weft_core::diff::Write;
 use weft_core::model::{Action, Change, Destination, EgressPolicy, EgressRule, Project, Vnid};

@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use aya_obj::generated::bpf_insn;
 use aya_obj::{Function, Object};
-use weft_agent::apply::object::{AFTER_DNAT, PROGRAMS};
+use weft_agent::apply::object::AFTER_DNAT;
+use weft_agent::bpf::hooks::PROGRAMS;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("WEFT_TC_OBJECT"));
 

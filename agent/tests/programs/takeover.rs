@@ -4,9 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use aya::programs::{SchedClassifier, TcAttachType};
-use weft_agent::apply::links::{Attachment, OVERLAY_HOOKS, attach, verify_overlay};
+use weft_agent::apply::links::{attach, verify_overlay};
 use weft_agent::apply::object::load;
 use weft_agent::apply::pins::Pins;
+use weft_agent::bpf::hooks::{Attachment, OVERLAY_HOOKS};
 use weft_ebpf::ABI;
 
 use crate::rig::{BpfFs, in_namespace, sh};

@@ -2,8 +2,9 @@
 //!
 //! The kernel counts it since Linux 5.16 (`verified_insns` of `struct bpf_prog_info`); its own limit is a million.
 
-use weft_agent::apply::object::{AFTER_DNAT, PROGRAMS, load};
+use weft_agent::apply::object::{AFTER_DNAT, load};
 use weft_agent::apply::pins::Pins;
+use weft_agent::bpf::hooks::PROGRAMS;
 
 use crate::rig::{BpfFs, in_namespace};
 

@@ -6,7 +6,8 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use weft_agent::api::view::{EgressPolicyState, Explanation};
-use weft_agent::apply::links::{Attachment, OVERLAY_HOOKS, POD_ATTACHMENT, POD_HOOKS, verify};
+use weft_agent::apply::links::verify;
+use weft_agent::bpf::hooks::{Attachment, OVERLAY_HOOKS, POD_ATTACHMENT, POD_HOOKS};
 use weft_lab::bpf::{BEFORE, GENERIC, Place, stand_in_front};
 use weft_lab::lab::Options;
 use weft_lab::probe;

@@ -5,9 +5,8 @@ mod forger;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use weft_agent::apply::links::{
-    Attachment, Hook, OVERLAY_HOOKS, POD_ATTACHMENT, POD_HOOKS, verify,
-};
+use weft_agent::apply::links::verify;
+use weft_agent::bpf::hooks::{Attachment, Hook, OVERLAY_HOOKS, POD_ATTACHMENT, POD_HOOKS};
 use weft_lab::lab::Action;
 use weft_lab::probe::Stream;
 use weft_wait::eventually;

@@ -8,7 +8,7 @@ use std::path::Path;
 use aya::maps::lpm_trie::LpmTrie;
 use aya::maps::{HashMap, Map, MapData, MapError, PerCpuHashMap};
 use serde_json::Value;
-use weft_agent::apply::Row;
+use weft_agent::bpf::Row;
 use weft_ebpf::rows::{DropKey, DropRow};
 use weft_ebpf::tables::{LpmKey, map};
 

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use aya::programs::SchedClassifier;
-use weft_agent::apply::links::{Attachment, OVERLAY_HOOKS};
+use weft_agent::bpf::hooks::{Attachment, OVERLAY_HOOKS};
 use weft_ebpf::ABI;
 use weft_lab::lab::Action;
 use weft_lab::probe::{self, Outcome, Stream};

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use weft_core::compile::iptables::Ruleset;
 
-use super::{Iptables, IptablesError, IptablesReport};
+use super::{Iptables, IptablesReport};
+use crate::iptables::IptablesError;
 use crate::netlink::announce::{Announcements, End, Watch};
 
 /// Between two looks when nothing is announced.

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use weft_core::compile::iptables::{Family, Match, Rule, Table, Target};
 
-use super::{Iptables, IptablesError};
-use crate::observe;
+use super::Iptables;
+use crate::iptables::{self, IptablesError};
 
 /// Nothing leads to it. What a killed trial leaves of it, the next one takes away.
 const CHAIN: &str = "OPENSHIFT-FIREWALL-TRIAL";
@@ -59,7 +59,7 @@ impl Iptables {
         let name = name.ok_or_else(|| TrialError::Path {
             path: path.display().to_string(),
         })?;
-        let version = observe::iptables::version(&self.folder, family)?;
+        let version = iptables::version(&self.folder, family)?;
         if !version.contains("nf_tables") {
             return Err(TrialError::WholeTables { version });
         }

@@ -6,11 +6,9 @@ use aya::Ebpf;
 use aya::programs::TcAttachType;
 use nix::errno::Errno;
 
-use super::{AttachError, Hook, program, side};
-use crate::apply::object::PROGRAMS;
-use crate::netlink::filter::{
-    ALL_PROTOCOLS, BPF, Hook as Side, add_clsact, put_bpf_filter, remove_bpf_filter,
-};
+use super::{AttachError, program};
+use crate::bpf::hooks::{Hook, carries, goes_with_ours, side};
+use crate::netlink::filter::{Hook as Side, add_clsact, put_bpf_filter, remove_bpf_filter};
 use crate::netlink::hooks::Filter;
 use crate::netlink::{Netlink, NetlinkError};
 
@@ -50,21 +48,6 @@ impl Place {
             handle: own.or_else(free).unwrap_or(FIRST.handle),
         }
     }
-}
-
-/// Whether the kernel takes ours beside it at the same preference.
-fn goes_with_ours(filter: &Filter) -> bool {
-    filter.kind == BPF && filter.protocol == ALL_PROTOCOLS
-}
-
-/// Whether it is where packets come by, and runs the program of this name.
-pub fn carries(filter: &Filter, name: &str) -> bool {
-    filter.chain == 0 && goes_with_ours(filter) && filter.name.as_deref() == Some(name)
-}
-
-/// Whether a filter carries one of our programs.
-pub fn is_ours(filter: &Filter) -> bool {
-    PROGRAMS.iter().any(|name| carries(filter, name))
 }
 
 /// Whether a hook of the device has this program. An error of the query is no proof that it has.
@@ -208,6 +191,7 @@ impl Put<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::netlink::filter::{ALL_PROTOCOLS, BPF};
 
     fn filter(kind: &str, priority: u16, handle: u32, name: &str) -> Filter {
         Filter {

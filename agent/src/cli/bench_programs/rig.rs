@@ -9,9 +9,9 @@ use weft_core::diff::diff;
 
 use super::cluster::Cluster;
 use super::packets::Case;
-use crate::apply::maps::Maps;
 use crate::apply::object::{Object, load};
 use crate::apply::pins::Pins;
+use crate::bpf::maps::Maps;
 use crate::observe;
 
 /// A folder of pins that goes with the value.

@@ -4,7 +4,8 @@ use std::os::fd::AsFd as _;
 
 use aya::programs::tc::{NlOptions, TcAttachOptions, qdisc_add_clsact};
 use aya::programs::{SchedClassifier, TcAttachType};
-use weft_agent::apply::links::{Attachment, POD_HOOKS, attach, verify};
+use weft_agent::apply::links::{attach, verify};
+use weft_agent::bpf::hooks::{Attachment, POD_HOOKS};
 use weft_agent::netlink::Netlink;
 use weft_agent::netlink::announce::Announcements;
 use weft_agent::netlink::filter::{Hook, put_bpf_filter};

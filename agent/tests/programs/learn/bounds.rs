@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use weft_agent::apply::Row;
+use weft_agent::bpf::Row;
 use weft_ebpf::addr::Addr;
 use weft_ebpf::rows::dns::{RingKey, why};
 use weft_ebpf::rows::egress::{LearnedKey, LearnedRow};

@@ -1,7 +1,7 @@
 //! Answers that do not count.
 
 use hickory_proto::op::{Message, ResponseCode};
-use weft_agent::apply::Row;
+use weft_agent::bpf::Row;
 use weft_ebpf::rows::dns::{QUERIES_OF_POD, QueryKey, QueryRow, why};
 use weft_ebpf::tables::map;
 

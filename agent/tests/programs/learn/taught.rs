@@ -72,7 +72,7 @@ fn names_and_domains() {
             let mut rows = scene.map::<_, weft_ebpf::rows::egress::LearnedRow>("LEARNED");
             let keys: Vec<_> = scene.rows().into_keys().collect();
             for key in keys {
-                rows.remove(&weft_agent::apply::Row(key)).unwrap();
+                rows.remove(&weft_agent::bpf::Row(key)).unwrap();
             }
         }
     });

@@ -4,7 +4,8 @@ use std::net::{IpAddr, UdpSocket};
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::time::Duration;
 
-use weft_agent::apply::links::{Attachment, OVERLAY_HOOKS, POD_HOOKS, attach};
+use weft_agent::apply::links::attach;
+use weft_agent::bpf::hooks::{Attachment, OVERLAY_HOOKS, POD_HOOKS};
 use weft_ebpf::rows::{GATEWAY_MAC, OVERLAY_MAC};
 use weft_netns::NetNs;
 

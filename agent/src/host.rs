@@ -1,4 +1,6 @@
 //! The actual network of the host.
+//!
+//! It lies below [`crate::apply`], whose passes read before they write.
 
 use std::io::ErrorKind;
 
@@ -7,11 +9,21 @@ use weft_core::compile::host::HostPlan;
 use weft_core::diff::host::HostState;
 use weft_netns::sysctl;
 
-use crate::apply::host::HostError;
-use crate::netlink::Netlink;
+use crate::netlink::{Netlink, NetlinkError};
+
+/// The host's network cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The kernel refused.
+    #[error(transparent)]
+    Netlink(#[from] NetlinkError),
+    /// A setting could not be read.
+    #[error(transparent)]
+    Sysctl(#[from] sysctl::Error),
+}
 
 /// Reads whatever the plan is compared with, from the calling thread's network namespace.
-pub fn observe(netlink: &mut Netlink, plan: &HostPlan) -> Result<HostState, HostError> {
+pub fn read(netlink: &mut Netlink, plan: &HostPlan) -> Result<HostState, ReadError> {
     let mut state = HostState::default();
     for device in netlink.devices()? {
         state.devices.insert(device.name.clone(), device);
