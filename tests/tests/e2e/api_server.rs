@@ -40,7 +40,12 @@ fn packets_flow_without_an_api_server_and_changes_follow_when_it_is_back() {
         flows("packets flow while the agent waits for its objects");
         assert!(!cluster.agent_status("node1").ready);
         cluster.api(Action::Start).unwrap();
-        start.join().unwrap().unwrap();
+        // The time that a start may take can be over before the server is back; the agent goes on.
+        drop(start.join().unwrap());
+    });
+    eventually("the agent is ready", || {
+        let said = cluster.ask("node1", &["status", "-o", "json"]);
+        said.code == Some(0)
     });
     flows("packets flow when both are back");
     let new = cluster.pod("b/p", "node2");
