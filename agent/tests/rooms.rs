@@ -1,4 +1,5 @@
 //! The rooms of `agent/src` import what ARCHITECTURE.md lists, no more and no less, and there is no circle in it.
+#![expect(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -12,10 +12,10 @@ use weft_ebpf::rows::flow::{FlowKey, FlowRow};
 use weft_ebpf::rows::{NodeRow, dns::LearningRow};
 use weft_ebpf::tables::map;
 
-use crate::bpf::Row;
-use crate::bpf::maps::{Maps, TableError, ignore_missing, reading, writing};
 use super::object::has_rows;
 use super::pins::Pins;
+use crate::bpf::Row;
+use crate::bpf::maps::{Maps, TableError, ignore_missing, reading, writing};
 
 /// Whose rows mean something here.
 #[derive(Debug, Default)]

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::net::IpAddr;
 
-use weft_agent::bpf::Row;
 use weft_agent::apply::carried::Local;
-use weft_agent::bpf::maps::Maps;
 use weft_agent::apply::object::load;
 use weft_agent::apply::pins::Pins;
+use weft_agent::bpf::Row;
+use weft_agent::bpf::maps::Maps;
 use weft_agent::observe::live::monotonic;
 use weft_core::compile::project_key;
 use weft_ebpf::ABI;

@@ -9,8 +9,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde::Deserialize;
 use weft_agent::apply::object::{self, AFTER_DNAT};
 use weft_agent::apply::pins::Pins;
-use weft_wait::patience::patient;
 use weft_agent::bpf::hooks::PROGRAMS;
+use weft_wait::patience::patient;
 
 use crate::lab;
 use crate::lab::output::{Output, output_within};
