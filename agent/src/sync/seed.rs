@@ -9,7 +9,7 @@ use weft_ebpf::addr::Addr;
 use weft_ebpf::packet::proto;
 use weft_ebpf::rows::ProjectKey;
 use weft_ebpf::rows::egress::{NO_POLICY, POLICY_CLOSED};
-use weft_ebpf::rows::flow::{FlowKey, FlowRow, flow};
+use weft_ebpf::rows::flow::{FlowKey, FlowRow, origin};
 use weft_ebpf::tables::map;
 
 use super::kernel::{Kernel, KernelError};
@@ -92,7 +92,7 @@ impl Kernel {
         match self.maps.flows.get(&Row(*key), 0) {
             Ok(Row(found)) => Ok(found.ifindex == row.ifindex
                 && (found.kind == row.kind
-                    || row.kind == flow::IN
+                    || row.kind == origin::IN
                     || !matches!(key.proto, proto::UDP | proto::SCTP))),
             Err(MapError::KeyNotFound) => Ok(false),
             Err(source) => {

@@ -12,7 +12,7 @@ use crate::rows::egress::{
     ANY_PORT, HitKey, LearnedKey, NO_POLICY, POLICY_CLOSED, RuleKey, RuleRow, SEARCH_LENS,
     SearchKey, action, project_flag, rule_kind,
 };
-use crate::rows::flow::{FlowKey, FlowRow, flow};
+use crate::rows::flow::{FlowKey, FlowRow, origin};
 
 /// Steps of the search: as deep as the tree of lengths goes.
 const SEARCH_STEPS: usize = SEARCH_LENS.ilog2() as usize;
@@ -91,7 +91,7 @@ pub fn judged<T: Tables>(tables: &T, party: &Party, packet: &Packet) -> u32 {
 #[inline(never)]
 fn goes_first<T: Tables>(tables: &T, party: &Party, packet: &Packet, now: u64) {
     let key = fragments_key(packet);
-    note(tables, &key, 0, flow::FRAGMENTS, party.ifindex, now);
+    note(tables, &key, 0, origin::FRAGMENTS, party.ifindex, now);
 }
 
 /// Whether the fragment is of a packet whose first fragment was let go. Only that one showed ports; one that comes before it is
@@ -120,10 +120,10 @@ fn settle<T: Tables>(
         let key = sent(packet);
         let open = open_flow(tables, &key, packet, party.ifindex, now);
         if allowed {
-            let kind = open.map_or(flow::OUT, |row| row.kind);
+            let kind = open.map_or(origin::OUT, |row| row.kind);
             note(tables, &key, rule.name, kind, party.ifindex, now);
         } else if let Some(row) = open
-            && (row.kind == flow::IN && !asks(packet)
+            && (row.kind == origin::IN && !asks(packet)
                 || row.name != 0 && keeps(tables, party.policy, class, row.name, &rule))
         {
             note(tables, &key, row.name, row.kind, party.ifindex, now);
@@ -337,9 +337,9 @@ fn inbound<T: Tables>(tables: &T, packet: &Packet, ifindex: u32) {
     let now = tables.now();
     let (name, kind) = match open_flow(tables, &key, packet, ifindex, now) {
         // Echoes of both directions have one key.
-        Some(row) if asks(packet) => (row.name, flow::IN),
+        Some(row) if asks(packet) => (row.name, origin::IN),
         Some(row) => (row.name, row.kind),
-        None => (0, flow::IN),
+        None => (0, origin::IN),
     };
     note(tables, &key, name, kind, ifindex, now);
 }

@@ -7,7 +7,7 @@
 use super::Tables;
 use super::connection::{fragments, received, sent};
 use crate::packet::Packet;
-use crate::rows::flow::{FlowKey, FlowRow, flow};
+use crate::rows::flow::{FlowKey, FlowRow, origin};
 
 /// How exactly the time of the last packet is noted: not for every packet, which would keep its cache line moving.
 const SEEN_PRECISION: u64 = 1_000_000_000;
@@ -23,7 +23,7 @@ pub(super) fn note<T: Tables>(tables: &T, packet: &Packet, client: u32) {
     let row = tables.flow(&key);
     if !row.is_some_and(|row| is_of(&row, client) && now.saturating_sub(row.seen) < SEEN_PRECISION)
     {
-        tables.note_flow(&key, FlowRow::new(flow::TRANSLATED, client, 0, now));
+        tables.note_flow(&key, FlowRow::new(origin::TRANSLATED, client, 0, now));
     }
 }
 
@@ -41,7 +41,7 @@ pub(super) fn is_answer<T: Tables>(tables: &T, packet: &Packet, client: u32) -> 
     if packet.is_first_fragment() {
         // The others follow it: the host puts them together before it translates them.
         fragments(&mut key, packet);
-        let row = FlowRow::new(flow::TRANSLATED, client, 0, tables.now());
+        let row = FlowRow::new(origin::TRANSLATED, client, 0, tables.now());
         tables.note_flow(&key, row);
     }
     true

@@ -44,7 +44,7 @@ pub struct FlowKey {
     pub proto: u8,
     /// 1 for the fragments of one packet, whose identification stands in the place of the ports; else 0.
     pub fragments: u8,
-    /// 1 for a connection to a pod that the host translates ([`flow::TRANSLATED`]), 0 for one between the pod and the outside.
+    /// 1 for a connection to a pod that the host translates ([`origin::TRANSLATED`]), 0 for one between the pod and the outside.
     pub translated: u8,
     /// Zero.
     pub reserved: u8,
@@ -81,7 +81,7 @@ pub struct FlowRow {
     pub name: u64,
     /// Last packet, nanoseconds of the monotonic clock; of what the host translates to the second.
     pub seen: u64,
-    /// One of [`flow`].
+    /// One of [`origin`].
     pub kind: u32,
     /// Interface index of the pod's endpoint: the row means nothing to another pod that has the address later.
     pub ifindex: u32,
@@ -108,7 +108,7 @@ impl FlowRow {
 }
 
 /// Values of [`FlowRow::kind`].
-pub mod flow {
+pub mod origin {
     /// The pod opened it.
     pub const OUT: u32 = 1;
     /// The outside opened it: the pod's packets are answers, which no rule concerns.

@@ -29,8 +29,10 @@ pub fn compile(world: &World) -> Tables {
 
 /// Compiles the rows of one scope. The memo may be empty; it spares work done before.
 pub fn compile_scope(world: &World, scope: &Scope, memo: &Memo) -> Tables {
-    let mut tables = Tables::default();
-    tables.node = cluster::node_row(world);
+    let mut tables = Tables {
+        node: cluster::node_row(world),
+        ..Tables::default()
+    };
     match scope {
         Scope::Everything => {
             cluster::prefixes(world, &mut tables);

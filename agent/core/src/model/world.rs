@@ -87,11 +87,11 @@ impl World {
             Change::Node(node) => self.node = node,
             Change::Overlay(ifindex) => self.overlay_ifindex = ifindex,
             Change::ClusterNetwork(network) => self.network = network,
-            Change::HostSubnet(name, host) => self.take_host(name, host),
-            Change::Project(name, project) => self.take_project(name, project),
+            Change::HostSubnet(name, host) => self.take_host(&name, host),
+            Change::Project(name, project) => self.take_project(&name, project),
             Change::Endpoint(id, endpoint) => self.take_endpoint(id, endpoint),
             Change::EgressPolicy(project, name, policy) => {
-                self.take_egress_policy(project, name, policy);
+                self.take_egress_policy(&project, name, policy);
             }
             Change::EgressSettings(settings) => self.egress = settings,
             Change::Resolved(name, addresses) => {
@@ -104,30 +104,30 @@ impl World {
         }
     }
 
-    fn take_host(&mut self, name: String, host: Option<HostSubnet>) {
-        self.index_host(&name, false);
-        put(&mut self.hosts, name.clone(), host);
-        self.index_host(&name, true);
+    fn take_host(&mut self, name: &str, host: Option<HostSubnet>) {
+        self.index_host(name, false);
+        put(&mut self.hosts, name.to_owned(), host);
+        self.index_host(name, true);
     }
 
-    fn take_project(&mut self, name: String, project: Option<Project>) {
-        self.index_project(&name, false);
-        put(&mut self.projects, name.clone(), project);
-        self.index_project(&name, true);
+    fn take_project(&mut self, name: &str, project: Option<Project>) {
+        self.index_project(name, false);
+        put(&mut self.projects, name.to_owned(), project);
+        self.index_project(name, true);
     }
 
     fn take_egress_policy(
         &mut self,
-        project: String,
+        project: &str,
         name: String,
         policy: Option<Arc<EgressPolicy>>,
     ) {
-        self.index_project(&project, false);
-        let mut policies = self.egress_policies.remove(&project).unwrap_or_default();
+        self.index_project(project, false);
+        let mut policies = self.egress_policies.remove(project).unwrap_or_default();
         put(&mut policies, name, policy);
         let policies = (!policies.is_empty()).then_some(policies);
-        put(&mut self.egress_policies, project.clone(), policies);
-        self.index_project(&project, true);
+        put(&mut self.egress_policies, project.to_owned(), policies);
+        self.index_project(project, true);
     }
 }
 

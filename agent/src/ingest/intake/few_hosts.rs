@@ -17,8 +17,7 @@ impl Intake {
     pub(super) fn settle_few(&mut self, names: &BTreeSet<String>) -> Option<Vec<Change>> {
         let of_host = |name: &String| ObjectRef::cluster(Kind::HostSubnet, name.clone());
         let mut refused = self.wrong.iter();
-        if refused
-            .any(|(it, wrong)| it.kind == Kind::HostSubnet && wrong.fault == Fault::Conflict)
+        if refused.any(|(it, wrong)| it.kind == Kind::HostSubnet && wrong.fault == Fault::Conflict)
         {
             return None;
         }

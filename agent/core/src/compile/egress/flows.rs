@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 
 use weft_ebpf::addr::Addr;
 use weft_ebpf::packet::proto;
-use weft_ebpf::rows::flow::{FlowKey, FlowRow, flow};
+use weft_ebpf::rows::flow::{FlowKey, FlowRow, origin};
 
 use crate::model::Connection;
 
@@ -43,9 +43,9 @@ pub fn flows(
             }
         };
         if *protocol != proto::TCP {
-            take(opened.from, opened.to, flow::OUT);
+            take(opened.from, opened.to, origin::OUT);
         }
-        take(answered.from, answered.to, flow::IN);
+        take(answered.from, answered.to, origin::IN);
     }
     found
 }
