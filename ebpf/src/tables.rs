@@ -8,13 +8,14 @@
 ///
 /// - `world`: user space makes their rows out of the world, one by one. They are written in this order: who points at a row comes
 ///   after it, and is removed before it.
-/// - `policy`: rows that make up one egress policy, under its number. They are written before the row of a project that points
-///   at it.
+/// - `sets`: rows that belong together under a number, which stands for their content ([`SetKey`]). They never change: they are
+///   written before the row that points at their number, and removed when no program can be at work that has found it.
 /// - `shared`: one row of settings, and what the programs note and count; user space has them open.
 /// - `kernel`: what the programs keep for themselves, and rings whose reader takes them out of the loaded object.
 ///
 /// An entry is `NAME field: Kind<Key => Row>[capacity];`, in the group `world` with its variant of the writes behind the field
-/// (`field(Variant)`, `field(Variant as HeldKey)` if writes hold the key otherwise).
+/// (`field(Variant)`, `field(Variant as HeldKey)` if writes hold the key otherwise). A set has its type, its field and its variant
+/// before its maps: `Type field(Variant) { ... }`.
 /// Kinds are those of [`Kind`]. All but rings and arrays allocate rows when they are written; LRU ones make room by themselves.
 #[macro_export]
 macro_rules! tables {
@@ -45,15 +46,18 @@ macro_rules! tables {
                 ENDPOINTS endpoints(Endpoint): Hash<$crate::addr::Addr => $crate::rows::EndpointRow>
                     [$crate::rows::TABLE_CAPACITY];
             }
-            policy {
-                /// Rules by destination prefix and by name.
-                RULES rules: Hash<$crate::rows::egress::RuleKey => $crate::rows::egress::RuleRow>
-                    [$crate::rows::egress::RULES_CAPACITY];
-                /// How to search the prefixes of a policy.
-                SEARCHES searches: Hash<$crate::rows::egress::SearchKey => $crate::rows::egress::SearchRow>
-                    [$crate::rows::TABLE_CAPACITY];
-                /// Classes of ports.
-                PORTS ports: LpmTrie<(u32, $crate::rows::egress::PortKey) => u32>[$crate::rows::egress::PORTS_CAPACITY];
+            sets {
+                /// Rows of one egress policy.
+                EgressPolicyTable egress_policies(EgressPolicy) {
+                    /// Rules by destination prefix and by name.
+                    RULES rules: Hash<$crate::rows::egress::RuleKey => $crate::rows::egress::RuleRow>
+                        [$crate::rows::egress::RULES_CAPACITY];
+                    /// How to search the prefixes of a policy.
+                    SEARCHES searches: Hash<$crate::rows::egress::SearchKey => $crate::rows::egress::SearchRow>
+                        [$crate::rows::TABLE_CAPACITY];
+                    /// Classes of ports.
+                    PORTS ports: LpmTrie<(u32, $crate::rows::egress::PortKey) => u32>[$crate::rows::egress::PORTS_CAPACITY];
+                }
             }
             shared {
                 /// What is true for the whole node.
@@ -184,9 +188,18 @@ macro_rules! key_type {
     };
 }
 
+/// A key of a map that holds sets.
+pub trait SetKey {
+    /// The number of the set that the row is one of.
+    fn set(&self) -> u64;
+}
+
 macro_rules! shapes {
-    (world { $($world:tt)* } policy { $($policy:tt)* } shared { $($shared:tt)* } kernel { $($kernel:tt)* }) => {
-        shapes! { $($world)* $($policy)* $($shared)* $($kernel)* }
+    (world { $($world:tt)* } sets { $(
+        $(#[$doc:meta])*
+        $set:ident $sets:ident ($write:ident) { $($rows:tt)* }
+    )* } shared { $($shared:tt)* } kernel { $($kernel:tt)* }) => {
+        shapes! { $($world)* $($($rows)*)* $($shared)* $($kernel)* }
     };
     ($(
         $(#[$doc:meta])*

@@ -10,8 +10,7 @@ use std::sync::Arc;
 use weft_ebpf::rows::NodeRow;
 use weft_ebpf::rows::dns::NameKey;
 
-use crate::compile::Tables;
-use crate::compile::egress::EgressPolicyTable;
+use crate::compile::{EgressPolicyTable, Tables};
 
 /// The type of the key in a write.
 macro_rules! held {
@@ -27,15 +26,23 @@ macro_rules! writes {
     (world { $(
         $(#[$doc:meta])*
         $name:ident $field:ident ($write:ident $(as $held:ty)?): $kind:ident<$key:ty => $row:ty> [$capacity:expr];
+    )* } sets { $(
+        $(#[$set_doc:meta])*
+        $set:ident $sets:ident ($set_write:ident) { $($rows:tt)* }
     )* } $($others:tt)*) => {
         /// One write to a map; `None` removes the row.
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub enum Write {
             /// The row of the node.
             Node(NodeRow),
-            /// All rows of a policy.
-            EgressPolicy(EgressPolicyWrite),
+            $( $(#[$set_doc])* $set_write(SetWrite<$set>), )*
             $( $(#[$doc])* $write(held!($key $(, $held)?), Option<$row>), )*
+        }
+
+        /// A set, by its number.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum SetId {
+            $( $(#[$set_doc])* $set_write(u64), )*
         }
 
         impl Write {
@@ -43,14 +50,31 @@ macro_rules! writes {
             pub const fn removes(&self) -> bool {
                 match self {
                     Self::Node(_) => false,
-                    Self::EgressPolicy(write) => write.new.is_none(),
+                    $( Self::$set_write(write) => write.new.is_none(), )*
                     $( Self::$write(_, row) => row.is_none(), )*
+                }
+            }
+
+            /// The set that it writes or removes as a whole.
+            pub const fn whole_set(&self) -> Option<SetId> {
+                match self {
+                    $( Self::$set_write(write) => Some(SetId::$set_write(write.number)), )*
+                    _ => None,
+                }
+            }
+
+            /// Rows that it can add to any one map.
+            pub fn most_rows(&self) -> usize {
+                match self {
+                    $( Self::$set_write(write) => write.new.as_ref().map_or(0, |set| set.most_rows()), )*
+                    _ => 1,
                 }
             }
         }
 
-        /// The writes of all tables that are written row by row, in their order.
+        /// The writes of all tables but the node's row, in their order.
         fn tables(wanted: &Tables, actual: &Tables, puts: &mut Vec<Write>, removes: &mut Vec<Write>) {
+            $( sets(&wanted.$sets, &actual.$sets, Write::$set_write, puts, removes); )*
             $(
                 let write = |key: $key, row| Write::$write(key.into(), row);
                 table(&wanted.$field, &actual.$field, write, puts, removes);
@@ -62,7 +86,7 @@ macro_rules! writes {
             pub fn write(&mut self, write: &Write) {
                 match write {
                     Write::Node(row) => self.node = *row,
-                    Write::EgressPolicy(write) => put(&mut self.egress_policies, write.number, write.new.clone()),
+                    $( Write::$set_write(write) => put(&mut self.$sets, write.number, write.new.clone()), )*
                     $( Write::$write(key, row) => put(&mut self.$field, *Borrow::<$key>::borrow(key), *row), )*
                 }
             }
@@ -72,15 +96,25 @@ macro_rules! writes {
 
 weft_ebpf::tables!(writes);
 
-/// All rows of a policy, under its number.
+/// All rows of a set, under its number.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EgressPolicyWrite {
-    /// The policy's number.
+pub struct SetWrite<T> {
+    /// The set's number.
     pub number: u64,
-    /// What there is to be; `None` removes the policy, once no packet is at work that may have found it.
-    pub new: Option<Arc<EgressPolicyTable>>,
+    /// What there is to be; `None` removes the set, once no packet is at work that may have found it.
+    pub new: Option<Arc<T>>,
     /// What there is of it.
-    pub old: Option<Arc<EgressPolicyTable>>,
+    pub old: Option<Arc<T>>,
+}
+
+impl Write {
+    /// The set without which it means nothing: its own rows, or a row of another table under its number.
+    pub const fn set(&self) -> Option<SetId> {
+        match self {
+            Self::Resolved(key, _) => Some(SetId::EgressPolicy(key.policy)),
+            _ => self.whole_set(),
+        }
+    }
 }
 
 /// The writes that turn `actual` into `wanted`, in the order in which they must be made.
@@ -93,12 +127,6 @@ pub fn diff(wanted: &Tables, actual: &Tables) -> Vec<Write> {
     if wanted.node != actual.node {
         puts.push(Write::Node(wanted.node));
     }
-    egress_policies(
-        &wanted.egress_policies,
-        &actual.egress_policies,
-        &mut puts,
-        &mut removes,
-    );
     tables(wanted, actual, &mut puts, &mut removes);
     // What closes comes first: an endpoint that goes is closed before its project loses the policy that holds only while it
     // has pods here.
@@ -109,16 +137,17 @@ pub fn diff(wanted: &Tables, actual: &Tables) -> Vec<Write> {
     [closing, puts, removes].concat()
 }
 
-fn egress_policies(
-    wanted: &BTreeMap<u64, Arc<EgressPolicyTable>>,
-    actual: &BTreeMap<u64, Arc<EgressPolicyTable>>,
+fn sets<T: PartialEq>(
+    wanted: &BTreeMap<u64, Arc<T>>,
+    actual: &BTreeMap<u64, Arc<T>>,
+    write: impl Fn(SetWrite<T>) -> Write,
     puts: &mut Vec<Write>,
     removes: &mut Vec<Write>,
 ) {
     for (number, new) in wanted {
         let old = actual.get(number);
         if old != Some(new) {
-            puts.push(Write::EgressPolicy(EgressPolicyWrite {
+            puts.push(write(SetWrite {
                 number: *number,
                 new: Some(Arc::clone(new)),
                 old: old.cloned(),
@@ -127,7 +156,7 @@ fn egress_policies(
     }
     for (number, old) in actual {
         if !wanted.contains_key(number) {
-            removes.push(Write::EgressPolicy(EgressPolicyWrite {
+            removes.push(write(SetWrite {
                 number: *number,
                 new: None,
                 old: Some(Arc::clone(old)),

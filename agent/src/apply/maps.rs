@@ -1,10 +1,11 @@
 //! One write to a map at a time.
 
 use std::borrow::Borrow;
+use std::collections::BTreeMap;
 
 use aya::maps::lpm_trie::Key;
 use aya::maps::{HashMap, LpmTrie, MapData, MapError, PerCpuValues};
-use weft_core::diff::Write;
+use weft_core::diff::{SetWrite, Write};
 use weft_ebpf::rows::{DropKey, FragmentsRow, TrafficRow};
 use weft_ebpf::tables::{LpmKey, map};
 
@@ -15,14 +16,25 @@ macro_rules! written {
     (world { $(
         $(#[$doc:meta])*
         $name:ident $field:ident ($write:ident $(as $held:ty)?): $kind:ident<$key:ty => $row:ty> [$capacity:expr];
+    )* } sets { $(
+        $(#[$set_doc:meta])*
+        $set:ident $sets:ident ($set_write:ident) { $(
+            $(#[$rows_doc:meta])*
+            $map:ident $rows:ident: $rows_kind:ident<$rows_key:ty => $rows_row:ty> [$rows_capacity:expr];
+        )* }
     )* } $($others:tt)*) => {
         impl Maps {
             /// Makes one write.
             pub fn write(&mut self, write: &Write) -> Result<(), TableError> {
                 let (map, result) = match write {
-                    Write::EgressPolicy(write) => {
-                        return self.write_egress_policy(write.new.as_deref(), write.old.as_deref());
-                    }
+                    $( Write::$set_write(SetWrite { new, old, .. }) => {
+                        $(
+                            let (to, from) = (new.as_deref(), old.as_deref());
+                            let (to, from) = (to.map(|set| &set.$rows), from.map(|set| &set.$rows));
+                            put_set(&mut self.$rows, to, from).map_err(writing(map::$map))?;
+                        )*
+                        return Ok(());
+                    } )*
                     Write::Node(row) => (map::NODE, self.node.set(0, Row(*row), 0)),
                     $( Write::$write(key, row) => {
                         (map::$name, put(&mut self.$field, *Borrow::<$key>::borrow(key), *row))
@@ -118,4 +130,23 @@ fn put<K, V>(map: &mut impl Rows<K, V>, key: K, row: Option<V>) -> Result<(), Ma
         Some(row) => map.insert(key, row),
         None => ignore_missing(map.remove(key)),
     }
+}
+
+/// Writes the rows of a set that nothing points at yet, or removes those of one that nothing points at any more.
+fn put_set<K: Copy + Ord, V: Copy + PartialEq>(
+    map: &mut impl Rows<K, V>,
+    new: Option<&BTreeMap<K, V>>,
+    old: Option<&BTreeMap<K, V>>,
+) -> Result<(), MapError> {
+    let none = BTreeMap::new();
+    let (new, old) = (new.unwrap_or(&none), old.unwrap_or(&none));
+    for (key, row) in new {
+        if old.get(key) != Some(row) {
+            put(map, *key, Some(*row))?;
+        }
+    }
+    for key in old.keys().filter(|key| !new.contains_key(key)) {
+        put(map, *key, None)?;
+    }
+    Ok(())
 }

@@ -17,7 +17,6 @@
 pub mod after_dnat;
 mod barrier;
 pub mod carried;
-mod egress_policy;
 pub(crate) mod flows;
 pub mod host;
 pub mod iptables;

@@ -41,8 +41,11 @@ macro_rules! map {
 }
 
 macro_rules! maps {
-    (world { $($world:tt)* } policy { $($policy:tt)* } shared { $($shared:tt)* } kernel { $($kernel:tt)* }) => {
-        maps! { opened $($world)* $($policy)* $($shared)* }
+    (world { $($world:tt)* } sets { $(
+        $(#[$doc:meta])*
+        $set:ident $sets:ident ($write:ident) { $($rows:tt)* }
+    )* } shared { $($shared:tt)* } kernel { $($kernel:tt)* }) => {
+        maps! { opened $($world)* $($($rows)*)* $($shared)* }
     };
     (opened $(
         $(#[$doc:meta])*

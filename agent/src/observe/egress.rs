@@ -1,9 +1,7 @@
-//! The egress firewall in the kernel: rows of policies, what their rules met, what pods were told.
+//! The egress firewall in the kernel: what rules met, what pods were told.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use weft_core::compile::egress::EgressPolicyTable;
 use weft_ebpf::rows::ProjectKey;
 use weft_ebpf::rows::dns::LearningRow;
 use weft_ebpf::rows::egress::{HitRow, LearnedKey, LearnedRow};
@@ -12,30 +10,6 @@ use weft_ebpf::tables::map;
 
 use crate::bpf::Row;
 use crate::bpf::maps::{Maps, TableError, reading};
-
-/// Rows of all policies, by number.
-pub(super) fn policies(maps: &Maps) -> Result<BTreeMap<u64, Arc<EgressPolicyTable>>, TableError> {
-    let mut found = BTreeMap::<u64, EgressPolicyTable>::new();
-    for row in &maps.rules {
-        let (Row(key), Row(row)) = row.map_err(reading(map::RULES))?;
-        found.entry(key.policy).or_default().rules.insert(key, row);
-    }
-    for row in &maps.searches {
-        let (Row(key), Row(row)) = row.map_err(reading(map::SEARCHES))?;
-        let table = found.entry(key.policy).or_default();
-        table.searches.insert(key, row);
-    }
-    for row in &maps.ports {
-        let (key, Row(class)) = row.map_err(reading(map::PORTS))?;
-        let Row(port) = key.data();
-        let table = found.entry(u64::from_ne_bytes(port.policy)).or_default();
-        table.ports.insert((key.prefix_len(), port), class);
-    }
-    let found = found.into_iter();
-    Ok(found
-        .map(|(number, table)| (number, Arc::new(table)))
-        .collect())
-}
 
 /// What each rule met, by the policy's number and the rule's place, summed over the processors.
 pub fn hits(maps: &Maps) -> Result<BTreeMap<(u64, u32), HitRow>, TableError> {

@@ -1,13 +1,14 @@
 //! Rows and counters of the eBPF maps.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use aya::maps::{HashMap, LpmTrie, MapData, MapError};
 use weft_core::compile::Tables;
 use weft_ebpf::addr::Addr;
 use weft_ebpf::reason::DropReason;
 use weft_ebpf::rows::{DropRow, ProjectKey, ProjectRow, TrafficRow};
-use weft_ebpf::tables::{LpmKey, map};
+use weft_ebpf::tables::{LpmKey, SetKey as _, map};
 
 use crate::bpf::Row;
 use crate::bpf::maps::{Maps, TableError, reading};
@@ -16,12 +17,25 @@ macro_rules! observed {
     (world { $(
         $(#[$doc:meta])*
         $name:ident $field:ident ($($write:tt)*): $kind:ident<$key:ty => $row:ty> [$capacity:expr];
+    )* } sets { $(
+        $(#[$set_doc:meta])*
+        $set:ident $sets:ident ($set_write:ident) { $(
+            $(#[$rows_doc:meta])*
+            $map:ident $rows:ident: $rows_kind:ident<$rows_key:ty => $rows_row:ty> [$rows_capacity:expr];
+        )* }
     )* } $($others:tt)*) => {
         /// Every row that user space writes.
         pub fn tables(maps: &Maps) -> Result<Tables, TableError> {
             Ok(Tables {
                 node: maps.node.get(&0, 0).map_err(reading(map::NODE))?.0,
-                egress_policies: super::egress::policies(maps)?,
+                $( $sets: {
+                    let mut found = BTreeMap::<u64, weft_core::compile::$set>::new();
+                    $( let rows: BTreeMap<$rows_key, $rows_row> = rows!($rows_kind, maps.$rows, map::$map);
+                    for (key, row) in rows {
+                        found.entry(key.set()).or_default().$rows.insert(key, row);
+                    } )*
+                    found.into_iter().map(|(number, set)| (number, Arc::new(set))).collect()
+                }, )*
                 $( $field: rows!($kind, maps.$field, map::$name), )*
             })
         }

@@ -4,12 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use weft_core::compile::{Part, Scope};
+use weft_core::compile::{Part, Scope, Tables};
 use weft_core::model::{Change, EgressPolicy, NamePattern, ObjectRef, Subject};
 
 use super::Sync;
-use super::kernel::KernelError;
-use super::shared::Refusal;
+use super::kernel::{Kernel, KernelError};
+use super::room::refusal;
+use super::shared::Shared;
+
+/// What becomes of a project whose policy does not fit, where there was none before.
+const CLOSED: &str = "nothing of the project leaves the cluster: make it smaller";
 
 /// New versions by name; `None` takes one away.
 type Policies = BTreeMap<String, Option<Arc<EgressPolicy>>>;
@@ -48,33 +52,22 @@ impl Sync {
     /// Policies that do not fit leave those before them in force; where there were none, the project is closed: what its
     /// author wants kept in does not get out for want of room.
     fn take_policies_of_project(&mut self, project: &str, policies: &Policies, scope: &Scope) {
-        let old: Policies = {
+        let had_one = {
             let world = self.shared.world();
             let own = world.egress_policies.get(project);
-            let old = |name: &String| own.and_then(|own| own.get(name)).cloned();
-            policies
-                .keys()
-                .map(|name| (name.clone(), old(name)))
-                .collect()
+            own.is_some_and(|own| policies.keys().any(|name| own.contains_key(name)))
         };
         let written = self
             .kernel
-            .change_all(&self.shared, changes(project, policies), scope);
-        let Err(error @ (KernelError::Full { .. } | KernelError::Unfit(_))) = written else {
+            .change_or_keep(&self.shared, changes(project, policies), scope);
+        let Some(error) = written.as_ref().err().filter(|error| !error.fits()) else {
             for name in policies.keys() {
                 self.shared.refused(object(project, name), None);
             }
             return self.note(written);
         };
-        // Nothing was written, so the world has only to say so again.
-        self.shared.change(|world| {
-            for change in changes(project, &old) {
-                world.take(change);
-            }
-        });
-        let had_one = old.values().any(Option::is_some);
         let meanwhile = if had_one {
-            "what was in force before stays"
+            "what was in force before stays: make it smaller"
         } else {
             let closed = Some(EgressPolicy::invalid(error.to_string()));
             let new = policies.iter().filter(|(_, policy)| policy.is_some());
@@ -85,13 +78,10 @@ impl Sync {
                 .kernel
                 .change_all(&self.shared, changes(project, &new), scope);
             self.note(written);
-            "nothing of the project leaves the cluster"
+            CLOSED
         };
         for name in policies.keys() {
-            let refusal = Refusal {
-                message: format!("{error}; {meanwhile}: make it smaller"),
-                everywhere: matches!(error, KernelError::Unfit(_)),
-            };
+            let refusal = refusal(error, meanwhile);
             self.shared.refused(object(project, name), Some(refusal));
         }
     }
@@ -104,16 +94,10 @@ impl Sync {
         scope: &Scope,
     ) {
         let object = Subject::Name(name.clone());
-        let old = self.shared.world().resolved.get(&name).cloned();
-        let new = Change::Resolved(name.clone(), addresses);
-        match self.kernel.change(&self.shared, new, scope) {
-            Err(error @ KernelError::Full { .. }) => {
-                let back = Change::Resolved(name, old.unwrap_or_default());
-                self.shared.change(|world| world.take(back));
-                let refusal = Refusal {
-                    message: format!("{error}; its addresses from before stay in force"),
-                    everywhere: false,
-                };
+        let new = vec![Change::Resolved(name, addresses)];
+        match self.kernel.change_or_keep(&self.shared, new, scope) {
+            Err(error) if !error.fits() => {
+                let refusal = refusal(&error, "its addresses from before stay in force");
                 self.shared.refused(object, Some(refusal));
             }
             written => {
@@ -121,6 +105,40 @@ impl Sync {
                 self.note(written);
             }
         }
+    }
+}
+
+impl Kernel {
+    /// Closes the project of the largest policy that is not in the kernel yet, so that the others find room: policies are taken
+    /// in without a look at each other before the first pass. Whether there was one.
+    pub(super) fn close_largest(
+        &self,
+        shared: &Shared,
+        wanted: &Tables,
+        error: &KernelError,
+    ) -> bool {
+        let new = wanted.egress_policies.iter();
+        let new = new.filter(|(number, _)| !self.mirror.egress_policies.contains_key(number));
+        let Some((number, _)) = new.max_by_key(|(_, table)| table.most_rows()) else {
+            return false;
+        };
+        let found = {
+            let world = shared.world();
+            let all = world.egress_policies.iter();
+            let all = all
+                .flat_map(|(project, own)| own.iter().map(move |(name, it)| (project, name, it)));
+            let mut of_number = all.filter(|(_, _, it)| it.number() == *number);
+            of_number
+                .next()
+                .map(|(project, name, _)| (project.clone(), name.clone()))
+        };
+        let Some((project, name)) = found else {
+            return false;
+        };
+        shared.refused(object(&project, &name), Some(refusal(error, CLOSED)));
+        let closed = EgressPolicy::invalid(error.to_string());
+        shared.change(|world| world.take(Change::EgressPolicy(project, name, Some(closed))));
+        true
     }
 }
 

@@ -12,7 +12,7 @@ use weft_core::diff::{Write, diff};
 use weft_core::model::{Change, Endpoint, EndpointId, HostSubnet, World};
 
 use super::firewall::Asking;
-use super::retired::{Retired, takes_egress_policy_away};
+use super::retired::{OnEnded, Retired, going, takes_set_away};
 use super::room;
 use super::shared::Shared;
 use crate::apply::host::{Host, HostError};
@@ -124,8 +124,13 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// Loads the programs over the pins and reads what the maps hold. `on_look` hears of repairs of the firewall rules.
-    pub fn open(bpf_dir: &Path, on_look: OnLook) -> Result<(Self, Rings), KernelError> {
+    /// Loads the programs over the pins and reads what the maps hold. `on_look` hears of repairs of the firewall rules,
+    /// `on_ended` of the end of programs that were at work.
+    pub fn open(
+        bpf_dir: &Path,
+        on_look: OnLook,
+        on_ended: OnEnded,
+    ) -> Result<(Self, Rings), KernelError> {
         let pins = Pins::open(bpf_dir)?;
         for other in pins.others()? {
             if other.abi() > weft_ebpf::ABI {
@@ -160,7 +165,7 @@ impl Kernel {
             asking: Asking::default(),
             attachment: Attachment::probe(),
             mirror,
-            retired: Retired::default(),
+            retired: Retired::start(on_ended).map_err(KernelError::Thread)?,
             memo: Memo::default(),
             filled: false,
             attached: BTreeSet::new(),
@@ -207,6 +212,8 @@ impl Kernel {
         changes: Vec<Change>,
         scope: &Scope,
     ) -> Result<usize, KernelError> {
+        let policy = |change: &Change| matches!(change, Change::EgressPolicy(..));
+        let has_policies = changes.iter().any(policy);
         for change in &changes {
             if let Change::EgressPolicy(.., Some(policy)) = change
                 && policy.rules.is_ok()
@@ -230,7 +237,12 @@ impl Kernel {
         });
         let wanted = compile_scope(&shared.world(), scope, &self.memo);
         let writes = diff(&wanted, before.as_ref().unwrap_or(&self.mirror));
-        self.write(&writes)
+        let written = self.write(&writes);
+        drop((wanted, before, writes));
+        if has_policies {
+            self.memo.shrink();
+        }
+        written
     }
 
     /// Writes rows, all or (if they do not fit) none.
@@ -244,8 +256,9 @@ impl Kernel {
         }
         let judged = self.newly_judged(writes);
         self.seed_flows(&judged);
+        let going = going(writes);
         for write in writes {
-            if takes_egress_policy_away(write, writes) {
+            if takes_set_away(write, &going) {
                 self.retired.take(write.clone());
                 continue;
             }
@@ -254,7 +267,6 @@ impl Kernel {
         }
         // What began while the rows were written; an answer to it must not pass for a beginning.
         self.seed_flows(&judged);
-        self.memo.shrink();
         Ok(writes.len())
     }
 

@@ -6,8 +6,8 @@
 //! - `lag`: how far behind its objects the agent may be
 //! - [`kernel`]: the data path in the kernel, and what it is known to hold
 //! - `policies`, `resolving`: changes of egress policies, and of what their names stand for
-//! - `retired`: rows of policies that nothing needs any more
-//! - `room`: whether rows fit their maps
+//! - `retired`: sets of rows that nothing needs any more
+//! - `room`: whether rows fit their maps, and what becomes of changes whose rows do not
 //! - `asked`: names that the data path asks the agent to resolve
 //! - `seed`: connections that are older than their project's first policy
 //! - `sweep`: what the egress firewall leaves behind
@@ -123,7 +123,13 @@ pub fn spawn(
             tracing::debug!("the sync loop has ended");
         }
     });
-    let (kernel, rings) = Kernel::open(bpf_dir, on_look)?;
+    let to_loop = sender.clone();
+    let on_ended = Box::new(move |asked, ended| {
+        if to_loop.send(Request::ProgramsEnded(asked, ended)).is_err() {
+            tracing::debug!("the sync loop has ended");
+        }
+    });
+    let (kernel, rings) = Kernel::open(bpf_dir, on_look, on_ended)?;
     let limits = dns.limits();
     let to_loop = sender.clone();
     let on_dns = move |event| {

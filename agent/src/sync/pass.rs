@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use weft_core::compile::host::{HostPlan, endpoint_routes, host_plan};
-use weft_core::compile::{Scope, Tables, compile_scope};
+use weft_core::compile::{Scope, compile_scope};
 use weft_core::diff::diff;
 use weft_core::host::OVERLAY;
-use weft_core::model::{Change, EgressPolicy, Endpoint, ObjectRef, Problem, World};
+use weft_core::model::{Change, Endpoint, Problem, World};
 
 use super::kernel::{Kernel, KernelError, gateways};
-use super::shared::{Refusal, Shared};
+use super::shared::Shared;
 use crate::observe::node::Underlay;
 use crate::{apply, observe};
 
@@ -177,43 +177,11 @@ impl Kernel {
                 written => {
                     let writes = written?;
                     self.remove_retired()?;
+                    self.memo.shrink();
                     return Ok(writes);
                 }
             }
         }
-    }
-
-    /// Closes the project of the largest policy that is not in the kernel yet, so that the others find room: policies are taken
-    /// in without a look at each other before the first pass. Whether there was one.
-    fn close_largest(&self, shared: &Shared, wanted: &Tables, error: &KernelError) -> bool {
-        let new = wanted.egress_policies.iter();
-        let new = new.filter(|(number, _)| !self.mirror.egress_policies.contains_key(number));
-        let Some((number, _)) = new.max_by_key(|(_, table)| table.rules.len() + table.ports.len())
-        else {
-            return false;
-        };
-        let found = {
-            let world = shared.world();
-            let all = world.egress_policies.iter();
-            let all = all
-                .flat_map(|(project, own)| own.iter().map(move |(name, it)| (project, name, it)));
-            let mut of_number = all.filter(|(_, _, it)| it.number() == *number);
-            of_number
-                .next()
-                .map(|(project, name, _)| (project.clone(), name.clone()))
-        };
-        let Some((project, name)) = found else {
-            return false;
-        };
-        let object = ObjectRef::egress_policy(&project, &name);
-        let refusal = Refusal {
-            message: format!("{error}; nothing of the project leaves the cluster: make it smaller"),
-            everywhere: false,
-        };
-        shared.refused(object.into(), Some(refusal));
-        let closed = EgressPolicy::invalid(error.to_string());
-        shared.change(|world| world.take(Change::EgressPolicy(project, name, Some(closed))));
-        true
     }
 
     /// Links and counters of interfaces that are no endpoint's.

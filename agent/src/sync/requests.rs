@@ -41,6 +41,8 @@ pub enum Request {
     Suspects(BTreeSet<Suspect>),
     /// A pod of this project asked for a name that the data path could not read.
     AskAll(ProjectKey),
+    /// The programs that were at work when this was asked for have ended, or nobody can tell.
+    ProgramsEnded(u64, std::io::Result<()>),
     /// Attach an endpoint.
     Attach(Endpoint, SyncSender<Result<(), AttachError>>),
     /// Detach an endpoint.
@@ -60,8 +62,8 @@ impl Sync {
         loop {
             let retired = self.kernel.retired.due();
             if retired.is_some_and(|due| due <= Instant::now()) {
-                let removed = self.kernel.remove_retired();
-                self.note(removed);
+                let asked = self.kernel.ask_for_retired();
+                self.note(asked);
             }
             let ends = [self.names.next_end(), self.kernel.retired.due()];
             let next = ends
@@ -121,6 +123,10 @@ impl Sync {
                     tracing::error!(%error, "firewall rules");
                 }
                 self.shared.firewall_problem(Some(error.to_string()));
+            }
+            Request::ProgramsEnded(asked, ended) => {
+                let removed = self.kernel.programs_ended(asked, ended);
+                self.note(removed);
             }
             Request::Suspects(suspects) => self.look(&suspects),
             Request::Attach(endpoint, reply) => answer(&reply, self.attach(&endpoint)),

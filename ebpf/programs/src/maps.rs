@@ -42,8 +42,11 @@ macro_rules! map {
 }
 
 macro_rules! statics {
-    (world { $($world:tt)* } policy { $($policy:tt)* } shared { $($shared:tt)* } kernel { $($kernel:tt)* }) => {
-        statics! { $($world)* $($policy)* $($shared)* $($kernel)* }
+    (world { $($world:tt)* } sets { $(
+        $(#[$doc:meta])*
+        $set:ident $sets:ident ($write:ident) { $($rows:tt)* }
+    )* } shared { $($shared:tt)* } kernel { $($kernel:tt)* }) => {
+        statics! { $($world)* $($($rows)*)* $($shared)* $($kernel)* }
     };
     ($(
         $(#[$doc:meta])*

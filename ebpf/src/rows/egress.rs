@@ -8,6 +8,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::ProjectKey;
 use crate::addr::Addr;
+use crate::tables::SetKey;
 
 /// Most rows of `RULES`: a prefix costs one row and, as rules nest, up to five signposts of the search.
 pub const RULES_CAPACITY: u32 = 1_048_576;
@@ -187,6 +188,24 @@ pub struct PortKey {
 
 /// Bits of a [`PortKey`] that name one port.
 pub const PORT_BITS: u32 = 88;
+
+impl SetKey for RuleKey {
+    fn set(&self) -> u64 {
+        self.policy
+    }
+}
+
+impl SetKey for SearchKey {
+    fn set(&self) -> u64 {
+        self.policy
+    }
+}
+
+impl SetKey for (u32, PortKey) {
+    fn set(&self) -> u64 {
+        u64::from_ne_bytes(self.1.policy)
+    }
+}
 
 /// Key of `HITS`.
 #[repr(C)]

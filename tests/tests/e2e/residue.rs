@@ -88,8 +88,11 @@ fn lines<K: Debug>(keys: impl Iterator<Item = Result<K, MapError>>) -> Vec<Strin
 }
 
 macro_rules! rows {
-    (world { $($world:tt)* } policy { $($policy:tt)* } shared { $($shared:tt)* } kernel { $($kernel:tt)* }) => {
-        rows! { $($world)* $($policy)* $($shared)* }
+    (world { $($world:tt)* } sets { $(
+        $(#[$doc:meta])*
+        $set:ident $sets:ident ($write:ident) { $($rows:tt)* }
+    )* } shared { $($shared:tt)* } kernel { $($kernel:tt)* }) => {
+        rows! { $($world)* $($($rows)*)* $($shared)* }
     };
     ($(
         $(#[$doc:meta])*

@@ -11,7 +11,7 @@ mod scope;
 mod tables;
 
 pub use scope::{Part, Scope};
-pub use tables::{Tables, project_key};
+pub use tables::{EgressPolicyTable, Tables, project_key};
 
 use weft_ebpf::addr::Addr;
 use weft_ebpf::rows::{EndpointRow, ProjectRow, VNID_CLOSED, VNID_MAX, egress::NO_POLICY};

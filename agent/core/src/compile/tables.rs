@@ -4,52 +4,63 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
-use weft_ebpf::rows::{NodeRow, ProjectKey, TABLE_CAPACITY, egress};
+use weft_ebpf::rows::{NodeRow, ProjectKey};
 use weft_ebpf::tables::map;
-
-use super::egress::EgressPolicyTable;
 
 macro_rules! tables {
     (world { $(
         $(#[$doc:meta])*
         $name:ident $field:ident ($($write:tt)*): $kind:ident<$key:ty => $row:ty> [$capacity:expr];
+    )* } sets { $(
+        $(#[$set_doc:meta])*
+        $set:ident $sets:ident ($set_write:ident) { $(
+            $(#[$rows_doc:meta])*
+            $map:ident $rows:ident: $rows_kind:ident<$rows_key:ty => $rows_row:ty> [$rows_capacity:expr];
+        )* }
     )* } $($others:tt)*) => {
         /// Rows of every map that user space writes.
         #[derive(Clone, Debug, Default, PartialEq, Eq)]
         pub struct Tables {
             /// What is true for the whole node.
             pub node: NodeRow,
-            /// Rules, searches and ports by the policy's number.
-            pub egress_policies: BTreeMap<u64, Arc<EgressPolicyTable>>,
+            $( $(#[$set_doc])* pub $sets: BTreeMap<u64, Arc<$set>>, )*
             $( $(#[$doc])* pub $field: BTreeMap<$key, $row>, )*
         }
 
         impl Tables {
             /// Rows of each map that can become full, and how many it can hold.
             pub fn sizes(&self) -> Vec<(&'static str, usize, usize)> {
-                let mut sizes = self.egress_policy_sizes();
+                let mut sizes = Vec::new();
+                $( $(
+                    let rows = self.$sets.values().map(|set| set.$rows.len()).sum();
+                    sizes.push((map::$map, rows, $rows_capacity as usize));
+                )* )*
                 sizes.extend([$( (map::$name, self.$field.len(), $capacity as usize), )*]);
                 sizes
             }
         }
+
+        $(
+            $(#[$set_doc])*
+            ///
+            /// All under one number, which stands for what they are. They are written before anything points at them, and do not
+            /// change after.
+            #[derive(Clone, Debug, Default, PartialEq, Eq)]
+            pub struct $set {
+                $( $(#[$rows_doc])* pub $rows: BTreeMap<$rows_key, $rows_row>, )*
+            }
+
+            impl $set {
+                /// Rows of the map that has most of them.
+                pub fn most_rows(&self) -> usize {
+                    [$( self.$rows.len() ),*].into_iter().max().unwrap_or_default()
+                }
+            }
+        )*
     };
 }
 
 weft_ebpf::tables!(tables);
-
-impl Tables {
-    fn egress_policy_sizes(&self) -> Vec<(&'static str, usize, usize)> {
-        let sum = |rows: fn(&EgressPolicyTable) -> usize| {
-            self.egress_policies.values().map(|it| rows(it)).sum()
-        };
-        let sized = |name, rows, room: u32| (name, rows, room as usize);
-        vec![
-            sized(map::RULES, sum(|it| it.rules.len()), egress::RULES_CAPACITY),
-            sized(map::SEARCHES, sum(|it| it.searches.len()), TABLE_CAPACITY),
-            sized(map::PORTS, sum(|it| it.ports.len()), egress::PORTS_CAPACITY),
-        ]
-    }
-}
 
 /// The key of a project: the first eight bytes of its name's SHA-256.
 ///

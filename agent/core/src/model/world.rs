@@ -104,6 +104,35 @@ impl World {
         }
     }
 
+    /// The change that takes another one back: what there is of its object now.
+    #[must_use]
+    pub fn undo(&self, change: &Change) -> Change {
+        match change {
+            Change::Node(_) => Change::Node(self.node.clone()),
+            Change::Overlay(_) => Change::Overlay(self.overlay_ifindex),
+            Change::ClusterNetwork(_) => Change::ClusterNetwork(self.network.clone()),
+            Change::HostSubnet(name, _) => {
+                Change::HostSubnet(name.clone(), self.hosts.get(name).cloned())
+            }
+            Change::Project(name, _) => {
+                Change::Project(name.clone(), self.projects.get(name).cloned())
+            }
+            Change::Endpoint(id, _) => {
+                Change::Endpoint(id.clone(), self.endpoints.get(id).cloned())
+            }
+            Change::EgressPolicy(project, name, _) => {
+                let own = self.egress_policies.get(project);
+                let policy = own.and_then(|own| own.get(name)).cloned();
+                Change::EgressPolicy(project.clone(), name.clone(), policy)
+            }
+            Change::EgressSettings(_) => Change::EgressSettings(self.egress.clone()),
+            Change::Resolved(name, _) => {
+                let addresses = self.resolved.get(name).cloned();
+                Change::Resolved(name.clone(), addresses.unwrap_or_default())
+            }
+        }
+    }
+
     fn take_host(&mut self, name: &str, host: Option<HostSubnet>) {
         self.index_host(name, false);
         put(&mut self.hosts, name.to_owned(), host);

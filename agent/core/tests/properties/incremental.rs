@@ -128,7 +128,11 @@ proptest! {
         let mut world = world;
         for step in steps {
             let taken = step.change(&world);
-            world.take(taken);
+            let (before, back) = (world.clone(), world.undo(&taken));
+            world.take(taken.clone());
+            let mut undone = world.clone();
+            undone.take(back);
+            prop_assert_eq!(undone, before, "{:?} and back", taken);
         }
         prop_assert_eq!(&anew(&world), &world);
     }

@@ -12,7 +12,7 @@ use weft_agent::bpf::maps::take_name_events;
 use weft_agent::observe;
 use weft_core::compile::egress::{EgressPolicyTable, name_key};
 use weft_core::compile::project_key;
-use weft_core::diff::{EgressPolicyWrite, Write};
+use weft_core::diff::{SetWrite, Write};
 use weft_ebpf::addr::Addr;
 use weft_ebpf::rows::dns::{LearningRow, NameEvent, NameRow};
 use weft_ebpf::rows::egress::{
@@ -78,7 +78,7 @@ impl Scene<'_> {
             rules: rules.collect(),
             ..EgressPolicyTable::default()
         };
-        self.rig.write(&[Write::EgressPolicy(EgressPolicyWrite {
+        self.rig.write(&[Write::EgressPolicy(SetWrite {
             number: POLICY,
             new: Some(Arc::new(table)),
             old: None,

@@ -7,7 +7,7 @@
 mod objects;
 mod rig;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -98,23 +98,25 @@ fn processor() -> Result<Duration> {
 /// How long a pod waits for the sync loop, while nothing else happens and while one change follows the other.
 fn adds(rig: &mut Rig, options: &Options) -> Result<Table> {
     let mut row = Row::new("attaching a pod, us", 2);
+    let versions = AtomicUsize::new(0);
     for round in 0..options.samples {
         row.samples[0].push(micros(rig.pods()?.attach(round)?));
         let (stop, stopped) = (AtomicBool::new(false), AtomicBool::new(false));
         let pods = rig.pods()?;
         let took = std::thread::scope(|scope| {
             let changes = scope.spawn(|| -> Result<()> {
-                let mut n = 0;
-                while !stop.load(Ordering::Relaxed) {
-                    let delta = match n % 3 {
-                        0 => objects::host(2 * NODES + round % 256),
-                        1 => objects::project(n % PROJECTS, 3 * PROJECTS + round + n),
-                        _ => objects::policy(n % PODS, 100 + n + round),
-                    };
-                    rig.take(delta)?;
-                    n += 1;
+                let mut turn = 0;
+                // The HostSubnet is gone at the end of each four.
+                while turn % 4 != 0 || !stop.load(Ordering::Relaxed) {
+                    let version = versions.fetch_add(1, Ordering::Relaxed);
+                    rig.take(match turn % 4 {
+                        0 => objects::host(2 * NODES),
+                        1 => objects::project(version % PROJECTS, 3 * PROJECTS + version),
+                        2 => objects::host_gone(2 * NODES),
+                        _ => objects::policy(version % PODS, 100 + version),
+                    })?;
+                    turn += 1;
                 }
-                rig.take(objects::host_gone(2 * NODES + round % 256))?;
                 stopped.store(true, Ordering::Relaxed);
                 Ok(())
             });

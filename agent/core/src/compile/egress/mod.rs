@@ -15,9 +15,10 @@ mod prefixes;
 mod project;
 mod table;
 
+pub use super::EgressPolicyTable;
 pub use names::{name_key, name_number, name_of_key};
 pub(super) use project::{name_rows, project_rows};
-pub use table::{EgressPolicyTable, Unfit};
+pub use table::Unfit;
 
 use std::cell::RefCell;
 use std::collections::HashMap;

@@ -1,29 +1,19 @@
 //! The rows of one policy.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use ipnet::IpNet;
 use weft_ebpf::rows::TABLE_CAPACITY;
 use weft_ebpf::rows::egress::{
-    ANY_PORT, PORTS_CAPACITY, PortKey, RULES_CAPACITY, RuleKey, RuleRow, SEARCH_LENS, SearchKey,
-    SearchRow, action, project_flag,
+    ANY_PORT, PORTS_CAPACITY, RULES_CAPACITY, RuleKey, RuleRow, SEARCH_LENS, SearchKey, action,
+    project_flag,
 };
 
+use super::EgressPolicyTable;
 use super::names::{name_number, wildcards};
 use super::ports::{Classes, classes};
 use super::prefixes::{Family, Prefixes};
 use crate::model::{Action, Destination, EgressPolicy, EgressRule, NamePattern};
-
-/// Rows of a policy, all under its number. They are written before a project points at them, and do not change after.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct EgressPolicyTable {
-    /// `RULES`
-    pub rules: BTreeMap<RuleKey, RuleRow>,
-    /// `SEARCHES`
-    pub searches: BTreeMap<SearchKey, SearchRow>,
-    /// `PORTS`: prefix length and key -> class.
-    pub ports: BTreeMap<(u32, PortKey), u32>,
-}
 
 /// A policy is too large for the data path.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

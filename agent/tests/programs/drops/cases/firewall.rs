@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use weft_core::compile::egress::{EgressPolicyTable, Memo};
 use weft_core::compile::project_key;
-use weft_core::diff::{EgressPolicyWrite, Write};
+use weft_core::diff::{SetWrite, Write};
 use weft_core::model::{Action, Destination, EgressPolicy, EgressRule, Ports, Protocol};
 use weft_ebpf::reason::DropReason::*;
 use weft_ebpf::rows::ProjectRow;
@@ -47,7 +47,7 @@ pub fn firewall() -> Vec<Case> {
     };
     let rows = |table: EgressPolicyTable| {
         let flags = table.flags();
-        let write = EgressPolicyWrite {
+        let write = SetWrite {
             number: policy.number(),
             new: Some(Arc::new(table)),
             old: None,
