@@ -31,7 +31,8 @@ pub fn run(options: &Options) -> Result<Vec<Table>> {
 }
 
 fn costs(rig: &mut Rig, count: usize) -> Result<Table> {
-    let kinds: [(&str, fn(usize) -> Delta); 5] = [
+    type Nth = fn(usize) -> Delta;
+    let kinds: [(&str, Nth); 5] = [
         ("a HostSubnet added", |n| objects::host(NODES + n)),
         ("a HostSubnet removed", |n| objects::host_gone(NODES + n)),
         ("a project renumbered", |n| {
@@ -79,7 +80,7 @@ fn cost(rig: &mut Rig, change: fn(usize) -> Delta, count: usize) -> Result<f64> 
     }
     std::thread::sleep(REMOVED);
     rig.settle()?;
-    let used = processor()? - before;
+    let used = processor()?.saturating_sub(before);
     ensure!(
         rig.passes() == passes,
         "a full pass came in between: measure again"

@@ -18,8 +18,6 @@ use weft_netns::NetNs;
 use super::objects::{self, PODS};
 use crate::space;
 
-/// Pods that are attached and detached, beside those that stay.
-const SPARE: usize = 1;
 /// For whatever is asked of the loop.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -41,12 +39,16 @@ impl Rig {
     /// A node with its pods, once everything is in force.
     pub fn start() -> Result<Self> {
         let node = space::create_node()?;
-        let mut batch = String::from("link add eth0 type ifb\nlink set eth0 up\n");
-        batch += &format!("address add {}/16 dev eth0\n", objects::underlay(0));
-        for n in 0..PODS + SPARE {
-            batch += &format!("link add {} type veth peer name peer{n}\n", veth(n));
-        }
-        space::ip(&node, &batch)?;
+        let mut batch = vec![
+            "link add eth0 type ifb".to_owned(),
+            "link set eth0 up".to_owned(),
+            format!("address add {}/16 dev eth0", objects::underlay(0)),
+        ];
+        // One more than the pods that stay: it is attached and detached.
+        let pair = |n| format!("link add {} type veth peer name peer{n}", veth(n));
+        batch.extend((0..=PODS).map(pair));
+        batch.push(String::new());
+        space::ip(&node, &batch.join("\n"))?;
         // The same in every run, so that the next one clears what a killed run left.
         let pins = PathBuf::from("/sys/fs/bpf/weft-bench-changes");
         if pins.exists() {
