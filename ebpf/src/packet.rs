@@ -14,6 +14,12 @@ pub use payload::Payload;
 pub trait Bytes {
     /// The value at `offset` from the start of the frame; `None` past its end.
     fn load<T: FromBytes>(&self, offset: usize) -> Option<T>;
+
+    /// Calls [`extension`]; the programs have it verified once.
+    #[inline(always)]
+    fn extension(&self, walk: &mut Walk) -> u32 {
+        extension(self, walk)
+    }
 }
 
 impl Bytes for [u8] {
@@ -151,6 +157,14 @@ impl<B: Bytes + ?Sized> Bytes for Unframed<'_, B> {
     fn load<T: FromBytes>(&self, offset: usize) -> Option<T> {
         self.0.load(offset.wrapping_sub(ETH_LEN))
     }
+
+    #[inline(always)]
+    fn extension(&self, walk: &mut Walk) -> u32 {
+        walk.offset = walk.offset.wrapping_sub(ETH_LEN);
+        let found = self.0.extension(walk);
+        walk.offset = walk.offset.wrapping_add(ETH_LEN);
+        found
+    }
 }
 
 #[inline(always)]
@@ -198,14 +212,7 @@ fn parse_v6<B: Bytes + ?Sized>(bytes: &B, packet: &mut Packet) -> Result<(), Dro
     if first[0] >> 4 != 6 || packet.src.as_v4().is_some() || packet.dst.as_v4().is_some() {
         return Err(DropReason::Malformed);
     }
-    let mut walk = Walk {
-        next: first[6],
-        place: 0,
-        ident: 0,
-        routed: false,
-        before: 0,
-        offset: ETH_LEN + 40,
-    };
+    let mut walk = Walk::new(first[6]);
     if !matches!(walk.next, proto::TCP | proto::UDP) {
         walk_extensions(bytes, &mut walk)?;
         if walk.routed {
@@ -224,56 +231,90 @@ fn parse_v6<B: Bytes + ?Sized>(bytes: &B, packet: &mut Packet) -> Result<(), Dro
 }
 
 /// Where a walk over IPv6 extension headers stands.
-struct Walk {
-    next: u8,
+#[repr(C)]
+#[derive(Default)]
+pub struct Walk {
+    offset: usize,
     place: u16,
     ident: u16,
-    /// Whether a routing header names further stations.
-    routed: bool,
     /// Bytes of extension headers up to the end of the last fragment header.
     before: u16,
-    offset: usize,
+    walked: u16,
+    next: u8,
+    /// Whether a routing header names further stations.
+    routed: bool,
 }
 
+impl Walk {
+    /// At the first header behind that of IPv6, which names it.
+    #[inline(always)]
+    fn new(next: u8) -> Self {
+        Self {
+            next,
+            offset: ETH_LEN + 40,
+            ..Self::default()
+        }
+    }
+}
+
+/// What [`extension`] answers: there may be one more, this was none or the last, the packet ends before.
+const MORE: u32 = 0;
+const LAST: u32 = 1;
+/// The packet ends within a header.
+pub const CUT: u32 = 2;
+
 /// Walks to the first header that is no extension, or to the fragment header of a later fragment. A function of its own
-/// in the programs: the loop is unrolled there, and its stack slots must not add to the caller's.
+/// in the programs: its stack slots must not add to the caller's.
 #[inline(never)]
 fn walk_extensions<B: Bytes + ?Sized>(bytes: &B, walk: &mut Walk) -> Result<(), DropReason> {
-    let mut walked = 0;
     for _ in 0..MAX_EXTENSIONS {
-        // Hop-by-hop, routing, destination options count 8-byte units after the first; a fragment header has 8 bytes;
-        // an authentication header counts 4-byte units minus two (RFC 4302).
-        if !matches!(walk.next, 0 | 43 | 44 | 51 | 60) {
-            return Ok(());
-        }
-        // The shortest extension header has eight bytes.
-        let header: [u8; 8] = bytes.load(walk.offset).ok_or(DropReason::Malformed)?;
-        let len = match walk.next {
-            44 => {
-                let place = u16::from_be_bytes([header[2], header[3]]);
-                // RFC 8200 section 4.5: the offset stands above three bits, and the flag is the lowest.
-                walk.place = place >> 3 | (place & 1) << 13;
-                walk.ident = u16::from_be_bytes([header[4] ^ header[6], header[5] ^ header[7]]);
-                8
-            }
-            51 => (u16::from(header[1]) + 2) * 4,
-            43 => {
-                walk.routed |= header[3] != 0; // segments left (RFC 8200 section 4.4)
-                (u16::from(header[1]) + 1) * 8
-            }
-            _ => (u16::from(header[1]) + 1) * 8,
-        };
-        walked += len;
-        if walk.next == 44 {
-            walk.before = walked;
-        }
-        walk.offset += usize::from(len);
-        walk.next = header[0];
-        if walk.place & FRAGMENT_OFFSET != 0 {
-            return Ok(());
+        match bytes.extension(walk) {
+            MORE => {}
+            LAST => return Ok(()),
+            _ => return Err(DropReason::Malformed),
         }
     }
     Err(DropReason::TooManyHeaders)
+}
+
+/// Takes in one extension header, if there is one where the walk stands.
+#[inline(always)]
+pub fn extension<B: Bytes + ?Sized>(bytes: &B, walk: &mut Walk) -> u32 {
+    // Hop-by-hop, routing, destination options count 8-byte units after the first; a fragment header has 8 bytes;
+    // an authentication header counts 4-byte units minus two (RFC 4302).
+    if !matches!(walk.next, 0 | 43 | 44 | 51 | 60) {
+        return LAST;
+    }
+    // The shortest extension header has eight bytes.
+    let Some(header) = bytes.load::<[u8; 8]>(walk.offset) else {
+        return CUT;
+    };
+    let len = match walk.next {
+        44 => {
+            let place = u16::from_be_bytes([header[2], header[3]]);
+            // RFC 8200 section 4.5: the offset stands above three bits, and the flag is the lowest.
+            walk.place = place >> 3 | (place & 1) << 13;
+            walk.ident = u16::from_be_bytes([header[4] ^ header[6], header[5] ^ header[7]]);
+            8
+        }
+        51 => (u16::from(header[1]) + 2) * 4,
+        43 => {
+            walk.routed |= header[3] != 0; // segments left (RFC 8200 section 4.4)
+            (u16::from(header[1]) + 1) * 8
+        }
+        _ => (u16::from(header[1]) + 1) * 8,
+    };
+    walk.walked = walk.walked.wrapping_add(len); // at most six headers of 2 KiB
+    if walk.next == 44 {
+        walk.before = walk.walked;
+    }
+    walk.offset = walk.offset.wrapping_add(usize::from(len));
+    walk.next = header[0];
+    if walk.place & FRAGMENT_OFFSET != 0 {
+        LAST
+    } else {
+        MORE
+    }
 }
 
 /// Ports of TCP, UDP and SCTP, and whether the packet can open a connection. Ports stay zero where the packet shows none:

@@ -182,6 +182,11 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
+    fn better(&self, key: &RuleKey, best: &mut RuleRow) -> u32 {
+        once::better(key, best)
+    }
+
+    #[inline(always)]
     fn judged(&self, party: &Party, packet: &Packet) -> u32 {
         once::judged(party, packet)
     }

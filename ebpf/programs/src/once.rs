@@ -4,10 +4,13 @@
 //! each state in which it is called. Its pointers may be null as far as the verifier knows.
 
 use aya_ebpf::bindings::__sk_buff;
+use aya_ebpf::programs::TcContext;
 use weft_ebpf::addr::Addr;
-use weft_ebpf::decide::{Party, with};
-use weft_ebpf::packet::Packet;
-use weft_ebpf::rows::egress::RuleRow;
+use weft_ebpf::decide::{Party, Tables as _, with};
+use weft_ebpf::packet::{self, Bytes, Packet, Walk};
+use weft_ebpf::rows::egress::{RuleKey, RuleRow};
+
+use zerocopy::FromBytes;
 
 use crate::forward::DROP;
 use crate::maps::Maps;
@@ -24,6 +27,27 @@ pub extern "C" fn read_frame(skb: *mut __sk_buff, packet: *mut Packet) -> i32 {
     }
 }
 
+/// A [`Frame`] that is judged apart: without the override that leads here.
+struct Plain<'a>(&'a TcContext);
+
+impl Bytes for Plain<'_> {
+    #[inline(always)]
+    fn load<T: FromBytes>(&self, offset: usize) -> Option<T> {
+        self.0.load(offset).ok()
+    }
+}
+
+/// [`packet::extension`]
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn extension(skb: *mut __sk_buff, walk: *mut Walk) -> u32 {
+    // SAFETY: whoever calls it passes a reference.
+    match unsafe { walk.as_mut() } {
+        Some(walk) => packet::extension(&Plain(&TcContext::new(skb)), walk),
+        None => packet::CUT,
+    }
+}
+
 /// [`with::judged`]
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -32,6 +56,25 @@ pub extern "C" fn judged(party: *const Party, packet: *const Packet) -> u32 {
     match unsafe { (party.as_ref(), packet.as_ref()) } {
         (Some(party), Some(packet)) => with::judged(&Maps, party, packet),
         _ => with::CLOSED,
+    }
+}
+
+/// [`Tables::better`](weft_ebpf::decide::Tables::better)
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn better(key: *const RuleKey, best: *mut RuleRow) -> u32 {
+    // SAFETY: whoever calls it passes references, to two values.
+    let (Some(key), Some(best)) = (unsafe { key.as_ref() }, unsafe { best.as_mut() }) else {
+        return 0;
+    };
+    // Before Linux 6.2 a key that comes by a pointer is no key of a lookup.
+    let key = core::hint::black_box(*key);
+    match Maps.rule(&key) {
+        Some(found) => {
+            *best = found;
+            1
+        }
+        None => 0,
     }
 }
 

@@ -12,10 +12,12 @@ use aya_ebpf::programs::TcContext;
 use weft_ebpf::addr::Addr;
 use weft_ebpf::decide::ENTERED_UNKNOWN;
 use weft_ebpf::dns::{MESSAGE_BYTES, Repeat, Step};
-use weft_ebpf::packet::Bytes;
+use weft_ebpf::packet::{Bytes, Walk};
 use weft_ebpf::reason::DropReason;
 use weft_ebpf::rows::egress::{LEARNED_NAMES, LearnedName, LearnedRow};
 use zerocopy::FromBytes;
+
+use crate::once;
 
 /// A packet as a source of bytes.
 pub struct Frame<'a>(pub &'a TcContext);
@@ -24,6 +26,11 @@ impl Bytes for Frame<'_> {
     #[inline(always)]
     fn load<T: FromBytes>(&self, offset: usize) -> Option<T> {
         self.0.load(offset).ok()
+    }
+
+    #[inline(always)]
+    fn extension(&self, walk: &mut Walk) -> u32 {
+        once::extension(self.0.skb.skb, walk)
     }
 }
 

@@ -247,11 +247,7 @@ pub fn by_prefix<T: Tables>(
         }
         key.kind = len;
         key.value = addr.masked(len);
-        slot *= 2;
-        if let Some(found) = tables.rule(&key) {
-            best = found;
-            slot += 1;
-        }
+        slot = slot * 2 + (tables.better(&key, &mut best) & 1) as usize;
     }
     first(rule, Some(best));
     true

@@ -69,14 +69,7 @@ impl Payload {
         };
         self.dst = dst;
         self.end = ETH_BYTES + IPV6_BYTES + u32::from(u16::from_be_bytes([ip[4], ip[5]]));
-        let mut walk = Walk {
-            next: ip[6],
-            place: 0,
-            ident: 0,
-            routed: false,
-            before: 0,
-            offset: ETH_LEN + IPV6_BYTES as usize,
-        };
+        let mut walk = Walk::new(ip[6]);
         if !matches!(walk.next, proto::TCP | proto::UDP)
             && walk_extensions(bytes, &mut walk).is_err()
         {

@@ -9,14 +9,16 @@ use weft_wait::patience::patient;
 
 use crate::machine::{run, spec};
 
-/// Those of the tests that run the programs on crafted packets: each program's deliveries, and every drop reason. Each test loads
+/// Those of the tests that run the programs on crafted packets: each program's deliveries, every drop reason, and what the verifier
+/// has to look at. Each test loads
 /// the programs, up to twenty seconds here, and the rest are about the agent's side rather than the kernel's.
-const TESTS: [&str; 5] = [
+const TESTS: [&str; 6] = [
     "drops::every_reason_is_counted_and_told",
     "verdicts::forwarded_packets",
     "overlay::admitted_packets_reach_their_pod",
     "overlay::packets_to_the_overlay_carry_the_senders_number",
     "after_dnat::it_judges_by_the_senders_policy_and_tells_the_rule",
+    "verifier::no_program_takes_the_verifier_long",
 ];
 /// Six times each kernel's time on an idle machine of two processors: the other tests run beside it.
 const DEADLINE: Duration = Duration::from_mins(40);
