@@ -62,28 +62,23 @@ impl Kernel {
         for set in &mut rules {
             let tried = match &program {
                 Ok(program) => self.try_program(set.family, program),
-                Err(error) => Err((false, error.to_string())),
+                Err(error) => Err(Refused::now(error)),
             };
-            let judge = match (&program, &tried) {
-                (Ok(program), Ok(())) if self.filled => Some(program.clone()),
-                // A rule that asks stays until another one can take its place.
-                (_, Ok(()) | Err((false, _))) => present(set.family),
-                (_, Err((true, _))) => None,
-            };
-            if let Some(path) = judge {
+            let program = program.as_ref().ok();
+            let present = || present(set.family);
+            if let Some(path) = named(program, self.filled, &tried, present) {
                 set.judge(&path.to_string_lossy());
                 asked.insert(path);
             }
-            if let Err((_, reason)) = tried {
-                problem = problem.or_else(|| Some(unjudged(&reason)));
+            if let Err(refused) = tried {
+                problem = problem.or_else(|| Some(unjudged(&refused.reason)));
             }
         }
         (rules, asked, problem)
     }
 
-    /// Tried until it works: a module may come at any time. The variant of iptables may change, too. The error comes with whether
-    /// no rule may ask.
-    fn try_program(&mut self, family: Family, program: &Path) -> Result<(), (bool, String)> {
+    /// Tried until it works: a module may come at any time. The variant of iptables may change, too.
+    fn try_program(&mut self, family: Family, program: &Path) -> Result<(), Refused> {
         let iptables = Iptables::new();
         let tried = if self.asking.contains(&family) {
             iptables.may_ask(family, program).map(drop)
@@ -97,7 +92,10 @@ impl Kernel {
             }
             Err(error) => {
                 self.asking.remove(&family);
-                Err((error.forbids(), error.to_string()))
+                Err(Refused {
+                    forbids: error.forbids(),
+                    ..Refused::now(&error)
+                })
             }
         }
     }
@@ -109,6 +107,38 @@ impl Kernel {
 
     fn remove_programs(&self, kept: &BTreeSet<PathBuf>) -> Result<usize, KernelError> {
         Ok(after_dnat::remove_others(&self.pins, kept)?)
+    }
+}
+
+/// Why no rule that asks can be written.
+struct Refused {
+    /// Whether none may stand there either.
+    forbids: bool,
+    reason: String,
+}
+
+impl Refused {
+    /// For a reason that may pass.
+    fn now(error: &dyn std::fmt::Display) -> Self {
+        Self {
+            forbids: false,
+            reason: error.to_string(),
+        }
+    }
+}
+
+/// The pin that the rule has to name: that of this process once its maps are filled. A rule that is `present` stays until another one
+/// can take its place: without it, translated packets would not be judged for a while.
+fn named(
+    program: Option<&PathBuf>,
+    filled: bool,
+    tried: &Result<(), Refused>,
+    present: impl FnOnce() -> Option<PathBuf>,
+) -> Option<PathBuf> {
+    match (program, tried) {
+        (Some(program), Ok(())) if filled => Some(program.clone()),
+        (_, Err(refused)) if refused.forbids => None,
+        _ => present(),
     }
 }
 
@@ -126,5 +156,51 @@ pub fn unjudged(error: &dyn std::fmt::Display) -> Problem {
             "the node's firewall cannot ask the data path, so services with endpoints outside the cluster lead past the egress \
              firewall: {error}"
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::{Refused, named};
+
+    #[test]
+    fn a_rule_stays_until_another_one_can_take_its_place() {
+        let (own, there) = (PathBuf::from("own"), PathBuf::from("there"));
+        let refused = |forbids| {
+            Err(Refused {
+                forbids,
+                reason: "no memory".into(),
+            })
+        };
+        let named = |program, filled, tried| named(program, filled, &tried, || Some(there.clone()));
+        assert_eq!(named(Some(&own), true, Ok(())), Some(own.clone()));
+        assert_eq!(
+            named(Some(&own), false, Ok(())),
+            Some(there.clone()),
+            "its maps are empty"
+        );
+        assert_eq!(
+            named(Some(&own), true, refused(false)),
+            Some(there.clone()),
+            "it cannot be written now"
+        );
+        assert_eq!(
+            named(None, true, refused(false)),
+            Some(there.clone()),
+            "there is no program"
+        );
+        assert_eq!(
+            named(Some(&own), true, refused(true)),
+            None,
+            "it would harm others"
+        );
+    }
+
+    #[test]
+    fn nothing_is_named_where_nothing_stands() {
+        let refused = Err(Refused::now(&"no memory"));
+        assert_eq!(named(None, true, &refused, || None), None);
     }
 }
