@@ -2,7 +2,7 @@
 //!
 //! Only from tables of the same shape. A row that gets another meaning in the same shape needs a table of another name.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use aya::maps::{HashMap, Map, MapData};
 use weft_ebpf::rows::ProjectKey;
@@ -26,18 +26,28 @@ pub struct Local {
     pub projects: BTreeSet<ProjectKey>,
 }
 
+/// What was looked at already. What has given way since must not come back, in the place of something newer.
+#[derive(Debug, Default)]
+pub struct Seen {
+    flows: HashSet<FlowKey>,
+    learned: HashSet<LearnedKey>,
+}
+
 impl Maps {
-    /// Takes over what another version noted and this one does not know; `now` is of the monotonic clock, in nanoseconds. Tells
-    /// how many rows.
+    /// Takes over what another version noted, was not `seen` before and this one does not know; `now` is of the monotonic clock, in
+    /// nanoseconds. Tells how many rows.
     pub fn carry(
         &mut self,
         other: &Pins,
         local: &Local,
         node: &NodeRow,
+        seen: &mut Seen,
         now: u64,
     ) -> Result<usize, TableError> {
-        Ok(self.carry_flows(other, local, node.flow_share, now)?
-            + self.carry_learned(other, local, node.learned_limit, now)?)
+        Ok(
+            self.carry_flows(other, local, node.flow_share, &mut seen.flows, now)?
+                + self.carry_learned(other, local, node.learned_limit, &mut seen.learned, now)?,
+        )
     }
 
     fn carry_flows(
@@ -45,12 +55,14 @@ impl Maps {
         other: &Pins,
         local: &Local,
         share: u32,
+        seen: &mut HashSet<FlowKey>,
         now: u64,
     ) -> Result<usize, TableError> {
         let mut carried: BTreeMap<u32, Vec<(FlowKey, FlowRow)>> = BTreeMap::new();
         for (key, row) in rows::<FlowKey, FlowRow>(other, map::FLOWS)? {
             let known = self.flows.get(&Row(key), 0);
             if local.interfaces.contains(&row.ifindex)
+                && seen.insert(key)
                 && !key.is_over(&row, now)
                 && !known.is_ok_and(|Row(known)| known.ifindex == row.ifindex)
             {
@@ -61,7 +73,7 @@ impl Maps {
         for (ifindex, mut flows) in carried {
             flows.sort_by_key(|(_, row)| row.seen);
             self.note_flows(ifindex, share, &flows)?;
-            count += flows.len();
+            count += flows.len().min(share as usize);
         }
         Ok(count)
     }
@@ -71,11 +83,13 @@ impl Maps {
         other: &Pins,
         local: &Local,
         limit: u32,
+        seen: &mut HashSet<LearnedKey>,
         now: u64,
     ) -> Result<usize, TableError> {
         let mut carried: BTreeMap<ProjectKey, Vec<(LearnedKey, LearnedRow)>> = BTreeMap::new();
         for (key, row) in rows::<LearnedKey, LearnedRow>(other, map::LEARNED)? {
             if local.projects.contains(&key.project)
+                && seen.insert(key)
                 && row.names.iter().any(|name| name.expires > now)
                 && self.learned.get(&Row(key), 0).is_err()
             {

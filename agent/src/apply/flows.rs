@@ -1,5 +1,7 @@
 //! Connections that user space notes and removes, each in a place of its endpoint's share as the data path does it.
 
+use std::collections::BTreeSet;
+
 use aya::maps::MapError;
 use weft_ebpf::rows::flow::{FlowKey, FlowPlace, FlowRow, FlowUseRow, SHARE_MAX};
 use weft_ebpf::tables::map;
@@ -32,8 +34,55 @@ impl Maps {
         Ok(())
     }
 
+    /// Removes connections that are over, those of endpoints that are gone, and what a share that has become smaller leaves out;
+    /// `local` are the interfaces of the endpoints. Tells how many. The programs may note some anew at the same time.
+    pub(crate) fn sweep_flows(
+        &mut self,
+        local: &BTreeSet<u32>,
+        share: u32,
+        now: u64,
+    ) -> Result<usize, TableError> {
+        let beyond = |it: &FlowPlace| it.place >= share || !local.contains(&it.ifindex);
+        let places = self.flow_places.keys();
+        let places = places.filter(|key| key.as_ref().map_or(true, |Row(it)| beyond(it)));
+        let places: Vec<_> = places
+            .collect::<Result<_, _>>()
+            .map_err(reading(map::FLOW_PLACES))?;
+        for Row(place) in &places {
+            self.vacate(*place)?;
+        }
+        let mut over = Vec::new();
+        for row in &self.flows {
+            let (Row(key), Row(row)) = row.map_err(reading(map::FLOWS))?;
+            if key.is_over(&row, now) || !self.has_place(&key, &row) {
+                over.push(key);
+            }
+        }
+        let mut removed = places.len();
+        for key in over {
+            // Its next packet may have come meanwhile: looked at once more, right before.
+            let Some(Row(row)) = found(self.flows.get(&Row(key), 0), map::FLOWS)? else {
+                continue;
+            };
+            if !self.has_place(&key, &row) {
+                ignore_missing(self.flows.remove(&Row(key))).map_err(writing(map::FLOWS))?;
+            } else if key.is_over(&row, now) {
+                self.vacate(place_of(&row))?;
+            } else {
+                continue;
+            }
+            removed += 1;
+        }
+        Ok(removed)
+    }
+
+    fn has_place(&self, key: &FlowKey, row: &FlowRow) -> bool {
+        let holder = self.flow_places.get(&Row(place_of(row)), 0);
+        holder.is_ok_and(|Row(holder)| holder == *key)
+    }
+
     /// Removes a place and the connection that has it.
-    pub(crate) fn vacate(&mut self, place: FlowPlace) -> Result<(), TableError> {
+    fn vacate(&mut self, place: FlowPlace) -> Result<(), TableError> {
         let key = found(self.flow_places.get(&Row(place), 0), map::FLOW_PLACES)?;
         let Some(key) = key else {
             return Ok(());
@@ -48,7 +97,7 @@ impl Maps {
     /// Notes connections of one endpoint that the data path has not seen begin: the last ones if there are more than its share.
     ///
     /// What the data path notes at the same moment may take one of these places too. Then one of the two connections has a row
-    /// that no place knows, until [the sweep](crate::sync) finds it.
+    /// that no place knows, until [`Maps::sweep_flows`] finds it.
     pub(crate) fn note_flows(
         &mut self,
         ifindex: u32,
@@ -84,7 +133,7 @@ impl Maps {
 }
 
 /// The place that a connection has.
-pub(crate) const fn place_of(row: &FlowRow) -> FlowPlace {
+const fn place_of(row: &FlowRow) -> FlowPlace {
     FlowPlace {
         ifindex: row.ifindex,
         place: row.place,

@@ -17,7 +17,7 @@
 pub mod after_dnat;
 mod barrier;
 pub mod carried;
-pub(crate) mod flows;
+mod flows;
 pub mod host;
 pub mod iptables;
 pub mod links;

@@ -15,6 +15,7 @@ use super::firewall::Asking;
 use super::retired::{OnEnded, Retired, going, takes_set_away};
 use super::room;
 use super::shared::Shared;
+use crate::apply::carried::Seen;
 use crate::apply::host::{Host, HostError};
 use crate::apply::iptables::{Iptables, Keeper, OnLook};
 use crate::apply::links;
@@ -117,6 +118,8 @@ pub struct Kernel {
     pub(super) memo: Memo,
     /// A pass of this process has written every row.
     pub(super) filled: bool,
+    /// What of another version's tables was looked at, to be taken over.
+    pub(super) carried: Seen,
     /// Endpoints whose programs this process has attached or replaced.
     pub(super) attached: BTreeSet<EndpointId>,
     /// Index of the overlay device that has this process's programs; 0 for none.
@@ -168,6 +171,7 @@ impl Kernel {
             retired: Retired::start(on_ended).map_err(KernelError::Thread)?,
             memo: Memo::default(),
             filled: false,
+            carried: Seen::default(),
             attached: BTreeSet::new(),
             overlay: 0,
             object,

@@ -11,7 +11,7 @@ use weft_core::model::Endpoint;
 
 use super::kernel::{Kernel, KernelError};
 use super::pass::PassReport;
-use crate::apply::carried::Local;
+use crate::apply::carried::{Local, Seen};
 use crate::apply::links;
 use crate::bpf::hooks::{Hook, OVERLAY_HOOKS, POD_ATTACHMENT, POD_HOOKS};
 use crate::observe::live::monotonic;
@@ -92,6 +92,7 @@ impl Kernel {
     pub(super) fn carry(&mut self, endpoints: &[&Endpoint]) -> Result<usize, KernelError> {
         let others = self.pins.others()?;
         if others.is_empty() {
+            self.carried = Seen::default();
             return Ok(0);
         }
         let local = Local {
@@ -103,9 +104,9 @@ impl Kernel {
         };
         let mut carried = 0;
         for other in others {
-            let result = self
-                .maps
-                .carry(&other, &local, &self.mirror.node, monotonic());
+            let node = &self.mirror.node;
+            let seen = &mut self.carried;
+            let result = self.maps.carry(&other, &local, node, seen, monotonic());
             match result {
                 Ok(rows) => carried += rows,
                 Err(error) => {

@@ -1,4 +1,4 @@
-//! What the egress firewall leaves behind: counters of policies that are no more, addresses that are over.
+//! What the programs leave behind: counters of policies that are no more, addresses, questions and connections that are over.
 
 use std::collections::BTreeSet;
 
@@ -10,11 +10,9 @@ use weft_ebpf::dns::lease;
 use weft_ebpf::rows::ProjectKey;
 use weft_ebpf::rows::dns::RingKey;
 use weft_ebpf::rows::egress::{LearnedKey, LearnedRow};
-use weft_ebpf::rows::flow::{FlowKey, FlowPlace, FlowRow};
 use weft_ebpf::tables::map;
 
 use super::kernel::{Kernel, KernelError};
-use crate::apply::flows::place_of;
 use crate::bpf::Row;
 use crate::bpf::maps::{TableError, ignore_missing};
 
@@ -95,48 +93,9 @@ impl Kernel {
             .collect::<Result<_, _>>()
             .map_err(failed("read", map::QUERIES))?;
         removed += remove(&mut self.maps.queries, &queries, map::QUERIES)?;
-        Ok(removed + self.sweep_flows(endpoints, now)?)
-    }
-
-    /// Removes connections that are over, those of endpoints that are gone, and what a share that has become smaller leaves out.
-    fn sweep_flows(&mut self, endpoints: &[Endpoint], now: u64) -> Result<usize, KernelError> {
-        let local: BTreeSet<u32> = endpoints.iter().map(|it| it.host_ifindex).collect();
+        let local = endpoints.iter().map(|it| it.host_ifindex).collect();
         let share = self.mirror.node.flow_share;
-        let beyond = |it: &FlowPlace| it.place >= share || !local.contains(&it.ifindex);
-        let places = self.maps.flow_places.keys();
-        let places = places.filter(|key| key.as_ref().map_or(true, |Row(it)| beyond(it)));
-        let places: Vec<_> = places
-            .collect::<Result<_, _>>()
-            .map_err(failed("read", map::FLOW_PLACES))?;
-        for Row(place) in &places {
-            self.maps.vacate(*place)?;
-        }
-        let mut over = Vec::new();
-        for row in &self.maps.flows {
-            let (Row(key), Row(row)) = row.map_err(failed("read", map::FLOWS))?;
-            if key.is_over(&row, now) || !self.has_place(&key, &row) {
-                over.push(key);
-            }
-        }
-        // As above: looked at once more, right before.
-        let mut removed = places.len();
-        for key in over {
-            if let Ok(Row(row)) = self.maps.flows.get(&Row(key), 0) {
-                if !self.has_place(&key, &row) {
-                    let result = ignore_missing(self.maps.flows.remove(&Row(key)));
-                    result.map_err(failed("write", map::FLOWS))?;
-                } else if key.is_over(&row, now) {
-                    self.maps.vacate(place_of(&row))?;
-                }
-                removed += 1;
-            }
-        }
-        Ok(removed)
-    }
-
-    fn has_place(&self, key: &FlowKey, row: &FlowRow) -> bool {
-        let holder = self.maps.flow_places.get(&Row(place_of(row)), 0);
-        holder.is_ok_and(|Row(holder)| holder == *key)
+        Ok(removed + self.maps.sweep_flows(&local, share, now)?)
     }
 }
 

@@ -186,6 +186,22 @@ fn a_connection_in_use_keeps_its_place_while_others_are_idle() {
     });
 }
 
+/// The client of a service may be silent for long while it is answered: the answers keep its connection.
+#[test]
+fn answers_keep_a_translated_connection() {
+    with_rig(|rig| {
+        assert_eq!(receives(rig, "a", &udp((G, 6000), (A, 80))), NEXT);
+        let mut flows = flows(rig);
+        let (key, Row(row)) = flows.iter().next().unwrap().unwrap();
+        let old = FlowRow { seen: 1, ..row };
+        flows.insert(key, Row(old), 0).unwrap();
+        assert_eq!(sends(rig, "a", &udp((A, 80), (G, 6000))), NEXT);
+        let Row(kept) = flows.get(&key, 0).unwrap();
+        assert!(kept.seen >= row.seen, "{kept:?}");
+        assert_eq!(kept.place, row.place);
+    });
+}
+
 #[test]
 fn processors_that_note_at_once_share_the_places() {
     with_rig(|rig| {

@@ -9,7 +9,6 @@ use weft_ebpf::addr::Addr;
 use weft_ebpf::decide::{Party, Tables as _, with};
 use weft_ebpf::packet::{self, Bytes, Packet, Walk};
 use weft_ebpf::rows::egress::{RuleKey, RuleRow};
-
 use zerocopy::FromBytes;
 
 use crate::forward::DROP;
@@ -27,7 +26,7 @@ pub extern "C" fn read_frame(skb: *mut __sk_buff, packet: *mut Packet) -> i32 {
     }
 }
 
-/// A [`Frame`] that is judged apart: without the override that leads here.
+/// A frame that reads extension headers by itself: [`Frame`](crate::sys::Frame) calls [`extension`] for them.
 struct Plain<'a>(&'a TcContext);
 
 impl Bytes for Plain<'_> {

@@ -18,13 +18,7 @@ pub(super) fn note<T: Tables>(tables: &T, packet: &Packet, client: u32) {
     if packet.is_later_fragment() {
         return;
     }
-    let key = translated(sent(packet));
-    let now = tables.now();
-    let row = tables.flow(&key);
-    if !row.is_some_and(|row| is_of(&row, client) && now.saturating_sub(row.seen) < SEEN_PRECISION)
-    {
-        tables.note_flow(&key, FlowRow::new(origin::TRANSLATED, client, 0, now));
-    }
+    keep(tables, &translated(sent(packet)), client);
 }
 
 /// Whether a packet to the local pod behind `client` is an answer that the host has to translate.
@@ -38,11 +32,12 @@ pub(super) fn is_answer<T: Tables>(tables: &T, packet: &Packet, client: u32) -> 
     if !is_noted(tables, &key, client) {
         return false;
     }
+    // A client may be silent for long while it is answered.
+    keep(tables, &key, client);
     if packet.is_first_fragment() {
         // The others follow it: the host puts them together before it translates them.
         fragments(&mut key, packet);
-        let row = FlowRow::new(origin::TRANSLATED, client, 0, tables.now());
-        tables.note_flow(&key, row);
+        keep(tables, &key, client);
     }
     true
 }
@@ -61,6 +56,17 @@ fn forget<T: Tables>(tables: &T, packet: &Packet) {
     let key = translated(sent(packet));
     if tables.flow(&key).is_some() {
         tables.forget_flow(&key);
+    }
+}
+
+/// Notes a connection, or that it is in use.
+#[inline(always)]
+fn keep<T: Tables>(tables: &T, key: &FlowKey, client: u32) {
+    let now = tables.now();
+    let row = tables.flow(key);
+    if !row.is_some_and(|row| is_of(&row, client) && now.saturating_sub(row.seen) < SEEN_PRECISION)
+    {
+        tables.note_flow(key, FlowRow::new(origin::TRANSLATED, client, 0, now));
     }
 }
 

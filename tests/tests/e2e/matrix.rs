@@ -149,9 +149,11 @@ impl Field {
     fn external_to_pods(&self) {
         for ipv6 in FAMILIES {
             let own = self.web.ip(ipv6).to_string();
-            self.cluster
-                .run("web", &["ip", "address", "add", &own, "dev", "lo"])
-                .ok();
+            let mut add = vec!["ip", "address", "add", &own, "dev", "lo"];
+            if ipv6 {
+                add.push("nodad"); // else it is no source for a moment, even on this device
+            }
+            self.cluster.run("web", &add).ok();
         }
         for (index, node) in self.nodes.iter().enumerate() {
             let status = self.cluster.status().unwrap();
